@@ -1,0 +1,1 @@
+"""Engine bundles that are shipped with the package, one folder each."""

@@ -1,0 +1,1 @@
+"""The torch side: a checkpoint becomes a bundle."""

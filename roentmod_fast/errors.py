@@ -1,0 +1,43 @@
+"""Everything that can go wrong by a user's doing or a machine's, as one tree.
+
+RoentmodError
+├── SettingError        a wish that cannot be met: strength outside [0, 1], no prompt, an unknown finding
+├── SourceError         a file that is no radiograph we can edit
+│   └── RefusedError    a radiograph that we could edit but should not: ``--force`` goes on
+├── OutputError         a result that cannot be written: it exists, no space, no permission
+├── EngineError         a bundle that is missing, altered, unknown or does not keep its contract
+└── DeviceError         an execution device that is absent or does not take the whole graph
+
+Each message is one line: what, which file or tag, what was expected, what to type. The command line prints it and
+exits; anything outside this tree is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class RoentmodError(Exception):
+    """The root: catch this to catch all that the package raises on purpose."""
+
+
+class SettingError(RoentmodError, ValueError):
+    """A wish that cannot be met."""
+
+
+class SourceError(RoentmodError):
+    """A file that is no radiograph we can edit."""
+
+
+class RefusedError(SourceError):
+    """A radiograph that should not be edited unless the user insists."""
+
+
+class OutputError(RoentmodError):
+    """A result that cannot be written."""
+
+
+class EngineError(RoentmodError):
+    """A bundle that is missing, altered, unknown or does not keep its contract."""
+
+
+class DeviceError(RoentmodError):
+    """An execution device that is absent or does not take the whole graph."""

@@ -1,0 +1,76 @@
+"""The findings of the RoentMod paper: the prompts it uses and what it measured of each.
+
+Source: Cooke et al., "RoentMod: a synthetic chest X-ray modification model to identify and correct image
+interpretation model shortcuts", 2025. The rates are those of its radiologist reads: the share of edits in which the
+asked finding was seen.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+NORMAL_PROMPT = "no acute cardiopulmonary process"
+
+UNASKED_CARDIOMEGALY = (0.35, 0.50)
+"""Share of edits in which cardiomegaly appears although it was not asked for (the paper's range)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding that the paper edits in.
+
+    ``key`` is the name used in code and file names, ``prompt`` the paper's final wording, ``paper_rate`` the share of
+    edits in which readers saw the finding, ``wordings`` other ways to say it.
+    """
+
+    key: str
+    prompt: str
+    paper_rate: float
+    wordings: tuple[str, ...]
+
+
+FINDINGS: tuple[Finding, ...] = (
+    Finding("cardiomegaly", "cardiomegaly", 0.92, ("enlarged heart", "enlarged cardiac silhouette")),
+    Finding("edema", "edema", 0.97, ("pulmonary edema", "perihilar edema", "pulmonary oedema")),
+    Finding(
+        "pneumonia",
+        "middle lobe pneumonia",
+        0.89,
+        ("right middle lobe pneumonia", "pneumonia", "right middle lobe consolidation"),
+    ),
+    Finding(
+        "effusion",
+        "right pleural effusion",
+        0.93,
+        ("large right pleural effusion", "pleural effusion", "right sided pleural effusion"),
+    ),
+    Finding("hernia", "hernia", 0.99, ("hiatal hernia", "large hiatal hernia")),
+    Finding("mass", "left upper lobe mass", 0.99, ("mass", "lung mass", "left lung mass", "left upper lobe lung mass")),
+)
+
+PROMPTS: tuple[str, ...] = (NORMAL_PROMPT, *(finding.prompt for finding in FINDINGS))
+"""The seven prompts of the paper's final set, in its order."""
+
+BY_KEY: dict[str, Finding] = {finding.key: finding for finding in FINDINGS}
+
+
+def find_findings(text: str) -> tuple[str, ...]:
+    """Return the keys of the paper's findings that ``text`` names, in the paper's order.
+
+    A finding is named by its key, its prompt or one of its wordings; the empty tuple means that ``text`` names none.
+    """
+    words = f" {' '.join(re.findall(r'[a-z]+', text.lower()))} "
+    return tuple(
+        finding.key
+        for finding in FINDINGS
+        if any(f" {name} " in words for name in (finding.key, finding.prompt, *finding.wordings))
+    )
+
+
+def prompt_slug(prompt: str) -> str:
+    """Return ``prompt`` as a part of a file name: ASCII letters, digits and hyphens, at most 60 characters."""
+    ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:60].rstrip("-")
+    return slug or "prompt"
