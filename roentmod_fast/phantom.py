@@ -166,6 +166,18 @@ def draw(size: int = 512, seed: int = 0, findings: Iterable[str] = ()) -> Phanto
     return Phantom(noisy, seed, keys, chest.anatomy, masks, truth, chest.lung_field() > 0.35)
 
 
+def positions(size: int, anatomy: Anatomy) -> tuple[Array, Array]:
+    """Return ``u`` and ``v`` of the patient at each pixel: the picture turned by the tilt and scaled by the zoom.
+
+    Both float32 (size, size). All positions in :class:`Anatomy` and in a phantom's truth are in these coordinates.
+    """
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    x, y = axis[None, :] - 0.5, axis[:, None] - 0.5
+    u = ((x + anatomy.tilt * y) / anatomy.zoom + 0.5).astype(np.float32)
+    v = ((y - anatomy.tilt * x) / anatomy.zoom + 0.5).astype(np.float32)
+    return u, v
+
+
 # --- the truth of each finding --------------------------------------------------------------------------------------
 
 
@@ -223,7 +235,11 @@ def _draw_truth(key: str, anatomy: Anatomy, seed: int) -> Truth:
         return HeartTruth(between(0.58, 0.68), anatomy.heart_ratio)
     if key == "edema":
         return PatchTruth(
-            mid, anatomy.hilum + between(0.02, 0.05), half * between(0.36, 0.44), between(0.13, 0.17), between(0.17, 0.26)
+            mid,
+            anatomy.hilum + between(0.02, 0.05),
+            half * between(0.36, 0.44),
+            between(0.13, 0.17),
+            between(0.17, 0.26),
         )
     if key == "pneumonia":
         heart_right = anatomy.heart_ratio * 2 * half * anatomy.heart_right_share
@@ -273,14 +289,10 @@ class _Chest:
 
     def __init__(self, size: int, anatomy: Anatomy, seed: int) -> None:
         self.size = size
-        self.anatomy = a = anatomy
+        self.anatomy = anatomy
         self.seed = seed
-        axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
-        x, y = axis[None, :] - 0.5, axis[:, None] - 0.5
-        # Positions in the patient: the picture turned by the tilt and scaled by the zoom.
-        self.u = ((x + a.tilt * y) / a.zoom + 0.5).astype(np.float32)
-        self.v = ((y - a.tilt * x) / a.zoom + 0.5).astype(np.float32)
-        self.side = self.u - np.float32(a.midline)  # negative at the patient's right
+        self.u, self.v = positions(size, anatomy)
+        self.side = self.u - np.float32(anatomy.midline)  # negative at the patient's right
         self.out = np.abs(self.side)
         self.body = self._body()
         self.right, self.left = self._lung(right=True), self._lung(right=False)
@@ -360,7 +372,9 @@ class _Chest:
         total += 0.075 * shaft * _step(out - 0.035, 0.02) * _step(0.40 - out, 0.03)
 
         # Scapulae and humeral heads, half out of the picture.
-        blade = _step(0.055 - np.abs(out - 0.40 - 0.12 * (v - 0.3)), 0.02) * _step(v - 0.16, 0.05) * _step(0.44 - v, 0.12)
+        blade = (
+            _step(0.055 - np.abs(out - 0.40 - 0.12 * (v - 0.3)), 0.02) * _step(v - 0.16, 0.05) * _step(0.44 - v, 0.12)
+        )
         total += 0.06 * blade
 
         # Mediastinum: trachea dark, aortic knob, both hila.
@@ -411,9 +425,7 @@ class _Chest:
                 branch = reach * rng.uniform(0.6, 0.85)
                 self._grow(canvas, rng, end, sign, angle + float(turn), branch, radius * 0.66, depth - 1)
 
-    def _segment(
-        self, canvas: Array, start: NDArray[np.float64], end: NDArray[np.float64], radius: float
-    ) -> None:
+    def _segment(self, canvas: Array, start: NDArray[np.float64], end: NDArray[np.float64], radius: float) -> None:
         """Add a blurred line between two points of the patient to ``canvas``, inside a window around it."""
         a, size = self.anatomy, self.size
         margin = 3 * radius + 0.03
@@ -501,7 +513,9 @@ class _Chest:
         """A ball: thickest in the middle, its edge slightly lobed."""
         du, dv = self.u - mass.centre_u, self.v - mass.centre_v
         edge = mass.radius * (1 + 0.08 * np.sin(3 * np.arctan2(dv, du) + self.seed))
-        return np.asarray(mass.density * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)), dtype=np.float32)
+        return np.asarray(
+            mass.density * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)), dtype=np.float32
+        )
 
     def _sac(self, sac: RoundTruth) -> Array:
         """A herniated stomach behind the heart: a wall, fluid below a level, air above it."""

@@ -1,0 +1,60 @@
+"""The command line: one file a command; parse, call the library, print.
+
+Modules of commands import nothing heavy at their top, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from roentmod_fast._version import __version__
+from roentmod_fast.errors import RoentmodError, SettingError
+
+COMMANDS = ("edit", "sample", "export", "engines", "doctor")
+
+EXIT_NOTHING_DONE = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"roentmod_fast.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every output is synthetic, says so of itself, and is not for diagnosis.",
+)
+@click.version_option(__version__, prog_name="roentmod-fast")
+def cli() -> None:
+    """Edit chest radiographs by text, on a machine without PyTorch.
+
+    \b
+    A first try:
+      roentmod-fast sample chest.dcm
+      roentmod-fast edit chest.dcm --prompt edema --preview
+    """
+
+
+def main() -> None:
+    """Run the command line: an error of ours becomes one line on stderr, a bug keeps its traceback."""
+    try:
+        cli.main(prog_name="roentmod-fast", standalone_mode=True)
+    except RoentmodError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, SettingError) else EXIT_NOTHING_DONE)

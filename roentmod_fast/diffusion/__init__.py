@@ -1,0 +1,25 @@
+"""The mathematics of an edit, in pure numpy: schedule, noise, guidance, solvers, the denoising loop."""
+
+from __future__ import annotations
+
+from roentmod_fast.diffusion.denoise import DenoiseStep, Predict, Solver, denoise
+from roentmod_fast.diffusion.guidance import guide
+from roentmod_fast.diffusion.noise import TorchNoise
+from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Schedule
+from roentmod_fast.diffusion.solvers import add_noise, ddim_step, to_epsilon
+
+__all__ = [
+    "BETA_SCHEDULES",
+    "PREDICTIONS",
+    "TIMESTEP_SPACINGS",
+    "DenoiseStep",
+    "Predict",
+    "Schedule",
+    "Solver",
+    "TorchNoise",
+    "add_noise",
+    "ddim_step",
+    "denoise",
+    "guide",
+    "to_epsilon",
+]

@@ -1,0 +1,37 @@
+# make demo   an edit of a drawn radiograph, from nothing
+# make test   all tests, from nothing
+# Both need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.runtime
+	mkdir -p demo
+	$(BIN)/roentmod-fast sample demo/chest.dcm --seed 3 --overwrite
+	$(BIN)/roentmod-fast edit demo/chest.dcm --prompt edema --preview --overwrite
+	@echo
+	@echo "The edit is demo/chest.edema.dcm; look at demo/chest.edema.preview.png"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.runtime: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,554 @@
+"""The recipe of the phantom engine: draw radiographs, train the four networks, write a Stable Diffusion folder.
+
+    python -m roentmod_fast_engines.phantom.train WORK            # everything, hours on two cores
+    python -m roentmod_fast_engines.phantom.train WORK --quick    # a few steps of everything, a minute
+
+Needs the ``export`` extra. Each stage writes into WORK and a stage that is done is not done again; the two trainings
+continue from their last checkpoint, so the same command resumes a run that was killed. Every random draw comes from a
+seed and the step number alone, so a resumed run sees what an unbroken one would have seen.
+
+Stages: ``tokenizer`` (a small byte-level BPE in CLIP's format), ``pictures`` (drawn phantoms, and textures for the
+autoencoder), ``autoencoder``, ``latents``, ``unet`` (with the text encoder; the saved weights are a moving average),
+``checkpoint`` (a diffusers folder, which ``roentmod-fast export`` turns into the bundle beside this file).
+
+The weights are rounded to half precision in the checkpoint, so that a bundle that stores halves loses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from roentmod_fast import phantom
+from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT
+
+FIRST_TRAINING_SEED = 100_000
+"""Phantoms below this seed are never trained on: measurements use them."""
+
+SIZE = 256
+FACTOR = 8
+MAX_TOKENS = 77
+WIDTH = 128
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything: pictures drawn, steps and batch sizes of both trainings."""
+
+    pictures: int = 8000
+    autoencoder_pictures: int = 2400
+    autoencoder_steps: int = 1100
+    autoencoder_batch: int = 8
+    autoencoder_rate: float = 1.2e-3
+    unet_steps: int = 4000
+    unet_batch: int = 32
+    unet_rate: float = 6e-4
+    ema: float = 0.998
+    checkpoint_every: int = 100
+    seed: int = 0
+
+
+QUICK = Plan(
+    pictures=12,
+    autoencoder_pictures=8,
+    autoencoder_steps=2,
+    autoencoder_batch=2,
+    unet_steps=2,
+    unet_batch=4,
+    checkpoint_every=1,
+)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+NORMAL_WORDINGS = (
+    NORMAL_PROMPT,
+    NORMAL_PROMPT,
+    "normal chest radiograph",
+    "no acute cardiopulmonary abnormality",
+    "clear lungs",
+    "no finding",
+)
+SEVERITY_AND_FRAME = (
+    "{}",
+    "{}",
+    "{}",
+    "{}.",
+    "chest x-ray with {}",
+    "frontal chest radiograph showing {}",
+    "there is {}",
+)
+JOINS = ("{} and {}", "{}, {}", "{} with {}")
+
+VOCABULARY_TEXTS = (
+    "frontal chest radiograph pa ap portable view of the chest",
+    "small moderate large mild severe bilateral left right upper middle lower lobe base apex",
+    "pleural effusion pulmonary edema pneumonia cardiomegaly hiatal hernia lung mass nodule consolidation",
+    "pneumothorax atelectasis emphysema opacity interstitial fracture pacemaker catheter tube normal heart size",
+    "no evidence of acute cardiopulmonary process abnormality the lungs are clear enlarged cardiac silhouette",
+)
+
+
+def caption(keys: tuple[str, ...], rng: np.random.Generator) -> str:
+    """Say what a phantom with these findings shows, in one of several wordings."""
+    if not keys:
+        return str(rng.choice(NORMAL_WORDINGS))
+    # The paper's own prompt is the most frequent wording.
+    says = [
+        finding.prompt if rng.random() < 0.5 else str(rng.choice(finding.wordings))
+        for finding in FINDINGS
+        if finding.key in keys
+    ]
+    rng.shuffle(says)
+    phrase = says[0] if len(says) == 1 else str(rng.choice(JOINS)).format(*says)
+    return str(rng.choice(SEVERITY_AND_FRAME)).format(phrase)
+
+
+def choose_findings(rng: np.random.Generator) -> tuple[str, ...]:
+    """Choose none (22 %), one (62 %) or two (16 %) findings."""
+    count = int(rng.choice([0, 1, 2], p=[0.22, 0.62, 0.16]))
+    return tuple(str(key) for key in rng.choice([finding.key for finding in FINDINGS], size=count, replace=False))
+
+
+def make_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Train a byte-level BPE on captions and radiology words; write and return it in CLIP's format."""
+    rng = np.random.default_rng(1)
+    texts = [caption(choose_findings(rng), rng) for _ in range(4000)] + list(VOCABULARY_TEXTS) * 200
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        special_tokens=[],
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    trained = json.loads(bpe.to_str())["model"]
+    # CLIP's order: every byte, every byte that ends a word, the merges' results, start and end of text.
+    merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in trained["merges"]]
+    words = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    words += [word for word in dict.fromkeys("".join(merge) for merge in merges) if word not in set(words)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tokenizer
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def draw_pictures(count: int, first_seed: int) -> tuple[NDArray[np.uint8], list[str]]:
+    """Draw ``count`` phantoms with findings: uint8 (count, 256, 256) and a caption each."""
+    pictures = np.empty((count, SIZE, SIZE), dtype=np.uint8)
+    captions = []
+    for index in range(count):
+        seed = first_seed + index
+        rng = np.random.default_rng([seed, 7])
+        keys = choose_findings(rng)
+        pictures[index] = np.round(phantom.draw(SIZE, seed, keys).image * 255)
+        captions.append(caption(keys, rng))
+    return pictures, captions
+
+
+def draw_textures(count: int, seed: int) -> NDArray[np.uint8]:
+    """Draw pictures that are no phantoms, uint8 (count, 256, 256): clouds of every roughness, edges, lines, letters.
+
+    They teach the autoencoder to carry what real radiographs have and phantoms have not.
+    """
+    frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None, :])
+    frequency[0, 0] = 1
+    axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
+    x, y = axis[None, :], axis[:, None]
+    result = np.empty((count, SIZE, SIZE), dtype=np.uint8)
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        spectrum = rng.standard_normal(frequency.shape) + 1j * rng.standard_normal(frequency.shape)
+        cloud = np.fft.irfft2(spectrum / frequency ** rng.uniform(1.2, 2.6), s=(SIZE, SIZE))
+        picture = (cloud - cloud.mean()) / (cloud.std() + 1e-9) * rng.uniform(0.05, 0.3) + rng.uniform(0.2, 0.8)
+        for _ in range(int(rng.integers(0, 14))):  # soft and hard discs, half planes, bars
+            turn, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.9, 0.9)
+            across = x * np.cos(turn) + y * np.sin(turn) - offset
+            along = y * np.cos(turn) - x * np.sin(turn)
+            soft, kind = rng.uniform(0.004, 0.08), int(rng.integers(0, 4))
+            if kind == 0:
+                distance = across
+            elif kind == 1:
+                distance = np.hypot(across, along - rng.uniform(-0.5, 0.5)) - rng.uniform(0.02, 0.4)
+            elif kind == 2:
+                distance = np.abs(across + rng.uniform(-0.5, 0.5) * along * along) - rng.uniform(0.002, 0.04)
+            else:
+                distance = np.maximum(np.abs(across) - 0.03, np.abs(along) - rng.uniform(0.01, 0.06))
+            picture += rng.uniform(-0.3, 0.3) / (1 + np.exp(np.clip(distance / soft, -30, 30)))
+        result[index] = np.round(np.clip(picture, 0, 1) * 255)
+    return result
+
+
+def augment(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary a picture for the autoencoder: mirror, turn, zoom in, gamma, contrast. float32 (256, 256) in [0, 1]."""
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+    if rng.random() < 0.15:
+        picture = np.rot90(picture, int(rng.integers(1, 4)))
+    if rng.random() < 0.3:  # zoom in: sharp pixels become smooth, large shapes fill the picture
+        edge = int(rng.integers(SIZE // 2, SIZE))
+        top, left = rng.integers(0, SIZE - edge + 1, 2)
+        crop = torch.from_numpy(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))[None, None]
+        picture = F.interpolate(crop, (SIZE, SIZE), mode="bilinear", align_corners=False)[0, 0].numpy()
+    if rng.random() < 0.6:
+        picture = picture ** np.float32(math.exp(rng.uniform(-0.7, 0.7)))
+    if rng.random() < 0.3:
+        picture = picture * rng.uniform(0.5, 1.0) + rng.uniform(0, 0.3)
+    if rng.random() < 0.08:
+        picture = 1 - picture
+    return np.clip(picture, 0, 1).astype(np.float32)
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def make_autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        sample_size=SIZE,
+        block_out_channels=(16, 32, 64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=8,
+    )
+
+
+def make_text_encoder(vocabulary: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=vocabulary - 2,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
+        )
+    )
+
+
+def make_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=SIZE // FACTOR,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 96, 128),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def rate_at(step: int, steps: int, peak: float) -> float:
+    """Learning rate: a linear warm-up over the first 4 %, then half a cosine down to 2 % of the peak."""
+    warm = max(1, steps // 25)
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+
+
+class Average:
+    """A moving average of weights, with the usual shorter memory at the start."""
+
+    def __init__(self, networks: nn.ModuleList, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in networks.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, networks: nn.ModuleList, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in networks.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, 1 - decay)
+            else:
+                self.weights[name].copy_(value)
+
+
+def train(
+    name: str,
+    networks: nn.ModuleList,
+    loss_of: Callable[[int], Tensor],
+    work: Path,
+    *,
+    steps: int,
+    peak: float,
+    decay: float,
+    every: int,
+) -> dict[str, Tensor]:
+    """Train ``networks`` to lower ``loss_of(step)``; return the averaged weights. Resumes from ``work/name.pt``."""
+    optimizer = torch.optim.AdamW(networks.parameters(), lr=peak, weight_decay=1e-4, betas=(0.9, 0.99))
+    average = Average(networks, decay)
+    saved, first = work / f"{name}.pt", 0
+    if saved.exists():
+        state = torch.load(saved, map_location=device(), weights_only=True)
+        networks.load_state_dict(state["networks"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.weights, first = state["average"], state["step"]
+    started, total, seen = time.monotonic(), 0.0, 0
+    networks.train()
+    for step in range(first, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, steps, peak)
+        torch.manual_seed(step)  # every draw below depends on the step alone, so a resumed run repeats it
+        loss = loss_of(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
+        optimizer.step()
+        average.update(networks, step)
+        total, seen = total + float(loss.detach()), seen + 1
+        if (step + 1) % every == 0 or step + 1 == steps:
+            pace = (time.monotonic() - started) / (step + 1 - first)
+            print(f"{name}: step {step + 1}/{steps}, loss {total / seen:.4f}, {pace:.2f} s a step", flush=True)
+            total, seen = 0.0, 0
+            state = {
+                "networks": networks.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.weights,
+                "step": step + 1,
+            }
+            torch.save(state, saved.with_suffix(".tmp"))
+            os.replace(saved.with_suffix(".tmp"), saved)
+    return average.weights
+
+
+def half_rounded(network: nn.Module) -> nn.Module:
+    """Round the weights to what float16 can hold; they stay float32."""
+    with torch.no_grad():
+        for value in network.parameters():
+            value.copy_(value.half().float())
+    return network.eval()
+
+
+def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the pictures' horizontal and vertical gradients."""
+    d = a - b
+    return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., :, 1:] - d[..., :, :-1]).abs().mean()
+
+
+def train_autoencoder(plan: Plan, work: Path) -> AutoencoderKL:
+    """Train the autoencoder on augmented phantoms and textures: L1 on the picture and on its gradients, a little KL."""
+    pictures = np.load(work / "autoencoder-pictures.npy", mmap_mode="r")
+    torch.manual_seed(plan.seed)
+    network = make_autoencoder().to(device(), memory_format=torch.channels_last)
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([plan.seed, 11, step])
+        chosen = rng.integers(0, len(pictures), plan.autoencoder_batch)
+        batch = np.stack([augment(pictures[i].astype(np.float32) / 255, rng) for i in chosen])
+        x = torch.from_numpy(batch).to(device())[:, None].expand(-1, 3, -1, -1) * 2 - 1
+        with torch.autocast(device().type, dtype=torch.bfloat16):
+            posterior = network.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist
+            y = network.decode(posterior.sample()).sample
+        kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
+        y = y.float()
+        return F.l1_loss(y, x) + 1.5 * gradient_l1(y, x) + 3e-4 * kl
+
+    weights = train(
+        "autoencoder",
+        nn.ModuleList([network]),
+        loss_of,
+        work,
+        steps=plan.autoencoder_steps,
+        peak=plan.autoencoder_rate,
+        decay=0.99,
+        every=plan.checkpoint_every,
+    )
+    network.load_state_dict({name.removeprefix("0."): value for name, value in weights.items()})
+    return half_rounded(network)
+
+
+@torch.no_grad()
+def encode_pictures(network: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Encode pictures to latent means and standard deviations, float16 (count, 8, 32, 32), unscaled."""
+    result = np.empty((len(pictures), 8, SIZE // FACTOR, SIZE // FACTOR), dtype=np.float16)
+    for start in range(0, len(pictures), 16):
+        x = torch.from_numpy(pictures[start : start + 16].astype(np.float32) / 255).to(device())
+        x = (x[:, None].expand(-1, 3, -1, -1) * 2 - 1).contiguous(memory_format=torch.channels_last)
+        posterior = network.encode(x).latent_dist
+        result[start : start + 16] = torch.cat([posterior.mean, posterior.std], 1).cpu().numpy()
+    return result
+
+
+def train_unet(plan: Plan, work: Path, scaling: float) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """Train text encoder and UNet together on stored latents, the empty prompt in 12 % of the cases."""
+    latents = np.load(work / "latents.npy", mmap_mode="r")
+    captions = json.loads((work / "captions.json").read_text(encoding="utf-8"))
+    tokenizer = CLIPTokenizer.from_pretrained(work / "checkpoint" / "tokenizer")
+    tokens = tokenizer(
+        [*captions, ""], padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="np"
+    )
+    ids = torch.from_numpy(np.asarray(tokens["input_ids"], dtype=np.int64))
+    empty = len(captions)
+    torch.manual_seed(plan.seed)
+    text, unet = make_text_encoder(len(tokenizer)), make_unet()
+    networks = nn.ModuleList([text, unet.to(memory_format=torch.channels_last)]).to(device())
+    alpha_bar = DDIMScheduler(**BETAS).alphas_cumprod.to(device())
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([plan.seed, 13, step])
+        chosen = rng.integers(0, len(captions), plan.unet_batch)
+        stored = torch.from_numpy(latents[chosen].astype(np.float32)).to(device())
+        mean, std = stored.chunk(2, dim=1)
+        x_0 = (mean + std * torch.randn(mean.shape).to(mean)) * scaling
+        # Edits at strength 0.4 live below step 400; the rest serves stronger ones.
+        low, high = np.array([(0, 420), (300, 620), (600, 1000)])[rng.choice(3, plan.unet_batch, p=[0.7, 0.18, 0.12])].T
+        t = torch.from_numpy(rng.integers(low, high)).to(device())
+        words = ids[np.where(rng.random(plan.unet_batch) < 0.12, empty, chosen)].to(device())
+        noise = torch.randn(x_0.shape).to(x_0)
+        a = alpha_bar[t][:, None, None, None]
+        x_t = a.sqrt() * x_0 + (1 - a).sqrt() * noise
+        with torch.autocast(device().type, dtype=torch.bfloat16):
+            states = text(words).last_hidden_state
+            eps = unet(x_t.contiguous(memory_format=torch.channels_last), t, states).sample
+        return F.mse_loss(eps.float(), noise)
+
+    weights = train(
+        "unet",
+        networks,
+        loss_of,
+        work,
+        steps=plan.unet_steps,
+        peak=plan.unet_rate,
+        decay=plan.ema,
+        every=plan.checkpoint_every,
+    )
+    networks.load_state_dict(weights)
+    half_rounded(text)
+    half_rounded(unet)
+    return text, unet
+
+
+# --- stages ----------------------------------------------------------------------------------------------------------
+
+
+def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], None]]]:
+    """Yield each stage: its name, the file that says it is done, and what it does."""
+    checkpoint = work / "checkpoint"
+
+    def tokenizer() -> None:
+        make_tokenizer(checkpoint / "tokenizer")
+
+    def pictures() -> None:
+        drawn, captions = draw_pictures(plan.pictures, FIRST_TRAINING_SEED)
+        np.save(work / "pictures.npy", drawn)
+        (work / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
+        share = plan.autoencoder_pictures // 3
+        np.save(
+            work / "autoencoder-pictures.npy",
+            np.concatenate([drawn[: plan.autoencoder_pictures - share], draw_textures(share, 17)]),
+        )
+
+    def autoencoder() -> None:
+        train_autoencoder(plan, work).save_pretrained(checkpoint / "vae")
+
+    def latents() -> None:
+        network = AutoencoderKL.from_pretrained(checkpoint / "vae").to(device(), memory_format=torch.channels_last)
+        encoded = encode_pictures(network, np.load(work / "pictures.npy", mmap_mode="r"))
+        np.save(work / "latents.npy", encoded)
+        scaling = round(float(1 / encoded[:1000, :4].astype(np.float32).std()), 5)
+        network.register_to_config(scaling_factor=scaling)
+        network.save_pretrained(checkpoint / "vae")
+        (work / "latents.json").write_text(json.dumps({"scaling_factor": scaling}), encoding="utf-8")
+
+    def unet() -> None:
+        scaling = json.loads((work / "latents.json").read_text(encoding="utf-8"))["scaling_factor"]
+        text, network = train_unet(plan, work, scaling)
+        text.save_pretrained(checkpoint / "text_encoder")
+        network.save_pretrained(checkpoint / "unet")
+
+    def pipeline() -> None:
+        scheduler = DDIMScheduler(
+            **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading"
+        )
+        scheduler.save_pretrained(checkpoint / "scheduler")
+        parts = {
+            "_class_name": "StableDiffusionImg2ImgPipeline",
+            "feature_extractor": [None, None],
+            "image_encoder": [None, None],
+            "requires_safety_checker": False,
+            "safety_checker": [None, None],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        }
+        (checkpoint / "model_index.json").write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
+
+    yield "tokenizer", checkpoint / "tokenizer" / "merges.txt", tokenizer
+    yield "pictures", work / "autoencoder-pictures.npy", pictures
+    yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
+    yield "latents", work / "latents.json", latents
+    yield "unet", checkpoint / "unet" / "config.json", unet
+    yield "checkpoint", checkpoint / "model_index.json", pipeline
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder for pictures, checkpoints and the result")
+    parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
+    parser.add_argument("--unet-steps", type=int, help=f"steps of the UNet's training (default {Plan.unet_steps})")
+    wishes = parser.parse_args(arguments)
+    plan = QUICK if wishes.quick else Plan()
+    if wishes.unet_steps is not None:
+        plan = replace(plan, unet_steps=wishes.unet_steps)
+    wishes.work.mkdir(parents=True, exist_ok=True)
+    for name, done, run in stages(plan, wishes.work):
+        if done.exists():
+            print(f"{name}: done before", flush=True)
+            continue
+        started = time.monotonic()
+        run()
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    print(wishes.work / "checkpoint")
+
+
+if __name__ == "__main__":
+    main()

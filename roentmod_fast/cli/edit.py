@@ -1,0 +1,287 @@
+"""``roentmod-fast edit``: edit radiographs by text."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from roentmod_fast.editor import EditConfig, Editor, EditResult
+    from roentmod_fast.radiograph.model import Radiograph
+    from roentmod_fast.radiograph.sources import Source
+    from roentmod_fast.report import RunReport
+
+QUICK_STEPS = 10
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One picture to make: of which source, towards which prompt, written where."""
+
+    source: Source
+    prompt: str
+    path: Path
+
+    @property
+    def preview(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.preview.png")
+
+
+@click.command("edit")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.option(
+    "-p",
+    "--prompt",
+    "prompts",
+    multiple=True,
+    required=True,
+    metavar="TEXT",
+    help="What to add; repeat for more edits.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file for one edit, a folder for several. [default: STEM.PROMPT.dcm beside the source]",
+)
+@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="Where the networks run.",
+)
+@click.option("--preset", type=click.Choice(["exact"]), default="exact", show_default=True, help="Fidelity or speed.")
+@click.option("--strength", type=float, metavar="0..1", help="How far from the source. [default: the engine's, 0.4]")
+@click.option(
+    "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 is none. [default: 4]"
+)
+@click.option("--steps", type=int, metavar="N", help="Steps of the full schedule; strength of them run. [default: 50]")
+@click.option("--solver", type=click.Choice(["ddim"]), default="ddim", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option(
+    "--compose",
+    type=click.Choice(["contrast", "delta", "replace"]),
+    default="contrast",
+    show_default=True,
+    help="How the edit is put into the source: the change against an edit without text (contrast) or against the source "
+    "as the engine sees it (delta), both at full resolution; or the engine's own picture (replace).",
+)
+@click.option(
+    "--identity",
+    type=click.Choice(["pseudonym", "keep", "strip"]),
+    default="pseudonym",
+    show_default=True,
+    help="Whose the written file says it is.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["dicom", "png"]),
+    help="What to write. [default: by the name of -o, else dicom]",
+)
+@click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what happened as JSON.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--force", is_flag=True, help="Edit also what is no frontal chest radiograph of a patient.")
+@click.option("--quick", is_flag=True, help=f"A first look: {QUICK_STEPS} steps instead of 50.")
+def command(
+    sources: tuple[Path, ...],
+    prompts: tuple[str, ...],
+    output: Path | None,
+    engine: str | None,
+    device: str,
+    preset: str,
+    strength: float | None,
+    guidance: float | None,
+    steps: int | None,
+    solver: str,
+    seed: int,
+    compose: str,
+    identity: str,
+    format_: str | None,
+    preview: bool,
+    report: Path | None,
+    overwrite: bool,
+    force: bool,
+    quick: bool,
+) -> None:
+    """Add a finding to chest radiographs: files, folders or zips of DICOM, PNG or JPEG.
+
+    Each prompt gives one edit of each source. Paths of what was written go to stdout, one a line. Exit status: 0 all
+    done, 1 nothing done, 2 wrong usage, 3 some sources failed.
+
+    \b
+    Examples:
+      roentmod-fast edit chest.dcm --prompt edema --preview
+      roentmod-fast edit study/ -p "right pleural effusion" -p cardiomegaly -o edits/
+      roentmod-fast edit chest.png -p "left upper lobe mass" -o mass.png --seed 7
+    """
+    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.errors import SettingError
+    from roentmod_fast.radiograph.sources import find_sources
+    from roentmod_fast.report import RunReport
+
+    if quick and steps is not None:
+        raise SettingError("--quick and --steps contradict each other: give one of them")
+    for prompt in prompts:
+        if not prompt.strip():
+            raise SettingError("a prompt is empty: say what to add, such as --prompt edema")
+    config = EditConfig(
+        strength=strength,
+        guidance=guidance,
+        steps=QUICK_STEPS if quick else steps,
+        seed=seed,
+        compose=compose,
+    )
+    if report is not None:
+        _check_absent([report], overwrite)
+
+    found = find_sources(sources)
+    for reason, count in found.skipped.items():
+        _say(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    outputs = _plan(found.sources, prompts, output, format_)
+    _check_absent(
+        [path for item in outputs for path in ((item.path, item.preview) if preview else (item.path,))], overwrite
+    )
+
+    editor = Editor.load(engine, device)
+    editor.settings(config)
+    _say(f"engine {editor.bundle.name}, device {editor.device.name}, {editor.networks.precision}")
+    if editor.bundle.manifest.notice:
+        _say(f"note: {editor.bundle.manifest.notice}")
+
+    run = RunReport.of(editor)
+    done = _edit_all(editor, config, outputs, run, identity=identity, preview=preview, overwrite=overwrite, force=force)
+    if report is not None:
+        from roentmod_fast.radiograph.atomic import write_atomic
+
+        write_atomic(report, run.render().encode(), overwrite=overwrite)
+    if run.failures:
+        from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+
+        sys.exit(EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _plan(
+    sources: tuple[Source, ...], prompts: tuple[str, ...], output: Path | None, format_: str | None
+) -> list[_Output]:
+    """Name the file of each output. Raises ``SettingError`` where two would have one name."""
+    from roentmod_fast.errors import SettingError
+    from roentmod_fast.findings import prompt_slug
+
+    single = len(sources) * len(prompts) == 1
+    kinds = {".png": "png", ".dcm": "dicom"}
+    if single and output is not None and not output.is_dir():
+        named = kinds.get(output.suffix.lower())
+        if format_ is not None and named is not None and named != format_:
+            raise SettingError(f"{output}: its name says {named}, --format says {format_}: make them agree")
+        if format_ is None and named is None:
+            raise SettingError(f"{output}: end its name with .dcm or .png, or give --format")
+        return [_Output(sources[0], prompts[0], output)]
+    if output is not None and output.suffix.lower() in kinds and not output.is_dir():
+        raise SettingError(f"{output}: several edits need a folder: give -o a folder's name")
+    suffix = ".png" if format_ == "png" else ".dcm"
+    # Below an output folder the sources' own folders are kept: a study has many files called IM0001.
+    common = Path(os.path.commonpath([source.folder.resolve() for source in sources]))
+    outputs = []
+    for source in sources:
+        folder = source.folder if output is None else output / source.folder.resolve().relative_to(common)
+        for prompt in prompts:
+            outputs.append(_Output(source, prompt, folder / f"{source.stem}.{prompt_slug(prompt)}{suffix}"))
+    seen: dict[Path, _Output] = {}
+    for item in outputs:
+        other = seen.setdefault(item.path, item)
+        if other is not item:
+            raise SettingError(
+                f"{item.path}: would be written for {other.source.name} ({other.prompt!r}) and for {item.source.name} "
+                f"({item.prompt!r}): edit them in separate runs"
+            )
+    return outputs
+
+
+def _check_absent(paths: list[Path], overwrite: bool) -> None:
+    from roentmod_fast.errors import OutputError
+
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists: give --overwrite to replace it, or -o another name")
+
+
+def _edit_all(
+    editor: Editor,
+    config: EditConfig,
+    outputs: list[_Output],
+    run: RunReport,
+    *,
+    identity: str,
+    preview: bool,
+    overwrite: bool,
+    force: bool,
+) -> int:
+    """Edit source after source; a source that fails is told and left out. Returns how many outputs were written."""
+    from roentmod_fast.errors import OutputError, SourceError
+    from roentmod_fast.radiograph.read import read_radiograph
+
+    done = 0
+    for source in dict.fromkeys(item.source for item in outputs):
+        try:
+            radiograph = read_radiograph(source, force=force)
+        except SourceError as error:
+            _say(f"Error: {error}")
+            run.fail(source.name, str(error))
+            continue
+        for note in radiograph.notes:
+            _say(f"note: {radiograph.source}: {note}")
+        prepared = editor.prepare(radiograph.image, config)
+        for item in outputs:
+            if item.source is not source:
+                continue
+            runs = 2 if prepared.settings.compose == "contrast" and prepared.reference is None else 1
+            length = runs * len(prepared.timesteps)
+            with click.progressbar(length=length, label=f"{source.stem}: {item.prompt}", file=sys.stderr) as bar:
+                result = editor.apply(prepared, item.prompt, progress=lambda done, total: bar.update(1))  # noqa: B023
+            if result.truncated:
+                _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
+            try:
+                uid = _write(item, radiograph, result, identity=identity, overwrite=overwrite)
+                if preview:
+                    _write_preview(item, radiograph, result, overwrite=overwrite)
+            except OutputError as error:
+                # What fails one output (no space, no permission) mostly fails all: stop here.
+                _say(f"Error: {error}")
+                run.fail(source.name, str(error))
+                return done
+            run.add(radiograph, result, item.path, uid)
+            click.echo(item.path)
+            done += 1
+    return done
+
+
+def _write(item: _Output, radiograph: Radiograph, result: EditResult, *, identity: str, overwrite: bool) -> str | None:
+    """Write one edit; return its SOP Instance UID where it is DICOM."""
+    if item.path.suffix.lower() == ".png":
+        from roentmod_fast.radiograph.raster import write_png
+
+        write_png(item.path, radiograph, result.image, result.provenance, overwrite=overwrite)
+        return None
+    from roentmod_fast.radiograph.dicom_write import write_dicom
+
+    return write_dicom(item.path, radiograph, result.image, result.provenance, identity=identity, overwrite=overwrite)
+
+
+def _write_preview(item: _Output, radiograph: Radiograph, result: EditResult, *, overwrite: bool) -> None:
+    from roentmod_fast.radiograph.preview import write_preview
+
+    write_preview(item.preview, radiograph.image, result.image, item.prompt, overwrite=overwrite)

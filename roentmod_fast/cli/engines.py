@@ -1,0 +1,131 @@
+"""``roentmod-fast engines``: list, show, verify, import and remove engine bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group("engines")
+def command() -> None:
+    """List, show, check, import and remove the engines on this machine."""
+
+
+@command.command("list")
+def list_() -> None:
+    """List the engines that --engine finds by name; the default one has a star.
+
+    \b
+    Example:
+      roentmod-fast engines list
+    """
+    from roentmod_fast.engine.bundle import find_bundle, list_bundles, read_bundle
+
+    default = find_bundle().folder
+    for folder in list_bundles():
+        bundle = read_bundle(folder)
+        size = sum(fact.bytes for fact in bundle.manifest.files.values()) / 1e6
+        star = "*" if folder == default else " "
+        precisions = ",".join(bundle.manifest.networks)
+        click.echo(f"{star} {folder.name:<20} {precisions:<15} {size:8.1f} MB  {folder}")
+
+
+@command.command("show")
+@click.argument("engine", required=False)
+@click.option("--json", "as_json", is_flag=True, help="The manifest as it stands.")
+def show(engine: str | None, as_json: bool) -> None:
+    """Show what an engine is and how well it was exported (by default the default one).
+
+    \b
+    Example:
+      roentmod-fast engines show phantom
+    """
+    from dataclasses import asdict
+
+    from roentmod_fast.engine.bundle import find_bundle
+    from roentmod_fast.engine.manifest import render_manifest
+
+    bundle = find_bundle(engine)
+    manifest = bundle.manifest
+    if as_json:
+        click.echo(render_manifest(manifest), nl=False)
+        return
+    click.echo(f"{manifest.name}  {bundle.folder}")
+    click.echo(f"  manifest SHA-256  {bundle.manifest_hash}")
+    if manifest.notice:
+        click.echo(f"  notice            {manifest.notice}")
+    for title, values in (
+        ("model", asdict(manifest.model)),
+        ("edit", asdict(manifest.edit)),
+        ("made", dict(manifest.made)),
+    ):
+        click.echo(f"  {title}")
+        for name, value in values.items():
+            click.echo(f"    {name:<18} {value if isinstance(value, str) else json.dumps(value)}")
+    for precision, parts in manifest.networks.items():
+        click.echo(f"  networks {precision}")
+        for network, file in parts.items():
+            click.echo(f"    {network:<18} {file} ({manifest.files[file].bytes / 1e6:.1f} MB)")
+    for precision, verdicts in manifest.parity.items():
+        click.echo(f"  parity {precision}")
+        for network, verdict in verdicts.items() if isinstance(verdicts, dict) else ():
+            click.echo(f"    {network:<18} {json.dumps(verdict)}")
+
+
+@command.command("verify")
+@click.argument("engine", required=False)
+def verify(engine: str | None) -> None:
+    """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
+
+    \b
+    Example:
+      roentmod-fast engines verify phantom
+    """
+    import numpy as np
+
+    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.engine.bundle import find_bundle, verify_files
+    from roentmod_fast.findings import NORMAL_PROMPT
+
+    bundle = find_bundle(engine)
+    verify_files(bundle)
+    click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
+    size = bundle.manifest.model.image_size
+    ramp = np.linspace(0, 1, size, dtype=np.float32)[None, :].repeat(size, axis=0)
+    for precision in bundle.manifest.networks:
+        editor = Editor.load(bundle.folder, device="cpu", precision=precision)
+        result = editor.edit(ramp, NORMAL_PROMPT, EditConfig(steps=1, strength=1.0, compose="replace"))
+        click.echo(f"{bundle.name}: {precision} runs ({sum(result.seconds.values()):.1f} s for one step)")
+
+
+@command.command("import")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace an imported engine of the same name.")
+def import_(bundle: Path, overwrite: bool) -> None:
+    """Copy an engine, a folder or a zip of one, to where this user's engines are, and check every file.
+
+    \b
+    Examples:
+      roentmod-fast engines import /media/stick/roentgen
+      roentmod-fast engines import roentgen.zip
+    """
+    from roentmod_fast.engine.library import import_bundle
+
+    click.echo(import_bundle(bundle, overwrite=overwrite).folder)
+
+
+@command.command("remove")
+@click.argument("name")
+@click.confirmation_option("-y", "--yes", prompt="Remove this engine from the disk?")
+def remove(name: str) -> None:
+    """Remove an imported engine from the disk.
+
+    \b
+    Example:
+      roentmod-fast engines remove roentgen
+    """
+    from roentmod_fast.engine.library import remove_bundle
+
+    click.echo(f"removed {remove_bundle(name)}", err=True)

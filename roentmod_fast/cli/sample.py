@@ -1,0 +1,36 @@
+"""``roentmod-fast sample``: write a drawn radiograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("sample")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--finding", metavar="TEXT", help="What it shows, such as 'edema' or 'left upper lobe mass, hernia'.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The patient.")
+@click.option("--size", type=click.IntRange(min=128, max=4096), default=1024, show_default=True, help="Pixels a side.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def command(out: Path, finding: str | None, seed: int, size: int, overwrite: bool) -> None:
+    """Write a chest radiograph that is drawn, not taken: a DX DICOM file of 12 bits.
+
+    The same seed is the same patient with and without a finding.
+
+    \b
+    Examples:
+      roentmod-fast sample chest.dcm
+      roentmod-fast sample edema.dcm --finding edema --seed 3
+    """
+    from roentmod_fast.errors import SettingError
+    from roentmod_fast.findings import BY_KEY, find_findings
+    from roentmod_fast.phantom import draw
+    from roentmod_fast.radiograph.dicom_write import write_sample
+
+    keys = () if finding is None else find_findings(finding)
+    if finding is not None and not keys:
+        raise SettingError(f"finding {finding!r} cannot be drawn: name some of {', '.join(BY_KEY)}")
+    drawn = draw(size, seed, keys)
+    write_sample(out, drawn.image, seed=seed, findings=keys, overwrite=overwrite)
+    click.echo(out)

@@ -1,0 +1,77 @@
+"""The noise of ``torch.randn`` on a CPU, without torch: the same seed gives the same edit as the reference.
+
+torch draws from a Mersenne Twister (MT19937), which numpy has too, and turns uniform numbers into normal ones by Box
+and Muller's transform: r = sqrt(-2 ln(1 - u1)), angle 2 pi u2, giving r cos and r sin. Which bits become which number
+depends on how many are asked for at once, see :meth:`TorchNoise.normal`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+_BLOCK = 16
+"""Values that torch transforms at once: eight radii, then eight angles."""
+
+
+class TorchNoise:
+    """Draws of ``torch.Generator("cpu").manual_seed(seed)``, in order; any integer seed, modulo 2**32 as in torch."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.MT19937()
+        # RandomState seeds by the twister's first published routine (init_genrand), as torch does; newer numpy
+        # generators hash the seed first.
+        state: Any = np.random.RandomState(seed % 2**32).get_state(legacy=False)
+        self._bits.state = state
+        self._spare: float | None = None
+
+    def normal(self, shape: tuple[int, ...]) -> Array:
+        """Return the next ``torch.randn(shape)``: float32, mean 0, variance 1, within 1e-6 of torch's."""
+        size = math.prod(shape)
+        values = self._few(size) if size < _BLOCK else self._many(size)
+        return values.reshape(shape)
+
+    def _many(self, size: int) -> Array:
+        """Blocks of 16; where the size is no multiple of 16, the last 16 values are drawn anew, over those before."""
+        values = self._uniform(size)
+        whole = size - size % _BLOCK
+        values[:whole] = _box_muller(values[:whole])
+        if whole < size:
+            values[-_BLOCK:] = _box_muller(self._uniform(_BLOCK))
+        return values
+
+    def _few(self, size: int) -> Array:
+        """One by one in float64; every transform gives two values, and the spare one waits for the next draw of few."""
+        values = np.empty(size, dtype=np.float32)
+        for i in range(size):
+            if self._spare is not None:
+                values[i], self._spare = self._spare, None
+                continue
+            turn, level = self._uniform_double(), self._uniform_double()
+            radius = math.sqrt(-2 * math.log1p(-level))
+            values[i], self._spare = radius * math.cos(2 * math.pi * turn), radius * math.sin(2 * math.pi * turn)
+        return values
+
+    def _uniform(self, size: int) -> Array:
+        """Return float32 in [0, 1) of 24 bits each."""
+        bits = self._bits.random_raw(size) & 0xFFFFFF
+        uniform: Array = bits.astype(np.float32) * np.float32(2**-24)
+        return uniform
+
+    def _uniform_double(self) -> float:
+        """Return a number in [0, 1) of 53 bits: the high word first, its topmost bits dropped."""
+        high, low = (int(word) for word in self._bits.random_raw(2))
+        return ((high << 32 | low) & (2**53 - 1)) * 2.0**-53
+
+
+def _box_muller(uniform: Array) -> Array:
+    """Transform blocks of 16 uniform numbers into 16 normal ones each, in float32 as torch does."""
+    halves = uniform.reshape(-1, 2, _BLOCK // 2)
+    radius = np.sqrt(np.float32(-2) * np.log(np.float32(1) - halves[:, 0]))
+    angle = np.float32(2 * np.pi) * halves[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)

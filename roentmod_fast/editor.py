@@ -1,0 +1,339 @@
+"""The edit, from a picture and a prompt to an edited picture: the one path to read first.
+
+    editor = Editor.load("phantom", device="cpu")
+    result = editor.edit(image, "edema", EditConfig(strength=0.4, guidance=4.0, seed=0))
+
+The steps are those of Stable Diffusion's image-to-image pipeline as RoentMod uses it (Cooke et al., 2025): encode the
+radiograph, add noise up to ``strength``, denoise towards the prompt with classifier-free guidance, decode. With the
+same weights, settings and seed, ``result.decoded`` is what diffusers' ``StableDiffusionImg2ImgPipeline`` with its
+``DDIMScheduler`` gives for ``torch.Generator("cpu").manual_seed(seed)``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod_fast._version import __version__
+from roentmod_fast.diffusion import Schedule, TorchNoise, add_noise, denoise, guide
+from roentmod_fast.engine.bundle import Bundle, find_bundle
+from roentmod_fast.engine.devices import Device, choose_device
+from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
+from roentmod_fast.engine.networks import Networks
+from roentmod_fast.engine.tokenizer import Tokenizer
+from roentmod_fast.errors import SettingError
+from roentmod_fast.radiograph.compose import ChangeStatistics, change_statistics, compose
+from roentmod_fast.radiograph.model import Provenance
+from roentmod_fast.radiograph.placement import Placement
+
+Array = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called after each UNet call with the number of calls done and the number of all calls of this edit."""
+
+COMPOSE_MODES = ("contrast", "delta", "replace")
+DEFAULT_COMPOSE = "contrast"
+
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+"""To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """What the user wishes; ``None`` leaves the choice to the engine's manifest.
+
+    ``strength``: share of the noise schedule that is run, in [0, 1]. ``guidance``: scale of classifier-free guidance,
+    1 is none. ``steps``: of the full schedule; ``strength`` of them are run. ``seed``: of the noise, 0 or more, taken
+    modulo 2**32. ``compose``: how the decoded edit is put into the source, see :mod:`roentmod_fast.radiograph.compose`.
+    """
+
+    strength: float | None = None
+    guidance: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    compose: str = DEFAULT_COMPOSE
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """An :class:`EditConfig` with every choice made and checked."""
+
+    strength: float
+    guidance: float
+    steps: int
+    seed: int
+    compose: str
+
+    @classmethod
+    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model) -> EditSettings:
+        """Fill in the engine's defaults. Raises :class:`SettingError` for a value that cannot be used."""
+        strength = defaults.strength if config.strength is None else config.strength
+        guidance = defaults.guidance if config.guidance is None else config.guidance
+        steps = defaults.steps if config.steps is None else config.steps
+        if not math.isfinite(guidance):
+            raise SettingError(f"guidance {guidance} is no number: give 1 for none, the paper's value is 4")
+        if not 1 <= steps <= model.train_timesteps:
+            raise SettingError(f"steps {steps} is outside 1 to {model.train_timesteps}: the usual number is 50")
+        if config.seed < 0:
+            raise SettingError(f"seed {config.seed} is negative: give 0 or more")
+        if config.compose not in COMPOSE_MODES:
+            raise SettingError(f"unknown compose mode {config.compose!r}: expected one of {', '.join(COMPOSE_MODES)}")
+        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each named stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the ``with`` block to ``stage``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+@dataclass
+class Prepared:
+    """A radiograph made ready once for any number of prompts.
+
+    ``source``: float32 (H, W) in [0, 1]; ``x_0`` its scaled latents and ``noise`` the noise, (1, channels, s, s).
+    ``reference`` is what the edit is compared with when it is put back, decoded (S, S), made when first needed.
+    """
+
+    source: Array
+    placement: Placement
+    settings: EditSettings
+    timesteps: NDArray[np.int64]
+    x_0: Array
+    noise: Array
+    watch: Stopwatch
+    reference: Array | None = None
+    unet_calls: int = 0
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """One edited radiograph.
+
+    ``image``: float32 (H, W) in [0, 1], the source with the edit in it, at the source's size. ``decoded``: float32
+    (S, S) in [0, 1], the engine's own picture. ``seconds`` by stage, ``unet_calls`` and ``unet_batch`` (pictures through
+    the UNet) are those of this edit, what it shares with others of the same radiograph included once. ``truncated`` is
+    the end of the prompt that did not fit, or empty.
+    """
+
+    image: Array
+    decoded: Array
+    prompt: str
+    settings: EditSettings
+    provenance: Provenance
+    change: ChangeStatistics
+    seconds: dict[str, float]
+    unet_calls: int
+    truncated: str
+
+
+class Editor:
+    """An engine, opened once and used for many edits. It holds no state that one edit could leave for the next."""
+
+    def __init__(self, bundle: Bundle, networks: Networks, tokenizer: Tokenizer, device: Device) -> None:
+        self.bundle = bundle
+        self.networks = networks
+        self.device = device
+        self._tokenizer = tokenizer
+        model = bundle.manifest.model
+        self.schedule = Schedule(
+            train_timesteps=model.train_timesteps,
+            beta_start=model.beta_start,
+            beta_end=model.beta_end,
+            beta_schedule=model.beta_schedule,
+            set_alpha_to_one=model.set_alpha_to_one,
+            steps_offset=model.steps_offset,
+            timestep_spacing=model.timestep_spacing,
+            prediction=model.prediction,
+        )
+
+    @classmethod
+    def load(cls, engine: str | Path | None = None, device: str = "auto", precision: str | None = None) -> Editor:
+        """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
+
+        Raises :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, and
+        :class:`DeviceError` for a device that is absent.
+        """
+        chosen = choose_device(device)
+        bundle = find_bundle(engine)
+        networks = Networks.open(bundle, chosen, precision)
+        tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
+        return cls(bundle, networks, tokenizer, chosen)
+
+    @property
+    def model(self) -> Model:
+        return self.bundle.manifest.model
+
+    def edit(
+        self,
+        image: Array,
+        prompt: str,
+        config: EditConfig | None = None,
+        *,
+        noise: Array | None = None,
+        progress: Progress | None = None,
+    ) -> EditResult:
+        """Edit ``image``, float32 (H, W) in [0, 1] with bright = dense, towards ``prompt``.
+
+        ``noise``: float32 (2, channels, s, s), standard normal, instead of the seed's: first the draw of the encoder,
+        then the noise that is added. Raises :class:`SettingError` for a value that cannot be used.
+        """
+        return self.apply(self.prepare(image, config, noise=noise), prompt, progress=progress)
+
+    def edit_prompts(
+        self,
+        image: Array,
+        prompts: Sequence[str],
+        config: EditConfig | None = None,
+        *,
+        noise: Array | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[EditResult]:
+        """Edit one image towards several prompts in turn, sharing all that does not depend on the prompt."""
+        prepared = self.prepare(image, config, noise=noise)
+        for prompt in prompts:
+            yield self.apply(prepared, prompt, progress=progress)
+
+    def settings(self, config: EditConfig | None = None) -> EditSettings:
+        """Return ``config`` with the engine's defaults filled in. Raises :class:`SettingError`."""
+        settings = EditSettings.of(EditConfig() if config is None else config, self.bundle.manifest.edit, self.model)
+        self.schedule.partial(settings.steps, settings.strength)
+        return settings
+
+    def prepare(self, image: Array, config: EditConfig | None = None, *, noise: Array | None = None) -> Prepared:
+        """Do what all prompts share: place the image, encode it, draw the noise."""
+        settings = self.settings(config)
+        timesteps = self.schedule.partial(settings.steps, settings.strength)
+        if image.ndim != 2 or not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+            raise SettingError(f"image of shape {image.shape}: expected (H, W), finite, in [0, 1]")
+        watch = Stopwatch()
+        source = np.asarray(image, dtype=np.float32)
+        with watch.measure("placement"):
+            placement = Placement.fit((source.shape[0], source.shape[1]), self.model.image_size)
+            square = placement.place(source)
+        latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
+        if noise is None:
+            generator = TorchNoise(settings.seed)
+            first, second = generator.normal(latent_shape), generator.normal(latent_shape)
+        elif noise.shape == (2, *latent_shape[1:]):
+            first, second = np.asarray(noise[:1], dtype=np.float32), np.asarray(noise[1:], dtype=np.float32)
+        else:
+            raise SettingError(f"noise of shape {noise.shape}: expected {(2, *latent_shape[1:])}")
+        with watch.measure("vae_encoder"):
+            mean, log_variance = self.networks.encode_image(_to_network(square))
+        deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
+        x_0 = np.asarray((mean + deviation * first) * np.float32(self.model.latent_scaling), dtype=np.float32)
+        return Prepared(source, placement, settings, timesteps, x_0, second, watch)
+
+    def apply(self, prepared: Prepared, prompt: str, *, progress: Progress | None = None) -> EditResult:
+        """Edit a prepared image towards one prompt."""
+        settings, watch = prepared.settings, prepared.watch
+        needs_reference = settings.compose != "replace" and prepared.reference is None
+        runs = 2 if settings.compose == "contrast" and needs_reference else 1
+        tell = _Counter(runs * len(prepared.timesteps), progress)
+
+        if needs_reference and settings.compose == "contrast":
+            prepared.reference = self._run(prepared, None, tell)
+        elif needs_reference:
+            prepared.reference = self.reconstruct(prepared)
+        decoded = self._run(prepared, prompt, tell)
+
+        with watch.measure("compose"):
+            image = compose(prepared.source, decoded, prepared.reference, prepared.placement, settings.compose)
+        change = change_statistics(prepared.source, image)
+        seconds, calls = dict(watch.seconds), prepared.unet_calls
+        # What was shared is counted once: the next prompt starts from zero.
+        prepared.watch, prepared.unet_calls = Stopwatch(), 0
+        return EditResult(
+            image=image,
+            decoded=decoded,
+            prompt=prompt,
+            settings=settings,
+            provenance=self._provenance(prompt, settings),
+            change=change,
+            seconds=seconds,
+            unet_calls=calls,
+            truncated=self._tokenizer.truncated(prompt),
+        )
+
+    def reconstruct(self, prepared: Prepared) -> Array:
+        """Return the source as the autoencoder gives it back, float32 (S, S) in [0, 1]."""
+        return self._decode(prepared.x_0, prepared.watch)
+
+    def _run(self, prepared: Prepared, prompt: str | None, tell: _Counter) -> Array:
+        """Noise, denoise and decode; ``None`` is the empty prompt, which needs no guidance. (S, S) in [0, 1]."""
+        settings, watch = prepared.settings, prepared.watch
+        guided = prompt is not None and settings.guidance != 1
+        with watch.measure("text_encoder"):
+            texts = ("", prompt) if guided else (prompt or "",)
+            tokens = np.concatenate([self._tokenizer.encode(text or "") for text in texts])
+            states = self.networks.encode_text(tokens)
+
+        def predict(x_t: Array, timestep: int) -> Array:
+            with watch.measure("unet"):
+                batch = np.repeat(x_t, 2, axis=0) if guided else x_t
+                output = self.networks.predict(batch, timestep, states)
+            prepared.unet_calls += 1
+            tell.call()
+            return guide(output[:1], output[1:], settings.guidance) if guided else output
+
+        alpha_bar = self.schedule.alpha_bar_at(int(prepared.timesteps[0]))
+        x_t = add_noise(prepared.x_0, prepared.noise, alpha_bar)
+        for step in denoise(x_t, self.schedule, prepared.timesteps, settings.steps, predict):
+            x_t = step.x_t
+        return self._decode(x_t, watch)
+
+    def _decode(self, latents: Array, watch: Stopwatch) -> Array:
+        """Scaled latents (1, channels, s, s) -> picture (S, S) in [0, 1]: the mean of the three channels."""
+        with watch.measure("vae_decoder"):
+            image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
+        return np.asarray(np.clip(image[0] / 2 + 0.5, 0, 1).mean(axis=0), dtype=np.float32)
+
+    def _provenance(self, prompt: str, settings: EditSettings) -> Provenance:
+        return Provenance(
+            prompt=prompt,
+            strength=settings.strength,
+            guidance=settings.guidance,
+            steps=settings.steps,
+            seed=settings.seed,
+            compose=settings.compose,
+            engine_name=self.bundle.name,
+            engine_hash=self.bundle.manifest_hash,
+            software_version=__version__,
+            device=self.device.name,
+        )
+
+
+class _Counter:
+    """Counts UNet calls for a progress report."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = 0
+
+    def call(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _to_network(square: Array) -> Array:
+    """(S, S) in [0, 1] -> (1, 3, S, S) in [-1, 1]."""
+    return np.ascontiguousarray(np.broadcast_to(square * 2 - 1, (1, 3, *square.shape)), dtype=np.float32)

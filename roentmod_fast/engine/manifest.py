@@ -1,0 +1,202 @@
+"""The manifest of an engine bundle: what ``manifest.json`` says, as frozen dataclasses.
+
+The manifest is the only contract between the export stage and the runtime. It keeps facts of the model apart from
+what its makers recommend (``edit``) and from how well it was exported (``parity``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from roentmod_fast.errors import EngineError
+
+FORMAT = 1
+"""The manifest format that this version reads and writes."""
+
+FILE_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+NETWORKS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Facts of the model that no user can wish away.
+
+    ``image_size`` pixels a side; ``latent_channels``; ``vae_scale`` pixels to one latent; ``latent_scaling`` the
+    factor from the VAE's latents to the UNet's; ``prediction`` what the UNet predicts. The rest is the noise
+    schedule under its diffusers names, and ``max_tokens`` the length of a tokenised prompt.
+    """
+
+    image_size: int
+    latent_channels: int
+    vae_scale: int
+    latent_scaling: float
+    prediction: str
+    train_timesteps: int
+    beta_start: float
+    beta_end: float
+    beta_schedule: str
+    set_alpha_to_one: bool
+    steps_offset: int
+    timestep_spacing: str
+    max_tokens: int
+
+    @property
+    def latent_size(self) -> int:
+        """Latents a side."""
+        return self.image_size // self.vae_scale
+
+
+@dataclass(frozen=True)
+class EditDefaults:
+    """What the engine's makers recommend: ``strength`` in [0, 1], ``guidance`` scale, ``steps`` of the full schedule."""
+
+    strength: float = 0.4
+    guidance: float = 4.0
+    steps: int = 50
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """Size in bytes and SHA-256 (hex) of one file of the bundle."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of ``manifest.json``.
+
+    ``networks`` maps a precision to the file of each of the four networks; ``files`` maps every file, external data
+    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``parity`` and
+    ``made`` are kept as they stand.
+    """
+
+    name: str
+    model: Model
+    networks: Mapping[str, Mapping[str, str]]
+    files: Mapping[str, FileFact]
+    edit: EditDefaults = field(default_factory=EditDefaults)
+    notice: str = ""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+    tensorrt: tuple[Mapping[str, Any], ...] = ()
+    format: int = FORMAT
+
+
+Record = TypeVar("Record", Model, EditDefaults, FileFact)
+
+
+def _record(kind: type[Record], values: object, where: str) -> Record:
+    """Build ``kind`` from a JSON object, naming what is missing, unknown or of the wrong type."""
+    if not isinstance(values, dict):
+        raise EngineError(f"{where}: expected an object, found {type(values).__name__}")
+    wanted = {item.name: str(item.type) for item in fields(kind)}
+    missing, unknown = sorted(wanted.keys() - values.keys()), sorted(values.keys() - wanted.keys())
+    if missing or unknown:
+        said = [f"{label} {', '.join(names)}" for label, names in (("missing", missing), ("unknown", unknown)) if names]
+        raise EngineError(f"{where}: {'; '.join(said)}")
+    accepts: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+    for name, expected in wanted.items():
+        value = values[name]
+        if not isinstance(value, accepts[expected]) or (expected != "bool" and isinstance(value, bool)):
+            raise EngineError(f"{where}.{name}: expected {expected}, found {value!r}")
+    return kind(**values)
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """Read the text of a manifest; ``where`` names it in errors. Raises :class:`EngineError`."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise EngineError(f"{where}: not JSON ({error}): export the engine again") from None
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise EngineError(
+            f"{where}: format {found!r} is not the {FORMAT} that this version reads: export the engine again"
+        )
+    absent = sorted({"name", "model", "networks", "files"} - raw.keys())
+    if absent:
+        raise EngineError(f"{where}: missing {', '.join(absent)}: export the engine again")
+    networks, files = raw["networks"], raw["files"]
+    if not isinstance(networks, dict) or not networks or not isinstance(files, dict):
+        raise EngineError(f"{where}: networks and files must be objects, networks not empty")
+    facts = {name: _record(FileFact, fact, f"{where}: files.{name}") for name, fact in files.items()}
+    for precision, parts in networks.items():
+        if precision not in PRECISIONS:
+            raise EngineError(f"{where}: unknown precision {precision!r}: expected some of {', '.join(PRECISIONS)}")
+        if not isinstance(parts, dict) or sorted(parts) != sorted(NETWORKS):
+            raise EngineError(f"{where}: networks.{precision} must name a file for each of {', '.join(NETWORKS)}")
+        for network, name in parts.items():
+            if name not in facts:
+                raise EngineError(f"{where}: networks.{precision}.{network} is {name!r}, which files does not list")
+    for name in facts:
+        if not _stays_inside(name):
+            raise EngineError(f"{where}: files.{name} leaves the bundle's folder: refused")
+    if TOKENIZER_NAME not in facts:
+        raise EngineError(f"{where}: files does not list {TOKENIZER_NAME}")
+    return Manifest(
+        name=str(raw["name"]),
+        model=_model(raw["model"], where),
+        networks=networks,
+        files=facts,
+        edit=_record(EditDefaults, raw["edit"], f"{where}: edit") if "edit" in raw else EditDefaults(),
+        notice=str(raw.get("notice", "")),
+        parity=raw.get("parity", {}),
+        made=raw.get("made", {}),
+        tensorrt=tuple(raw.get("tensorrt", ())),
+    )
+
+
+def _model(values: object, where: str) -> Model:
+    model = _record(Model, values, f"{where}: model")
+    choices = {
+        "prediction": ("epsilon", "v_prediction"),
+        "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
+        "timestep_spacing": ("leading", "trailing", "linspace"),
+    }
+    for name, accepted in choices.items():
+        if getattr(model, name) not in accepted:
+            raise EngineError(
+                f"{where}: model.{name} is {getattr(model, name)!r}: expected one of {', '.join(accepted)}"
+            )
+    counts = ("image_size", "latent_channels", "vae_scale", "train_timesteps", "max_tokens")
+    if min(getattr(model, name) for name in counts) < 1 or model.image_size % model.vae_scale:
+        raise EngineError(f"{where}: model has a count below 1, or image_size is no multiple of vae_scale")
+    return model
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
+
+
+def render_manifest(manifest: Manifest) -> str:
+    """Return the text of ``manifest.json``, which :func:`parse_manifest` reads back to an equal manifest."""
+    values = asdict(manifest)
+    if not manifest.tensorrt:
+        del values["tensorrt"]
+    first = ("format", "name", "notice")
+    ordered = {key: values[key] for key in first} | {key: value for key, value in values.items() if key not in first}
+    return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fact_of(path: Path) -> FileFact:
+    """Return size and hash of a file."""
+    return FileFact(path.stat().st_size, sha256_of(path))

@@ -1,0 +1,146 @@
+"""The four networks of a bundle, run by ONNX Runtime.
+
+Each has one signature: named arrays in, named arrays out, with name, type and rank checked once when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod_fast.engine.bundle import Bundle, verify_files
+from roentmod_fast.engine.devices import Device, import_onnxruntime, physical_cores
+from roentmod_fast.errors import DeviceError, EngineError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: ONNX Runtime's type name and the number of dimensions."""
+
+    type: str
+    rank: int
+
+
+_FLOAT4, _FLOAT3 = Port("tensor(float)", 4), Port("tensor(float)", 3)
+_INT2, _INT1 = Port("tensor(int64)", 2), Port("tensor(int64)", 1)
+
+INPUTS: Mapping[str, Mapping[str, Port]] = {
+    "text_encoder": {"tokens": _INT2},
+    "unet": {"latents": _FLOAT4, "timestep": _INT1, "text_states": _FLOAT3},
+    "vae_encoder": {"image": _FLOAT4},
+    "vae_decoder": {"latents": _FLOAT4},
+}
+"""What each network takes: tokens (batch, max_tokens); latents (batch, channels, s, s); timestep (batch,); text_states
+(batch, max_tokens, width); image (batch, 3, S, S) in [-1, 1]."""
+
+OUTPUTS: Mapping[str, Mapping[str, Port]] = {
+    "text_encoder": {"text_states": _FLOAT3},
+    "unet": {"prediction": _FLOAT4},
+    "vae_encoder": {"mean": _FLOAT4, "log_variance": _FLOAT4},
+    "vae_decoder": {"image": _FLOAT4},
+}
+"""What each network gives; ``mean`` and ``log_variance`` are of the unscaled latents, ``image`` is in about [-1, 1]."""
+
+
+class Network:
+    """One opened network."""
+
+    def __init__(self, role: str, path: Path, device: Device) -> None:
+        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``.
+
+        Raises :class:`EngineError` where the file is no ONNX model or its ports differ from the contract,
+        :class:`DeviceError` where the session does not run on ``device``.
+        """
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = physical_cores()
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[device.provider])
+        except Exception as error:  # onnxruntime raises classes of its own, none of them public
+            reason = str(error).splitlines()[0]
+            raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
+        providers = self._session.get_providers()
+        if providers[0] != device.provider:
+            raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
+        self.role = role
+        self.providers: tuple[str, ...] = tuple(providers)
+        self._check(path, "input", INPUTS[role], self._session.get_inputs())
+        self._check(path, "output", OUTPUTS[role], self._session.get_outputs())
+        self.fixed = {port.name: tuple(port.shape) for port in self._session.get_inputs()}
+
+    @staticmethod
+    def _check(path: Path, kind: str, expected: Mapping[str, Port], found: list[Any]) -> None:
+        got = {port.name: Port(port.type, len(port.shape)) for port in found}
+        if got != expected:
+
+            def say(ports: Mapping[str, Port]) -> str:
+                return ", ".join(f"{name} {port.type} rank {port.rank}" for name, port in sorted(ports.items()))
+
+            raise EngineError(f"{path}: {kind}s are {say(got)}; expected {say(expected)}: export the engine again")
+
+    def run(self, **arrays: Array) -> dict[str, Array]:
+        """Run the network. Raises :class:`EngineError` naming the input whose shape does not fit, or a result that is
+        not finite."""
+        for name, array in arrays.items():
+            shape = self.fixed[name]
+            if len(shape) != array.ndim or any(
+                isinstance(want, int) and want != have for want, have in zip(shape, array.shape, strict=True)
+            ):
+                raise EngineError(f"{self.role}: input {name} has shape {array.shape}, expected {shape}")
+        names = list(OUTPUTS[self.role])
+        values = self._session.run(names, arrays)
+        for name, value in zip(names, values, strict=True):
+            if not np.isfinite(value).all():
+                raise EngineError(f"{self.role}: its output {name} holds NaN or infinity: the picture would be wrong")
+        return dict(zip(names, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The four networks of one bundle on one device, as functions over float32 arrays."""
+
+    text_encoder: Network
+    unet: Network
+    vae_encoder: Network
+    vae_decoder: Network
+    precision: str
+
+    @classmethod
+    def open(cls, bundle: Bundle, device: Device, precision: str | None = None) -> Networks:
+        """Check the bundle's files and open its networks in ``precision``, by default the device's own."""
+        chosen = device.precision if precision is None else precision
+        verify_files(bundle, bundle.files_of(chosen))
+        parts = bundle.manifest.networks[chosen]
+        opened = {role: Network(role, bundle.path(file), device) for role, file in parts.items()}
+        return cls(**opened, precision=chosen)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime's providers that the networks really run on."""
+        return self.unet.providers
+
+    def encode_text(self, tokens: Array) -> Array:
+        """(batch, max_tokens) int64 -> (batch, max_tokens, width)."""
+        return self.text_encoder.run(tokens=tokens)["text_states"]
+
+    def predict(self, latents: Array, timestep: int, text_states: Array) -> Array:
+        """(batch, channels, s, s), one time step, (batch, max_tokens, width) -> (batch, channels, s, s)."""
+        steps = np.full(latents.shape[0], timestep, dtype=np.int64)
+        return self.unet.run(latents=latents, timestep=steps, text_states=text_states)["prediction"]
+
+    def encode_image(self, image: Array) -> tuple[Array, Array]:
+        """(batch, 3, S, S) in [-1, 1] -> mean and log-variance of the unscaled latents."""
+        result = self.vae_encoder.run(image=image)
+        return result["mean"], result["log_variance"]
+
+    def decode(self, latents: Array) -> Array:
+        """Unscaled latents (batch, channels, s, s) -> image (batch, 3, S, S) in about [-1, 1]."""
+        return self.vae_decoder.run(latents=latents)["image"]

@@ -1,0 +1,209 @@
+"""Decompress pixel data with a pinned decoder, and take stored values out of their cells.
+
+Decoders differ (JPEG baseline by a grey level), so for each transfer syntax the order is fixed here and the one used
+is reported. ``pylibjpeg-libjpeg`` is left out: its licence is the GPL.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import get_decoder
+
+from roentmod_fast.errors import SourceError
+from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codestream import FrameSize, frame_size
+from roentmod_fast.radiograph.model import PixelLayout
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused before anything is allocated; the largest detectors have 20 million pixels."""
+
+_JPEG = ("gdcm", "pillow")
+_JPEG_LS = ("pyjpegls", "gdcm")
+_JPEG_2000 = ("pylibjpeg", "gdcm", "pillow")
+
+DECODERS: dict[str, tuple[str, ...]] = {
+    uid.ImplicitVRLittleEndian: (),
+    uid.ExplicitVRLittleEndian: (),
+    uid.ExplicitVRBigEndian: (),
+    uid.DeflatedExplicitVRLittleEndian: (),
+    uid.RLELossless: ("pydicom",),
+    uid.JPEGBaseline8Bit: _JPEG,
+    uid.JPEGExtended12Bit: _JPEG,
+    uid.JPEGLossless: ("gdcm",),
+    uid.JPEGLosslessSV1: ("gdcm",),
+    uid.JPEGLSLossless: _JPEG_LS,
+    uid.JPEGLSNearLossless: _JPEG_LS,
+    uid.JPEG2000Lossless: _JPEG_2000,
+    uid.JPEG2000: _JPEG_2000,
+    uid.HTJ2KLossless: ("pylibjpeg",),
+    uid.HTJ2KLosslessRPCL: ("pylibjpeg",),
+    uid.HTJ2K: ("pylibjpeg",),
+}
+"""Transfer syntaxes read, and their decoders (pydicom's plugin names) in the order they are tried."""
+
+LOSSY = {
+    uid.JPEGBaseline8Bit: "ISO_10918_1",
+    uid.JPEGExtended12Bit: "ISO_10918_1",
+    uid.JPEGLSNearLossless: "ISO_14495_1",
+    uid.JPEG2000: "ISO_15444_1",
+    uid.HTJ2K: "ISO_15444_15",
+}
+"""Transfer syntaxes that may lose, and the value of Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
+
+_PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg", "pyjpegls": "pyjpegls"}
+
+
+def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout, str | None, tuple[str, ...]]:
+    """Return stored values, their layout, the decoder used and notes.
+
+    The values are int32 (Rows, Columns); the decoder is None where the pixels are not compressed. Raises SourceError,
+    naming the file as ``name``, for whatever is not one frame of 8 to 16 bit grey, complete.
+    """
+    notes: list[str] = []
+    rows, columns = _described(dataset, name)
+    layout = _layout(dataset, name, notes)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in DECODERS:
+        raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
+    if syntax.is_encapsulated:
+        cells, decoder = _decompress(dataset, name, rows, columns, DECODERS[syntax], notes)
+    else:
+        expected = rows * columns * layout.bits_allocated // 8
+        actual = len(dataset.PixelData)
+        if actual < expected:
+            raise SourceError(f"{name}: pixel data is truncated: {actual} bytes, expected {expected}: fetch it again")
+        if actual > expected + expected % 2:
+            notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
+        cells, decoder = _as_array(dataset, ""), None
+    if cells.shape != (rows, columns):
+        raise SourceError(f"{name}: pixel data of shape {cells.shape}, expected {(rows, columns)}: the file is damaged")
+    stored, layout = _unpack(cells, layout, bool(syntax.is_encapsulated), notes)
+    return stored, layout, decoder, tuple(notes)
+
+
+def compressed_frame(dataset: Dataset) -> tuple[int, FrameSize | None]:
+    """Return bytes and claimed size of the compressed frame of an encapsulated dataset."""
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    return len(frame), frame_size(frame)
+
+
+def _described(dataset: Dataset, name: str) -> tuple[int, int]:
+    """Return Rows and Columns of a header that describes one frame of grey, or raise SourceError."""
+    if "PixelData" not in dataset:
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            raise SourceError(f"{name}: float pixel data is not supported: expected 8 to 16 bit integers")
+        raise SourceError(f"{name}: a DICOM file without pixels: expected a radiograph")
+    samples = header.integer(dataset, "SamplesPerPixel", 1)
+    photometric = header.code(dataset, "PhotometricInterpretation")
+    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
+        shown = photometric if photometric.replace("_", "").isalnum() else f"{samples} samples per pixel"
+        raise SourceError(f"{name}: a colour picture ({shown}): expected MONOCHROME1 or MONOCHROME2")
+    frames = header.integer(dataset, "NumberOfFrames", 1)
+    if frames is not None and frames > 1:
+        raise SourceError(f"{name}: {frames} frames: expected a single one; split the file first")
+    rows, columns = header.integer(dataset, "Rows", 0) or 0, header.integer(dataset, "Columns", 0) or 0
+    if rows <= 0 or columns <= 0:
+        raise SourceError(f"{name}: the header gives no picture size (Rows {rows}, Columns {columns})")
+    if rows * columns > MAX_PIXELS:
+        raise SourceError(f"{name}: the header claims {rows} x {columns} pixels: more than {MAX_PIXELS // 10**6} million")
+    return rows, columns
+
+
+def _layout(dataset: Dataset, name: str, notes: list[str]) -> PixelLayout:
+    allocated = header.integer(dataset, "BitsAllocated", 16) or 0
+    if allocated not in (8, 16):
+        raise SourceError(f"{name}: {allocated} bits allocated a pixel are not supported: expected 8 or 16")
+    stored = header.integer(dataset, "BitsStored") or 0
+    if not 1 <= stored <= allocated:
+        notes.append(f"Bits Stored {stored} does not fit Bits Allocated {allocated}: taken as {allocated}")
+        stored = allocated
+    high = header.integer(dataset, "HighBit", stored - 1)
+    if high is None or not stored - 1 <= high < allocated:
+        notes.append(f"High Bit {high} does not fit Bits Stored {stored}: taken as {stored - 1}")
+        high = stored - 1
+    return PixelLayout(allocated, stored, high, header.integer(dataset, "PixelRepresentation", 0) == 1)
+
+
+def _as_array(dataset: Dataset, plugin: str) -> NDArray[Any]:
+    """Decode the one frame with one decoder, unused bits left alone."""
+    options: dict[str, Any] = {"correct_unused_bits": False, "allow_excess_frames": False}
+    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+    return decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin, **options)[0]
+
+
+def _decompress(
+    dataset: Dataset, name: str, rows: int, columns: int, order: tuple[str, ...], notes: list[str]
+) -> tuple[NDArray[Any], str]:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        length, claimed = compressed_frame(dataset)
+    except Exception as error:  # pydicom's parser of encapsulated data raises ValueError, struct.error, ...
+        raise SourceError(f"{name}: compressed pixel data is damaged or truncated: fetch it again") from error
+    if claimed is not None and (claimed.rows, claimed.columns) != (rows, columns):
+        raise SourceError(
+            f"{name}: the compressed picture has {claimed.rows} x {claimed.columns} pixels, the header says"
+            f" {rows} x {columns}: the file is damaged"
+        )
+    if claimed is not None and claimed.components != 1:
+        raise SourceError(f"{name}: a colour picture ({claimed.components} components): expected grey")
+    if claimed is None and syntax != uid.RLELossless:
+        raise SourceError(f"{name}: pixel data is not what its transfer syntax ({syntax.name}) says, or is truncated")
+    if length < 8:
+        raise SourceError(f"{name}: compressed pixel data is truncated: fetch it again")
+    available = get_decoder(syntax).available_plugins
+    present = [plugin for plugin in order if plugin in available]
+    if not present:
+        wanted = " or ".join(_PACKAGES.get(plugin, plugin) for plugin in order)
+        raise SourceError(f"{name}: no decoder for {syntax.name}: pip install {wanted}")
+    for plugin in present:
+        try:
+            cells = _as_array(dataset, plugin)
+        except Exception:  # each plugin raises what its library raises
+            notes.append(f"decoder {plugin} fails on {syntax.name}")
+            continue
+        return cells, f"{plugin} {_version(plugin)}"
+    raise SourceError(f"{name}: {syntax.name} pixel data cannot be decompressed: damaged or truncated")
+
+
+def _version(plugin: str) -> str:
+    try:
+        return version(_PACKAGES.get(plugin, plugin))
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _unpack(
+    cells: NDArray[Any], layout: PixelLayout, encapsulated: bool, notes: list[str]
+) -> tuple[NDArray[np.int32], PixelLayout]:
+    """Take the stored bits out of each cell and give them their sign (PS3.5 8.1.1)."""
+    width = 8 * cells.dtype.itemsize
+    raw = cells.view(f"u{cells.dtype.itemsize}").astype(np.uint32)
+    mask = (1 << layout.bits_stored) - 1
+    shift = layout.high_bit + 1 - layout.bits_stored
+    if shift and encapsulated and int(raw.max()) <= mask:
+        notes.append("High Bit is not Bits Stored - 1, but the compressed values are not shifted")
+        layout, shift = PixelLayout(layout.bits_allocated, layout.bits_stored, layout.bits_stored - 1, layout.signed), 0
+    elif shift:
+        notes.append(f"High Bit {layout.high_bit} with Bits Stored {layout.bits_stored}: values shifted by {shift}")
+    values = ((raw >> shift) & mask).astype(np.int32)
+    if layout.signed:
+        values = np.where(values > mask >> 1, values - (mask + 1), values).astype(np.int32)
+    spare = raw & ~np.uint32(mask << shift)
+    if layout.signed and not shift:
+        # The sign may be extended into the unused bits: that is no content.
+        extension = np.uint32(((1 << width) - 1) & ~mask)
+        if (spare == np.where(values < 0, extension, np.uint32(0))).all():
+            return values, layout
+    if spare.any():
+        notes.append("bits beside the stored ones are in use: not shown, kept")
+        layout = PixelLayout(
+            layout.bits_allocated, layout.bits_stored, layout.high_bit, layout.signed, spare.astype(np.uint16)
+        )
+    return values, layout

@@ -1,0 +1,202 @@
+"""Read a DICOM file as a radiograph (PS3.10 for the file, PS3.3 C.7.6.3 for the pixels, PS3.4 N.2 for the display)."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from roentmod_fast.errors import RefusedError, RoentmodError, SourceError
+from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.decoding import decode
+from roentmod_fast.radiograph.display import display_of
+from roentmod_fast.radiograph.model import Radiograph
+from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
+from roentmod_fast.radiograph.refusal import reasons_against
+
+MAX_BYTES = 1 << 29
+"""The longest file, or inflated data set, that is read: 512 MiB."""
+
+NO_IMAGE = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.88.59": "a key object selection",
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.5": "a surface segmentation",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data",
+    "1.2.840.10008.5.1.4.1.1.104.1": "an encapsulated PDF",
+    "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated document",
+}
+"""SOP classes that are no pictures, beside those of :data:`_NO_IMAGE_FAMILIES`."""
+
+_NO_IMAGE_FAMILIES = {
+    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
+}
+
+
+def looks_like_dicom(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` (132 bytes or more) may be DICOM, with or without its preamble."""
+    if head[128:132] == b"DICM":
+        return True
+    # Without a preamble a data set begins with group 0002 or 0008, in either byte order, and a low element.
+    return head[:4] in {
+        bytes(order)
+        for group in (2, 8)
+        for element in (0, 1, 5, 6, 8, 16)
+        for order in ((group, 0, element, 0), (0, group, 0, element))
+    }
+
+
+def no_image_kind(sop_class: str) -> str | None:
+    """Return in words what an object of this SOP class is, if it is no picture."""
+    if sop_class in NO_IMAGE:
+        return NO_IMAGE[sop_class]
+    return next((words for start, words in _NO_IMAGE_FAMILIES.items() if sop_class.startswith(start)), None)
+
+
+def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
+    """Parse a DICOM file held in memory; return it and notes. Raises SourceError where it is none."""
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{name}: {len(data) >> 20} MiB: more than the {MAX_BYTES >> 20} MiB of the largest radiograph")
+    if not looks_like_dicom(data[:132]):
+        raise SourceError(f"{name}: not a DICOM file: expected a DICOM, PNG or JPEG radiograph")
+    notes: list[str] = []
+    preamble = data[128:132] == b"DICM"
+    if not preamble:
+        notes.append("no DICOM preamble")
+    try:
+        _check_deflated(data, name)
+        dataset = pydicom.dcmread(io.BytesIO(data), force=not preamble)
+    except RoentmodError:
+        raise
+    except Exception as error:  # a damaged header raises whatever the parser stumbles on
+        raise SourceError(f"{name}: the DICOM header is damaged: fetch the file again") from error
+    if not dataset:
+        raise SourceError(f"{name}: a DICOM file without content: fetch it again")
+    _complete_meta(dataset, name, notes)
+    return dataset, tuple(notes)
+
+
+def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> Radiograph:
+    """Read a DICOM radiograph held in memory; ``name`` is for messages.
+
+    ``voi`` chooses among several VOI LUTs and windows, counted from 0, LUTs first. Raises SourceError for what cannot
+    be read, RefusedError for what should not be edited unless ``force``.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            radiograph = _read(data, name, voi, force)
+        except RoentmodError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, LookupError, NotImplementedError) as error:
+            # Values of a damaged header that pydicom parses only on access.
+            raise SourceError(f"{name}: the DICOM header is damaged: fetch the file again") from error
+    if not caught:
+        return radiograph
+    # The warnings' own text may hold values of the header: only their number is told.
+    note = f"{len(caught)} values of the header break the standard's rules"
+    return Radiograph(**{**vars(radiograph), "notes": (*radiograph.notes, note)})
+
+
+def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
+    dataset, notes = read_dataset(data, name)
+    kind = no_image_kind(header.text(dataset, "SOPClassUID"))
+    if kind is not None:
+        raise SourceError(f"{name}: {kind}: expected a radiograph")
+    reasons, remarks = reasons_against(dataset)
+    stored, layout, decoder, pixel_notes = decode(dataset, name)
+    # What cannot be read stands above: it helps no one to be told to --force it.
+    if reasons and not force:
+        raise RefusedError(f"{name}: {'; '.join(reasons)} (--force goes on)")
+    notes = (*notes, *(f"forced: {reason}" for reason in reasons), *remarks, *pixel_notes)
+    histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
+    try:
+        display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
+    except SourceError as error:
+        raise SourceError(f"{name}: {error}") from error
+    orientation, aspect, shape_notes = _geometry(dataset)
+    overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
+    if overlays:
+        shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
+    image = contiguous(orientation.upright(display.show(stored)))
+    for array in (image, stored):
+        array.setflags(write=False)
+    return Radiograph(
+        image=image,
+        source=name,
+        dataset=dataset,
+        display=display,
+        stored=stored,
+        notes=(*notes, *display_notes, *shape_notes),
+        decoder=decoder,
+        layout=layout,
+        orientation=orientation,
+        aspect=aspect,
+    )
+
+
+def _check_deflated(data: bytes, name: str) -> None:
+    """Refuse a deflated data set that inflates beyond all measure: pydicom inflates it in one go."""
+    if data[128:132] != b"DICM" or uid.DeflatedExplicitVRLittleEndian.encode() + b"\0" not in data[:1024]:
+        return
+    meta = pydicom.filereader.read_file_meta_info(io.BytesIO(data))  # type: ignore[arg-type]
+    length = header.integer(meta, "FileMetaInformationGroupLength", 0) or 0
+    inflater, rest, total = zlib.decompressobj(-zlib.MAX_WBITS), data[132 + 12 + length :], 0
+    while rest and not inflater.eof:
+        total += len(inflater.decompress(rest, 1 << 24))
+        rest = inflater.unconsumed_tail
+        if total > MAX_BYTES:
+            raise SourceError(f"{name}: inflates to more than {MAX_BYTES >> 20} MiB: not a radiograph")
+
+
+def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
+    """Make sure that the data set says how it is encoded; without file meta information pydicom has guessed it."""
+    if not hasattr(dataset, "file_meta") or dataset.file_meta is None:
+        dataset.file_meta = FileMetaDataset()
+    syntax = header.text(dataset.file_meta, "TransferSyntaxUID")
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        guessed = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = guessed if little is not False else uid.ExplicitVRBigEndian
+        notes.append("no transfer syntax in the file: recognised by its beginning")
+    elif not uid.UID(syntax).is_transfer_syntax:
+        raise SourceError(f"{name}: unknown transfer syntax: expected a standard one")
+
+
+def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
+    """Return how to turn the picture upright, and a pixel's height over its width then."""
+    notes: list[str] = []
+    orientation = UPRIGHT
+    directions = header.texts(dataset, "PatientOrientation")
+    if len(directions) == 2 and all(directions):
+        found = orientation_of(*directions)
+        if found is not None:
+            orientation = found
+        if orientation != UPRIGHT:
+            notes.append("turned upright by Patient Orientation, and back in the output")
+    elif directions:
+        notes.append("Patient Orientation cannot be understood: taken as upright")
+    aspect = 1.0
+    # PS3.3 C.7.6.3.1.7: vertical then horizontal; spacing is between rows, then between columns (10.7.1.3).
+    for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing"):
+        values = header.numbers(dataset, keyword)
+        if len(values) >= 2 and min(values[:2]) > 0:
+            ratio = values[0] / values[1]
+            if 0.2 <= ratio <= 5:
+                aspect = ratio
+            else:
+                notes.append(f"pixels {ratio:g} times as high as wide: taken as square")
+            break
+    if abs(aspect - 1) < 1e-3:
+        aspect = 1.0
+    else:
+        notes.append(f"pixels are {aspect:.3g} times as high as wide: shown so to the engine")
+    return orientation, 1 / aspect if orientation.transpose else aspect, tuple(notes)

@@ -1,0 +1,98 @@
+"""A radiograph as the rest of the package sees it, and how an edit of it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod_fast.radiograph.display import Display
+from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation
+
+if TYPE_CHECKING:
+    import pydicom
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How a stored value lies in its cell (PS3.5 8.1.1).
+
+    ``spare``: the bits of each cell that are not the value's (old overlays live there), uint16 (H, W) as stored, or
+    None where all are zero.
+    """
+
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    spare: NDArray[np.uint16] | None = None
+
+    @property
+    def lowest(self) -> int:
+        """The lowest value that can be stored."""
+        return -(1 << (self.bits_stored - 1)) if self.signed else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """A radiograph read from a file, with all that is needed to write an edit of it.
+
+    ``image``: float32 (H, W) in [0, 1], bright = dense, upright, as a viewer shows it. ``source``: a name for messages.
+    ``dataset``: header and pixels of a DICOM source, else None; never change it. ``display``: the grayscale chain and
+    its inverse. ``stored``: int32 (h, w), stored values before the chain, as they lie in the file (not turned).
+    ``notes``: odd things met on the way, free of the patient's data. ``decoder``: name and version of what decompressed
+    the pixels, None where they were not compressed. ``layout``: how stored values lie in the file. ``orientation``: how
+    the picture was turned upright. ``aspect``: height of a pixel over its width, upright.
+    """
+
+    image: Array
+    source: str
+    dataset: pydicom.Dataset | None = None
+    display: Display | None = None
+    stored: NDArray[np.int32] | None = None
+    notes: tuple[str, ...] = ()
+    decoder: str | None = None
+    layout: PixelLayout | None = None
+    orientation: Orientation = UPRIGHT
+    aspect: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the upright picture in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def to_stored(self, image: Array) -> NDArray[np.int32]:
+        """Bring an edited picture back to stored values.
+
+        ``image``: float32 (H, W) in [0, 1], upright, the shape of :attr:`image`. Returns int32 in the file's own
+        orientation; where ``image`` shows what the source shows, the source's stored value.
+        """
+        if self.display is None or self.stored is None:
+            raise ValueError(f"{self.source}: no stored values to go back to")
+        if image.shape != self.image.shape:
+            raise ValueError(f"{self.source}: edit of shape {image.shape}, expected {self.image.shape}")
+        return self.display.invert(self.orientation.back(image), self.stored)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an edit was made.
+
+    ``strength`` in [0, 1], ``guidance`` and ``steps`` as the editor was told; ``compose``: ``delta``, ``contrast`` or
+    ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package.
+    """
+
+    prompt: str
+    strength: float
+    guidance: float
+    steps: int
+    seed: int
+    compose: str
+    engine_name: str
+    engine_hash: str
+    software_version: str
+    device: str

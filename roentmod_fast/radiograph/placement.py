@@ -1,0 +1,95 @@
+"""Bring a picture of any shape to an engine's square, and back to where it came from.
+
+The picture is scaled to fit, its longer side filling the square, and centred on black. Its place is a box of whole
+pixels, so that way and way back map the same edges onto each other: no half-pixel shift, no black mixed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture of ``shape`` (H, W) lies in a square of ``size``: rows ``top`` on, ``height`` of them, and so on."""
+
+    shape: tuple[int, int]
+    size: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def fit(cls, shape: tuple[int, int], size: int, aspect: float = 1.0) -> Placement:
+        """Fit a picture of ``shape`` (H, W), its pixels ``aspect`` times as high as wide, into a square of ``size``."""
+        rows, columns = shape
+        if rows < 1 or columns < 1 or size < 1 or not aspect > 0:
+            raise ValueError(f"cannot fit a picture of {rows} x {columns}, aspect {aspect}, into {size} x {size}")
+        scale = size / max(rows * aspect, columns)
+        height = min(size, max(1, round(rows * aspect * scale)))
+        width = min(size, max(1, round(columns * scale)))
+        return cls((rows, columns), size, (size - height) // 2, (size - width) // 2, height, width)
+
+    def place(self, image: Array) -> Array:
+        """Return the picture in its square: float32 (size, size), black around, antialiased where it shrinks.
+
+        ``image``: float32 (H, W) in [0, 1]; so is the result.
+        """
+        self._check(image, self.shape)
+        square = np.zeros((self.size, self.size), dtype=np.float32)
+        inside = resample(image, (self.height, self.width), Image.Resampling.BICUBIC)
+        square[self.top : self.top + self.height, self.left : self.left + self.width] = np.clip(inside, 0, 1)
+        return square
+
+    def undo(self, square: Array) -> Array:
+        """Return a square's picture at its own shape: float32 (H, W), the padding cut off, bicubic.
+
+        ``square``: float32 (size, size). Values may overshoot a little at edges: clip them if they must stay in [0, 1].
+        """
+        return resample(self.crop(square), self.shape, Image.Resampling.BICUBIC)
+
+    def undo_smooth(self, square: Array) -> Array:
+        """Return a square's picture at its own shape, never beyond its neighbours' values: for differences.
+
+        float32 (size, size) to (H, W). The cubic B-spline is smooth to the second derivative and nowhere negative, so a
+        difference brought to native size shows no ringing at edges and no seams between the square's pixels.
+        """
+        inside = self.crop(square)
+        rows, columns = (_spline(new, old) for new, old in zip(self.shape, inside.shape))
+        return np.asarray(rows @ inside @ columns.T, dtype=np.float32)
+
+    def crop(self, square: Array) -> Array:
+        """Return the part of the square that holds the picture, float32 (height, width), a view."""
+        self._check(square, (self.size, self.size))
+        return square[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    @staticmethod
+    def _check(image: Array, shape: tuple[int, int]) -> None:
+        if image.shape != shape:
+            raise ValueError(f"picture of shape {image.shape}, expected {shape}")
+
+
+def resample(image: Array, shape: tuple[int, int], method: Image.Resampling) -> Array:
+    """Resample float32 (H, W) to ``shape``, antialiased where it shrinks; the outer edges stay the outer edges."""
+    if image.shape == shape:
+        return np.array(image, dtype=np.float32)
+    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.array(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
+
+
+def _spline(new: int, old: int) -> Array:
+    """Return the (new, old) matrix that resamples by the cubic B-spline, widened where the picture shrinks."""
+    scale = old / new
+    centre = (np.arange(new, dtype=np.float64) + 0.5) * scale - 0.5
+    distance = np.abs(centre[:, None] - np.arange(old)) / max(scale, 1.0)
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = (2 - np.minimum(distance, 2)) ** 3 / 6
+    weight = np.where(distance < 1, near, far)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,29 @@
+"""Read a radiograph, whatever kind of file it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from roentmod_fast.errors import SourceError
+from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, read_dicom
+from roentmod_fast.radiograph.model import Radiograph
+from roentmod_fast.radiograph.raster import looks_like_raster, read_raster
+from roentmod_fast.radiograph.sources import Source
+
+
+def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, force: bool = False) -> Radiograph:
+    """Read a DICOM, PNG or JPEG radiograph from a path or a :class:`~.sources.Source`.
+
+    ``voi``: which of several VOI LUTs and windows of a DICOM header to show, counted from 0, LUTs first. Raises
+    SourceError for what cannot be read, and RefusedError for what should not be edited (a lateral view, another body
+    part, an animal, a picture that is already synthetic) unless ``force``.
+    """
+    if not isinstance(source, Source):
+        source = Source.of(Path(source))
+    data = source.read(MAX_BYTES)
+    if looks_like_raster(data):
+        return read_raster(data, source.name, force=force)
+    if not looks_like_dicom(data[:132]):
+        raise SourceError(f"{source.name}: not a radiograph: expected a DICOM, PNG or JPEG file")
+    return read_dicom(data, source.name, voi=voi, force=force)

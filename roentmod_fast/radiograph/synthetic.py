@@ -1,0 +1,34 @@
+"""The marks that say of a file that it is synthetic, and how to see them.
+
+Written into every output, and read so that a synthetic picture is not edited again by mistake: an edit of an edit has
+lost its patient. A phantom is synthetic too, but drawn to be edited: it carries the phantom's model name instead.
+"""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from roentmod_fast.radiograph import header
+
+WARNING = "SYNTHETIC - not for diagnosis"
+"""Series description, and the text that PNG files carry."""
+
+MANUFACTURER = "roentmod-fast"
+PHANTOM_MODEL = "roentmod-fast phantom"
+
+SYNTHESIZING_EQUIPMENT = Code("109100", "DCM", "Synthesizing Equipment")
+"""Purpose of Reference of the item that is added to Contributing Equipment Sequence."""
+
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+"""Purpose of Reference of the item in Source Image Sequence (PS3.16 CID 7202)."""
+
+
+def is_synthetic(dataset: Dataset) -> bool:
+    """Tell whether a header says that its picture is synthetic and no phantom drawn to be edited."""
+    for item in header.items(dataset, "ContributingEquipmentSequence"):
+        for purpose in header.items(item, "PurposeOfReferenceCodeSequence"):
+            if header.text(purpose, "CodeValue") == SYNTHESIZING_EQUIPMENT.value:
+                return True
+    marked = header.code(dataset, "SyntheticData") == "YES"
+    return marked and header.text(dataset, "ManufacturerModelName") != PHANTOM_MODEL

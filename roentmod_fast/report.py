@@ -1,0 +1,88 @@
+"""What happened in a run, as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roentmod_fast._version import __version__
+
+if TYPE_CHECKING:
+    from roentmod_fast.editor import Editor, EditResult
+    from roentmod_fast.radiograph.model import Radiograph
+
+REPORT_FORMAT = 1
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "pydicom", "pillow", "tokenizers")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the version of each of the runtime's packages that is installed."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass
+class RunReport:
+    """Collects what a run did: one record an output, one a source that failed."""
+
+    run: dict[str, Any]
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, editor: Editor) -> RunReport:
+        bundle = editor.bundle
+        return cls(
+            {
+                "format": REPORT_FORMAT,
+                "synthetic": True,
+                "roentmod_fast": __version__,
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.machine()}",
+                "packages": installed_versions(),
+                "engine": {
+                    "name": bundle.name,
+                    "manifest_sha256": bundle.manifest_hash,
+                    "notice": bundle.manifest.notice,
+                },
+                "device": editor.device.name,
+                "providers": list(editor.networks.providers),
+                "precision": editor.networks.precision,
+            }
+        )
+
+    def add(self, radiograph: Radiograph, result: EditResult, path: Path, sop_instance_uid: str | None) -> None:
+        """Add one output."""
+        self.outputs.append(
+            {
+                "source": radiograph.source,
+                "path": str(path),
+                "prompt": result.prompt,
+                "prompt_truncated": result.truncated,
+                "settings": asdict(result.settings),
+                "sop_instance_uid": sop_instance_uid,
+                "matrix": list(radiograph.image.shape),
+                "decoder": radiograph.decoder,
+                "notes": list(radiograph.notes),
+                "seconds": {stage: round(value, 4) for stage, value in result.seconds.items()},
+                "unet_calls": result.unet_calls,
+                "change": asdict(result.change),
+            }
+        )
+
+    def fail(self, source: str, reason: str) -> None:
+        """Add one source that could not be edited."""
+        self.failures.append({"source": source, "reason": reason})
+
+    def render(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps({**self.run, "outputs": self.outputs, "failures": self.failures}, indent=2) + "\n"

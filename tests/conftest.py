@@ -1,0 +1,29 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom.config
+import pytest
+
+# pydicom only warns of a misspelt keyword; in tests it is an error.
+pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
+
+ROOT = Path(__file__).parent.parent
+REAL_FILES = ROOT.parent / "shared" / "radiographs"
+
+
+@pytest.fixture
+def real_files() -> Path:
+    """The folder of real radiographs; it is not part of the project, so tests that need it skip without it."""
+    if not REAL_FILES.is_dir():
+        pytest.skip(f"no real radiographs beside the project ({REAL_FILES.name}/ is absent)")
+    return REAL_FILES
+
+
+@pytest.fixture(autouse=True)
+def no_engines_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests apart from engines that the person who runs them has imported."""
+    monkeypatch.delenv("ROENTMOD_ENGINES", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
