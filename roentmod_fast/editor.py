@@ -216,8 +216,13 @@ class Editor:
         self.schedule.partial(settings.steps, settings.strength)
         return settings
 
-    def prepare(self, image: Array, config: EditConfig | None = None, *, noise: Array | None = None) -> Prepared:
-        """Do what all prompts share: place the image, encode it, draw the noise."""
+    def prepare(
+        self, image: Array, config: EditConfig | None = None, *, noise: Array | None = None, aspect: float = 1.0
+    ) -> Prepared:
+        """Do what all prompts share: place the image, encode it, draw the noise.
+
+        ``aspect``: height of a pixel over its width.
+        """
         settings = self.settings(config)
         timesteps = self.schedule.partial(settings.steps, settings.strength)
         if image.ndim != 2 or not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
@@ -225,7 +230,7 @@ class Editor:
         watch = Stopwatch()
         source = np.asarray(image, dtype=np.float32)
         with watch.measure("placement"):
-            placement = Placement.fit((source.shape[0], source.shape[1]), self.model.image_size)
+            placement = Placement.fit((source.shape[0], source.shape[1]), self.model.image_size, aspect)
             square = placement.place(source)
         latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
         if noise is None:

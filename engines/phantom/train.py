@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -56,8 +55,8 @@ class Plan:
     autoencoder_steps: int = 1100
     autoencoder_batch: int = 8
     autoencoder_rate: float = 1.2e-3
-    unet_steps: int = 4000
-    unet_batch: int = 32
+    unet_steps: int = 3600
+    unet_batch: int = 24
     unet_rate: float = 6e-4
     ema: float = 0.998
     checkpoint_every: int = 100
@@ -354,7 +353,7 @@ def train(
                 "step": step + 1,
             }
             torch.save(state, saved.with_suffix(".tmp"))
-            os.replace(saved.with_suffix(".tmp"), saved)
+            saved.with_suffix(".tmp").replace(saved)
     return average.weights
 
 

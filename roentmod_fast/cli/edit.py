@@ -144,7 +144,7 @@ def command(
     if report is not None:
         _check_absent([report], overwrite)
 
-    found = find_sources(sources)
+    found = find_sources(sources, force=force)
     for reason, count in found.skipped.items():
         _say(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
     outputs = _plan(found.sources, prompts, output, format_)
@@ -161,9 +161,9 @@ def command(
     run = RunReport.of(editor)
     done = _edit_all(editor, config, outputs, run, identity=identity, preview=preview, overwrite=overwrite, force=force)
     if report is not None:
-        from roentmod_fast.radiograph.atomic import write_atomic
+        from roentmod_fast.radiograph.atomic import write_atomically
 
-        write_atomic(report, run.render().encode(), overwrite=overwrite)
+        write_atomically(report, run.render().encode(), overwrite=overwrite)
     if run.failures:
         from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 
@@ -212,11 +212,12 @@ def _plan(
 
 
 def _check_absent(paths: list[Path], overwrite: bool) -> None:
-    from roentmod_fast.errors import OutputError
+    """Say before any work what could not be written after it; a folder that is missing is made when it is needed."""
+    from roentmod_fast.radiograph.atomic import check_output
 
     for path in paths:
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists: give --overwrite to replace it, or -o another name")
+        if path.parent.is_dir():
+            check_output(path, overwrite=overwrite)
 
 
 def _edit_all(
@@ -244,7 +245,7 @@ def _edit_all(
             continue
         for note in radiograph.notes:
             _say(f"note: {radiograph.source}: {note}")
-        prepared = editor.prepare(radiograph.image, config)
+        prepared = editor.prepare(radiograph.image, config, aspect=radiograph.aspect)
         for item in outputs:
             if item.source is not source:
                 continue
@@ -271,6 +272,12 @@ def _edit_all(
 
 def _write(item: _Output, radiograph: Radiograph, result: EditResult, *, identity: str, overwrite: bool) -> str | None:
     """Write one edit; return its SOP Instance UID where it is DICOM."""
+    from roentmod_fast.errors import OutputError
+
+    try:
+        item.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{item.path.parent}: cannot be made: {error.strerror}") from error
     if item.path.suffix.lower() == ".png":
         from roentmod_fast.radiograph.raster import write_png
 
@@ -284,4 +291,6 @@ def _write(item: _Output, radiograph: Radiograph, result: EditResult, *, identit
 def _write_preview(item: _Output, radiograph: Radiograph, result: EditResult, *, overwrite: bool) -> None:
     from roentmod_fast.radiograph.preview import write_preview
 
-    write_preview(item.preview, radiograph.image, result.image, item.prompt, overwrite=overwrite)
+    write_preview(
+        item.preview, radiograph.image, result.image, item.prompt, provenance=result.provenance, overwrite=overwrite
+    )

@@ -112,7 +112,9 @@ def _described(dataset: Dataset, name: str) -> tuple[int, int]:
     if rows <= 0 or columns <= 0:
         raise SourceError(f"{name}: the header gives no picture size (Rows {rows}, Columns {columns})")
     if rows * columns > MAX_PIXELS:
-        raise SourceError(f"{name}: the header claims {rows} x {columns} pixels: more than {MAX_PIXELS // 10**6} million")
+        raise SourceError(
+            f"{name}: the header claims {rows} x {columns} pixels: more than {MAX_PIXELS // 10**6} million"
+        )
     return rows, columns
 
 

@@ -64,7 +64,9 @@ def no_image_kind(sop_class: str) -> str | None:
 def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
     """Parse a DICOM file held in memory; return it and notes. Raises SourceError where it is none."""
     if len(data) > MAX_BYTES:
-        raise SourceError(f"{name}: {len(data) >> 20} MiB: more than the {MAX_BYTES >> 20} MiB of the largest radiograph")
+        raise SourceError(
+            f"{name}: {len(data) >> 20} MiB: more than the {MAX_BYTES >> 20} MiB of the largest radiograph"
+        )
     if not looks_like_dicom(data[:132]):
         raise SourceError(f"{name}: not a DICOM file: expected a DICOM, PNG or JPEG radiograph")
     notes: list[str] = []
@@ -96,7 +98,15 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> 
             radiograph = _read(data, name, voi, force)
         except RoentmodError:
             raise
-        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, LookupError, NotImplementedError) as error:
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+            ArithmeticError,
+            LookupError,
+            NotImplementedError,
+        ) as error:
             # Values of a damaged header that pydicom parses only on access.
             raise SourceError(f"{name}: the DICOM header is damaged: fetch the file again") from error
     if not caught:

@@ -29,8 +29,11 @@ _JPEG = b"\xff\xd8\xff"
 _MARK_KEY = "Description"
 _PROVENANCE_KEY = "roentmod-fast"
 
-_CHROMA = {"PNG": 0, "JPEG": 3}
-"""How far the channels of a grey picture may differ, in levels of 8 bit: JPEG rounds on the way to RGB and back."""
+_CHROMA = {"PNG": (0, 0), "JPEG": (6, 32)}
+"""How far the channels of a grey picture may differ, in levels of 8 bit: 999 pixels in a thousand, and any pixel.
+
+JPEG rounds colours on the way to RGB and back, and pictures that an engine made have a little colour noise.
+"""
 
 
 def looks_like_raster(head: bytes) -> bool:
@@ -103,12 +106,14 @@ def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArr
     channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
         raise SourceError(f"{name}: a picture with transparent parts: flatten it first")
-    spread = int(np.ptp(channels[..., :3], axis=2).max())
-    if spread > _CHROMA.get(kind, 0):
+    spread = np.ptp(channels[..., :3], axis=2)
+    usual, most = _CHROMA.get(kind, (0, 0))
+    if spread.max() > most or np.percentile(spread, 99.9) > usual:
         raise SourceError(f"{name}: a colour picture: expected grey, or red, green and blue all equal")
-    if spread:
-        notes.append(f"red, green and blue differ by up to {spread} levels: green is taken")
-    return channels[..., 1].astype(np.uint8)
+    if not spread.any():
+        return channels[..., 0].astype(np.uint8)
+    notes.append(f"red, green and blue differ by up to {spread.max()} levels: their luminance is taken")
+    return np.array(picture.convert("RGB").convert("L"), dtype=np.uint8)
 
 
 def write_png(

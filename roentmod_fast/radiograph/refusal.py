@@ -22,7 +22,20 @@ RADIOGRAPHY = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")
 
 FRONTAL = ("AP", "PA", "FRONTAL", "AP AXIAL", "ANTEROPOSTERIOR", "POSTEROANTERIOR", "AP SUPINE", "AP ERECT")
 
-_CHEST_WORDS = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "CXR", "CHST", "POITRINE", "BRUST", "HEART", "RIB", "CLAVICLE")
+_CHEST_WORDS = (
+    "CHEST",
+    "THORA",
+    "TORA",
+    "LUNG",
+    "PULM",
+    "CXR",
+    "CHST",
+    "POITRINE",
+    "BRUST",
+    "HEART",
+    "RIB",
+    "CLAVICLE",
+)
 _CHEST_CODES = (
     "51185008",  # SCT, thorax
     "816094009",  # SCT, thoracic cross-section
@@ -56,7 +69,9 @@ def _purpose(dataset: Dataset, reasons: list[str], notes: list[str]) -> None:
         reasons.append("already synthetic: edit the radiograph it was made from")
     intent = header.code(dataset, "PresentationIntentType")
     if header.text(dataset, "SOPClassUID") == FOR_PROCESSING or intent == "FOR PROCESSING":
-        reasons.append("raw detector data (For Processing), which no viewer shows as it is: take the For Presentation one")
+        reasons.append(
+            "raw detector data (For Processing), which no viewer shows as it is: take the For Presentation one"
+        )
     if header.code(dataset, "BurnedInAnnotation") == "YES":
         notes.append("Burned In Annotation YES: names may stand in the picture itself")
 

@@ -1,0 +1,284 @@
+"""Write an edit as a derived DICOM object that no system can mistake for a patient's examination.
+
+The object is the source's twin: SOP class, matrix, bits, polarity and grayscale chain are the source's, so a viewer
+shows it exactly as it shows the source. What it is stands in the file: Synthetic Data YES (PS3.3 C.7.6.1), Image Type
+DERIVED, the series description, how it was derived and by what.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.charset import encode_string, python_encoding
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.atomic import check_output, write_atomically
+from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
+from roentmod_fast.radiograph.dicom_sample import write_sample
+from roentmod_fast.radiograph.identity import Identity, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
+from roentmod_fast.radiograph.modules import SECONDARY_CAPTURE, complete
+from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
+
+__all__ = ["SYNTAXES", "encode", "synthetic_dataset", "write_dicom", "write_sample"]
+
+Array = NDArray[np.float32]
+Kind = Literal["source", "secondary-capture"]
+
+SYNTAXES: dict[str, uid.UID] = {
+    "explicit": uid.ExplicitVRLittleEndian,
+    "rle": uid.RLELossless,
+    "jpeg2000": uid.JPEG2000Lossless,
+}
+"""Transfer syntaxes that can be written, all lossless."""
+
+_ENCODERS = {uid.RLELossless: "pydicom", uid.JPEG2000Lossless: "pylibjpeg"}
+_DESCRIPTION_LENGTH = 1024
+
+
+def write_dicom(
+    path: str | os.PathLike[str],
+    radiograph: Radiograph,
+    image: Array,
+    provenance: Provenance,
+    *,
+    identity: Identity = "pseudonym",
+    overwrite: bool = False,
+    kind: Kind = "source",
+    transfer_syntax: str = "explicit",
+    labelled: bool = False,
+    key: bytes | None = None,
+) -> str:
+    """Write an edited radiograph; return its new SOP Instance UID.
+
+    ``image``: float32 (H, W) in [0, 1], upright, as edited; pixels that show what the source shows keep their stored
+    values. ``identity``: ``pseudonym``, ``keep`` the patient, or ``strip``. ``kind``: the ``source``'s SOP class or
+    ``secondary-capture``. ``transfer_syntax``: one of :data:`SYNTAXES`. ``labelled``: the word SYNTHETIC stands in the
+    picture. ``key``: the secret of the pseudonyms, None for the user's own. A PNG or JPEG source gives a secondary
+    capture. Raises OutputError, SettingError.
+    """
+    target = Path(path)
+    if transfer_syntax not in SYNTAXES:
+        raise SettingError(f"transfer syntax {transfer_syntax!r}: expected one of {', '.join(SYNTAXES)}")
+    check_output(target, overwrite=overwrite)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values of the source that break the standard's rules are kept as they are
+        dataset = synthetic_dataset(
+            radiograph, image, provenance, identity=identity, kind=kind, labelled=labelled, key=key
+        )
+        data = encode(dataset, SYNTAXES[transfer_syntax], str(target))
+    write_atomically(target, data, overwrite=overwrite)
+    return str(dataset.SOPInstanceUID)
+
+
+def synthetic_dataset(
+    radiograph: Radiograph,
+    image: Array,
+    provenance: Provenance,
+    *,
+    identity: Identity = "pseudonym",
+    kind: Kind = "source",
+    labelled: bool = False,
+    key: bytes | None = None,
+) -> Dataset:
+    """Build the derived object in memory, uncompressed; arguments as for :func:`write_dicom`."""
+    layout = radiograph.layout
+    if layout is None:
+        raise ValueError(f"{radiograph.source}: no pixel layout to write with")
+    now = datetime.datetime.now()
+    result = Dataset()
+    source = radiograph.dataset
+    if source is None:
+        _describe_picture(result, now)
+        pseudonyms = None
+        sop_class: str = SECONDARY_CAPTURE
+    else:
+        pseudonyms = identify(source, result, identity, key)
+        sop_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
+    result.SOPClassUID = uid.UID(SECONDARY_CAPTURE if kind == "secondary-capture" else sop_class)
+    if result.SOPClassUID == SECONDARY_CAPTURE:
+        # "SYN", Synthetic Image, is a defined term of Conversion Type (C.8.6.1).
+        result.ConversionType = "SYN"
+    result.SOPInstanceUID = new_uid()
+    result.SeriesInstanceUID = new_uid()
+    if not header.text(result, "StudyInstanceUID"):
+        result.StudyInstanceUID = new_uid()
+
+    _put_pixels(result, radiograph.to_stored(image), layout)
+    _mark(result, source, now, provenance, labelled)
+    if source is not None:
+        _keep_lossy_history(result, source)
+        if identity != "strip":
+            _refer_to_source(result, source, pseudonyms)
+        if source.original_encoding[1] is False:
+            _swap_words(result)
+    complete(result)
+    return result
+
+
+def encode(dataset: Dataset, syntax: uid.UID, name: str) -> bytes:
+    """Return a data set as the bytes of a DICOM file (PS3.10) in a transfer syntax of :data:`SYNTAXES`."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    if syntax != uid.ExplicitVRLittleEndian:
+        try:
+            dataset.compress(syntax, encoding_plugin=_ENCODERS[syntax], generate_instance_uid=False)
+        except Exception as error:  # each plugin raises what its library raises
+            raise OutputError(
+                f"{name}: cannot be compressed as {syntax.name}: choose --transfer-syntax explicit"
+            ) from error
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout) -> None:
+    """Store values in the source's own cells (PS3.5 8.1.1)."""
+    cell = np.uint16 if layout.bits_allocated == 16 else np.uint8
+    shift = layout.high_bit + 1 - layout.bits_stored
+    values = stored << shift
+    if layout.spare is not None:
+        values = values & (((1 << layout.bits_stored) - 1) << shift) | layout.spare
+    result.SamplesPerPixel = 1
+    if "PhotometricInterpretation" not in result:
+        result.PhotometricInterpretation = "MONOCHROME2"
+    result.Rows, result.Columns = stored.shape
+    result.BitsAllocated, result.BitsStored, result.HighBit = layout.bits_allocated, layout.bits_stored, layout.high_bit
+    result.PixelRepresentation = int(layout.signed)
+    data = values.astype(cell).astype(cell(0).dtype.newbyteorder("<")).tobytes()
+    result.PixelData = data + b"\0" * (len(data) % 2)
+    result["PixelData"].VR = "OB" if layout.bits_allocated == 8 else "OW"
+    for keyword in ("NumberOfFrames", "PlanarConfiguration"):
+        if keyword in result:
+            del result[keyword]
+
+
+def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance, labelled: bool) -> None:
+    """Say what it is and how it was made."""
+    before = header.texts(source, "ImageType") if source is not None else ()
+    second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
+    if second is None:
+        second = "SECONDARY" if result.SOPClassUID == SECONDARY_CAPTURE else "PRIMARY"
+    result.ImageType = ["DERIVED", second, *before[2:]]
+    result.SyntheticData = "YES"
+    result.ContentQualification = "RESEARCH"
+    result.SeriesDescription = WARNING
+    result.ImageComments = WARNING
+    if header.code(result, "PatientIdentityRemoved") == "YES" and header.text(result, "PatientName").startswith(
+        "SYNTH"
+    ):
+        result.StudyDescription = WARNING
+    result.SeriesNumber = 1000 + (header.integer(source, "SeriesNumber", 0) or 0 if source is not None else 0)
+    result.InstanceNumber = 1
+    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    result.InstanceCreationDate = result.ContentDate = result.SeriesDate = date
+    result.InstanceCreationTime = result.ContentTime = result.SeriesTime = time
+    if labelled:
+        result.BurnedInAnnotation = "YES"
+    _derive(result, how)
+    _contribute(result, now, how)
+
+
+def _derive(result: Dataset, how: Provenance) -> None:
+    """Derivation Description (C.7.6.1.1.3): our step first, then the source's own where there is room."""
+    facts = (
+        f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed}, compose"
+        f" {how.compose}, engine {how.engine_name} {how.engine_hash}, {MANUFACTURER} {how.software_version} on {how.device}"
+    )
+    head = f"{WARNING}. Edited by text: "
+    room = _DESCRIPTION_LENGTH - len(head) - len(facts) - 2
+    prompt = how.prompt if len(how.prompt) <= room else how.prompt[: max(room - 3, 0)] + "..."
+    before = header.text(result, "DerivationDescription")
+    text = f'{head}"{prompt}"{facts}'
+    if before and len(text) + len(before) + 10 <= _DESCRIPTION_LENGTH:
+        text += f"; before: {before}"
+    result.DerivationDescription = _encodable(text, result)[:_DESCRIPTION_LENGTH]
+
+
+def _encodable(text: str, dataset: Dataset) -> str:
+    """Return text that the data set's own character set can hold; what it cannot is written as \\u escapes."""
+    text = " ".join(text.split())
+    sets: Any = header.texts(dataset, "SpecificCharacterSet") or ("ISO_IR 6",)
+    encodings = [python_encoding.get(name or "ISO_IR 6", "ascii") for name in sets]
+
+    def fits(character: str) -> bool:
+        try:
+            return encode_string(character, encodings).decode(encodings[0]) == character or len(encodings) > 1
+        except (UnicodeError, LookupError, ValueError):
+            return False
+
+    return "".join(c if c.isascii() or fits(c) else c.encode("ascii", "backslashreplace").decode() for c in text)
+
+
+def _contribute(result: Dataset, now: datetime.datetime, how: Provenance) -> None:
+    """Add ourselves to Contributing Equipment Sequence (C.12.1)."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [
+        coded(SYNTHESIZING_EQUIPMENT.value, SYNTHESIZING_EQUIPMENT.scheme_designator, SYNTHESIZING_EQUIPMENT.meaning)
+    ]
+    item.Manufacturer = MANUFACTURER
+    item.ManufacturerModelName = f"{MANUFACTURER} engine {how.engine_name}"[:64]
+    item.SoftwareVersions = [how.software_version, how.engine_hash[:64]]
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    item.ContributionDescription = WARNING
+    earlier = list(header.items(result, "ContributingEquipmentSequence"))
+    result.ContributingEquipmentSequence = [*earlier, item]
+
+
+def _keep_lossy_history(result: Dataset, source: Dataset) -> None:
+    """Lossy compression that once took place is never undone (C.7.6.1.1.5)."""
+    syntax = source.file_meta.TransferSyntaxUID
+    if header.text(source, "LossyImageCompression") == "01" or syntax not in LOSSY:
+        return
+    length, claimed = compressed_frame(source)
+    if claimed is not None and claimed.lossy is False:
+        return
+    whole = result.Rows * result.Columns * result.BitsAllocated // 8
+    result.LossyImageCompression = "01"
+    result.LossyImageCompressionRatio = f"{whole / max(length, 1):.2f}"
+    result.LossyImageCompressionMethod = LOSSY[syntax]
+
+
+def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | None) -> None:
+    """Source Image Sequence (C.12.4.1): the instance this one was made from, by its pseudonym where it has one."""
+    instance, sop_class = header.text(source, "SOPInstanceUID"), header.text(source, "SOPClassUID")
+    if not instance or not sop_class:
+        return
+    item = Dataset()
+    item.ReferencedSOPClassUID = uid.UID(sop_class)
+    item.ReferencedSOPInstanceUID = pseudonyms.uid(instance) if pseudonyms else uid.UID(instance)
+    item.PurposeOfReferenceCodeSequence = [
+        coded(SOURCE_IMAGE.value, SOURCE_IMAGE.scheme_designator, SOURCE_IMAGE.meaning)
+    ]
+    result.SourceImageSequence = [item]
+
+
+def _describe_picture(result: Dataset, now: datetime.datetime) -> None:
+    """Say the little that is known of a PNG or JPEG source (Secondary Capture, A.8.1)."""
+    result.Modality = "OT"
+    result.PatientName = "SYNTHETIC"
+    result.PatientID = "SYNTHETIC"
+    result.PatientIdentityRemoved = "YES"
+    result.DeidentificationMethod = "made from a picture file without a header"
+    result.StudyDate, result.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    result.BodyPartExamined = "CHEST"
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """Bring words of a big endian source to little endian: to pydicom they are bytes."""
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in cast("list[Dataset]", element.value):
+                _swap_words(item)
+        elif element.VR == "OW" and element.keyword != "PixelData" and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value[: len(element.value) // 2 * 2], "<u2").byteswap().tobytes()

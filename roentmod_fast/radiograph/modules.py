@@ -1,0 +1,67 @@
+"""Attributes that an instance must have (type 1) or must at least hold empty (type 2), by SOP class (PS3.3 Annex A).
+
+A derived instance has what its source has. What the source lacks and the standard wants is filled in here: type 2
+empty, type 1 with the one value that says nothing untrue.
+"""
+
+from __future__ import annotations
+
+from pydicom import uid
+from pydicom.dataset import Dataset
+
+from roentmod_fast.radiograph import header
+
+DX = uid.DigitalXRayImageStorageForPresentation
+DX_PROCESSING = uid.DigitalXRayImageStorageForProcessing
+CR = uid.ComputedRadiographyImageStorage
+SECONDARY_CAPTURE = uid.SecondaryCaptureImageStorage
+
+_EVERYWHERE = (
+    # Patient (C.7.1.1), General Study (C.7.2.1), General Series (C.7.3.1), General Equipment (C.7.5.1), General Image
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID"
+    " AccessionNumber SeriesNumber Manufacturer InstanceNumber"
+).split()
+_ORIENTED = ["PatientOrientation"]
+_TYPE_2: dict[str, list[str]] = {
+    CR: ["BodyPartExamined", "ViewPosition"],
+    DX: "PositionerType DetectorType AcquisitionContextSequence AnatomicRegionSequence".split(),
+    DX_PROCESSING: "PositionerType DetectorType AcquisitionContextSequence AnatomicRegionSequence".split(),
+}
+_SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
+
+
+def complete(dataset: Dataset) -> None:
+    """Add to ``dataset`` what its SOP class wants and it lacks."""
+    sop_class = str(dataset.SOPClassUID)
+    wanted = [*_EVERYWHERE, *_TYPE_2.get(sop_class, [])]
+    if sop_class != SECONDARY_CAPTURE or "PatientOrientation" in dataset:
+        wanted += _ORIENTED
+    for keyword in wanted:
+        if keyword not in dataset:
+            setattr(dataset, keyword, [] if keyword in _SEQUENCES else None if keyword.endswith("Number") else "")
+    # General Series: Laterality is type 2C, for paired body parts only; a chest is none (C.7.3.1).
+    if sop_class in (DX, DX_PROCESSING):
+        _complete_dx(dataset)
+
+
+def _complete_dx(dataset: Dataset) -> None:
+    """Fill in type 1 of DX Series, DX Anatomy Imaged, DX Image and DX Detector (C.8.11.1 to C.8.11.4)."""
+    inverted = header.code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+    defaults = {
+        "PresentationIntentType": "FOR PRESENTATION",
+        "ImageLaterality": "U",
+        "BurnedInAnnotation": "NO",
+        "LossyImageCompression": "00",
+        "PixelIntensityRelationship": "LOG",
+        "PixelIntensityRelationshipSign": -1 if not inverted else 1,
+        "RescaleIntercept": 0,
+        "RescaleSlope": 1,
+        "RescaleType": "US",
+        "PresentationLUTShape": "INVERSE" if inverted else "IDENTITY",
+    }
+    if "ModalityLUTSequence" in dataset:
+        for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType"):
+            del defaults[keyword]
+    for keyword, value in defaults.items():
+        if not header.texts(dataset, keyword):
+            setattr(dataset, keyword, value)

@@ -1,0 +1,97 @@
+"""``roentmod-fast engines`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import roentmod_fast.checkup
+from roentmod_fast.engine.bundle import SEARCH_VARIABLE, built_in_folder, find_bundle
+from tests.cli.conftest import Ran
+from tests.engine.conftest import write_bundle
+
+Run = Callable[..., Ran]
+
+
+def test_list_marks_the_default(roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = roentmod("engines", "list")
+    assert ran.code == 0
+    assert ran.out.startswith("* phantom")
+    write_bundle(tmp_path / "mine", "mine")
+    monkeypatch.setenv(SEARCH_VARIABLE, str(tmp_path))
+    first, second = roentmod("engines", "list").out.splitlines()
+    assert first.startswith("* mine")
+    assert second.startswith("  phantom")
+
+
+def test_show(roentmod: Run) -> None:
+    out = roentmod("engines", "show", "phantom").out
+    assert "not RoentGen" in out
+    assert find_bundle("phantom").manifest_hash in out
+    assert json.loads(roentmod("engines", "show", "--json").out)["name"] == "phantom"
+
+
+def test_verify_runs_the_networks(roentmod: Run) -> None:
+    ran = roentmod("engines", "verify", "phantom")
+    assert ran.code == 0, ran.err
+    assert "files are as the manifest says" in ran.out
+    assert "fp32 runs" in ran.out
+
+
+def test_verify_finds_an_altered_file(roentmod: Run, tmp_path: Path) -> None:
+    shutil.copytree(built_in_folder() / "phantom", tmp_path / "copy")
+    with (tmp_path / "copy" / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    ran = roentmod("engines", "verify", tmp_path / "copy")
+    assert ran.code == 1
+    assert "tokenizer.json: altered" in ran.err
+
+
+def test_import_and_remove(roentmod: Run, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "mine", "mine")
+    ran = roentmod("engines", "import", tmp_path / "mine")
+    assert ran.code == 0, ran.err
+    assert find_bundle().name == "mine"
+    assert roentmod("engines", "remove", "mine", "--yes").code == 0
+    assert find_bundle().name == "phantom"
+    assert roentmod("engines", "remove", "mine", "--yes").code == 1
+
+
+def test_doctor_is_content_with_this_machine(roentmod: Run) -> None:
+    ran = roentmod("doctor")
+    assert ran.code == 0, ran.out
+    assert "device cpu" in ran.out
+    assert "engine phantom" in ran.out
+    assert "PROBLEM" not in ran.out
+
+
+def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = roentmod_fast.checkup._version
+    monkeypatch.setattr(
+        roentmod_fast.checkup, "_version", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
+    )
+    ran = roentmod("doctor")
+    assert ran.code == 1
+    assert "PROBLEM onnxruntime" in ran.out
+    assert "remedy: pip uninstall onnxruntime onnxruntime-gpu" in ran.out
+
+
+def test_doctor_names_a_missing_package(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = roentmod_fast.checkup._version
+    monkeypatch.setattr(roentmod_fast.checkup, "_version", lambda name: None if name == "python-gdcm" else real(name))
+    ran = roentmod("doctor")
+    assert ran.code == 1
+    assert "remedy: pip install python-gdcm" in ran.out
+
+
+def test_doctor_names_a_damaged_engine(roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundle(tmp_path / "mine", "mine")
+    (tmp_path / "mine" / "unet.onnx").unlink()
+    monkeypatch.setenv(SEARCH_VARIABLE, str(tmp_path))
+    ran = roentmod("doctor")
+    assert ran.code == 1
+    assert "PROBLEM engine mine" in ran.out

@@ -1,0 +1,120 @@
+"""The editor, on a tiny engine of random weights and against what diffusers gives with the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roentmod_fast.diffusion import TorchNoise
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.errors import DeviceError, EngineError, SettingError
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="module")
+def editor() -> Editor:
+    return Editor.load(GOLDENS / "tiny_bundle", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).random((64, 64), dtype=np.float32)
+
+
+def test_sharing_between_prompts_changes_nothing(editor: Editor, image: np.ndarray) -> None:
+    prompts = ["edema", "hernia"]
+    shared = list(editor.edit_prompts(image, prompts, EditConfig(steps=10)))
+    for prompt, result in zip(prompts, shared, strict=True):
+        alone = editor.edit(image, prompt, EditConfig(steps=10))
+        assert np.array_equal(alone.image, result.image)
+        assert np.array_equal(alone.decoded, result.decoded)
+    assert not np.array_equal(shared[0].decoded, shared[1].decoded)
+
+
+def test_no_guidance_takes_one_picture_a_call(editor: Editor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+    real = type(editor.networks).predict
+
+    def spy(networks: object, latents: np.ndarray, timestep: int, states: np.ndarray) -> np.ndarray:
+        batches.append(latents.shape[0])
+        return real(networks, latents, timestep, states)
+
+    monkeypatch.setattr(type(editor.networks), "predict", spy)
+    for guidance, batch in ((1.0, 1), (4.0, 2), (0.0, 2)):
+        batches.clear()
+        result = editor.edit(image, "edema", EditConfig(steps=10, guidance=guidance, compose="replace"))
+        assert batches == [batch] * 4
+        assert result.unet_calls == 4
+
+
+def test_noise_as_an_array_is_the_seeds_own(editor: Editor, image: np.ndarray) -> None:
+    generator = TorchNoise(7)
+    size = editor.model.latent_size
+    draws = [generator.normal((1, 4, size, size)) for _ in range(2)]
+    by_array = editor.edit(image, "edema", EditConfig(steps=10), noise=np.concatenate(draws))
+    by_seed = editor.edit(image, "edema", EditConfig(steps=10, seed=7))
+    assert np.array_equal(by_array.decoded, by_seed.decoded)
+
+
+def test_zero_is_a_wish(editor: Editor, image: np.ndarray) -> None:
+    assert editor.settings(EditConfig(guidance=0.0)).guidance == 0
+    assert editor.settings(EditConfig()).guidance == 4
+    with pytest.raises(SettingError, match="strength 0"):
+        editor.settings(EditConfig(strength=0.0))
+
+
+@pytest.mark.parametrize("compose", ["contrast", "delta", "replace"])
+def test_any_size_comes_back_at_its_size(editor: Editor, compose: str) -> None:
+    image = np.random.default_rng(1).random((50, 81), dtype=np.float32)
+    result = editor.edit(image, "edema", EditConfig(steps=5, compose=compose))
+    assert result.image.shape == (50, 81)
+    assert result.image.dtype == np.float32
+    assert 0 <= result.image.min() <= result.image.max() <= 1
+    assert result.decoded.shape == (64, 64)
+
+
+def test_progress_counts_every_call(editor: Editor, image: np.ndarray) -> None:
+    seen: list[tuple[int, int]] = []
+    editor.edit(image, "edema", EditConfig(steps=10), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(index, 8) for index in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "expected"),
+        (np.full((8, 8), 2, np.float32), "in .0, 1."),
+        (np.full((8, 8), np.nan, np.float32), "finite"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused(editor: Editor, bad: np.ndarray, says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        editor.edit(bad, "edema")
+
+
+def test_a_long_prompt_says_what_was_left_out(editor: Editor, image: np.ndarray) -> None:
+    long = "edema " * 100 + "hernia"
+    result = editor.edit(image, long, EditConfig(steps=5))
+    assert result.truncated.endswith("hernia")
+    assert editor.edit(image, "edema", EditConfig(steps=5)).truncated == ""
+
+
+def test_provenance_says_how_it_was_made(editor: Editor, image: np.ndarray) -> None:
+    made = editor.edit(image, "edema", EditConfig(strength=0.5, guidance=2.0, steps=10, seed=3)).provenance
+    assert (made.prompt, made.strength, made.guidance, made.steps, made.seed) == ("edema", 0.5, 2.0, 10, 3)
+    assert made.engine_hash == editor.bundle.manifest_hash
+
+
+def test_a_device_that_is_absent_is_an_error() -> None:
+    with pytest.raises(DeviceError, match="'rtx'"):
+        Editor.load(GOLDENS / "tiny_bundle", device="rtx")
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        Editor.load(GOLDENS / "tiny_bundle", device="tpu")
+
+
+def test_a_precision_that_is_absent_is_an_error() -> None:
+    with pytest.raises(EngineError, match="has no int8 networks"):
+        Editor.load(GOLDENS / "tiny_bundle", device="cpu", precision="int8")
