@@ -1,13 +1,15 @@
 # make demo   an edit of a drawn radiograph, from nothing
 # make test   all tests, from nothing
-# Both need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
+# make test-export   the tests of the torch side, in an environment of their own
+# All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+VENV_EXPORT := .venv-export
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-export lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -18,6 +20,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-export: $(VENV_EXPORT)/.dev
+	$(VENV_EXPORT)/bin/python -m pytest tests/export tests/engines tests/test_import_diet.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -33,5 +38,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
 	touch $@
 
+$(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV_EXPORT)
+	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,dev]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV_EXPORT) demo

@@ -49,7 +49,8 @@ class EditConfig:
     """What the user wishes; ``None`` leaves the choice to the engine's manifest.
 
     ``strength``: share of the noise schedule that is run, in [0, 1]. ``guidance``: scale of classifier-free guidance,
-    1 is none. ``steps``: of the full schedule; ``strength`` of them are run. ``seed``: of the noise, 0 or more, taken
+    1 or less
+    is none. ``steps``: of the full schedule; ``strength`` of them are run. ``seed``: of the noise, 0 or more, taken
     modulo 2**32. ``compose``: how the decoded edit is put into the source, see :mod:`roentmod_fast.radiograph.compose`.
     """
 
@@ -284,7 +285,8 @@ class Editor:
     def _run(self, prepared: Prepared, prompt: str | None, tell: _Counter) -> Array:
         """Noise, denoise and decode; ``None`` is the empty prompt, which needs no guidance. (S, S) in [0, 1]."""
         settings, watch = prepared.settings, prepared.watch
-        guided = prompt is not None and settings.guidance != 1
+        # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
+        guided = prompt is not None and settings.guidance > 1
         with watch.measure("text_encoder"):
             texts = ("", prompt) if guided else (prompt or "",)
             tokens = np.concatenate([self._tokenizer.encode(text or "") for text in texts])

@@ -61,7 +61,7 @@ class _Output:
 @click.option("--preset", type=click.Choice(["exact"]), default="exact", show_default=True, help="Fidelity or speed.")
 @click.option("--strength", type=float, metavar="0..1", help="How far from the source. [default: the engine's, 0.4]")
 @click.option(
-    "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 is none. [default: 4]"
+    "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 or less is none. [default: 4]"
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the full schedule; strength of them run. [default: 50]")
 @click.option("--solver", type=click.Choice(["ddim"]), default="ddim", show_default=True)

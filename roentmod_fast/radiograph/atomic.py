@@ -67,7 +67,7 @@ def _explained(path: Path, error: OSError) -> OutputError:
 def _write_nameless(path: Path, data: bytes, overwrite: bool) -> bool:
     """Write to a file without a name and link it in; False where the system or the file system cannot."""
     flag = getattr(os, "O_TMPFILE", None)
-    if flag is None or not os.path.isdir("/proc/self/fd"):
+    if flag is None or not Path("/proc/self/fd").is_dir():
         return False
     try:
         descriptor = os.open(path.parent, flag | os.O_WRONLY, 0o666)
@@ -83,7 +83,7 @@ def _write_nameless(path: Path, data: bytes, overwrite: bool) -> bool:
         with _temporary(path) as temporary:
             if not _link_open(descriptor, temporary):
                 return False
-            os.replace(temporary, path)
+            temporary.replace(path)
         return True
     finally:
         os.close(descriptor)
@@ -98,11 +98,11 @@ def _write_named(path: Path, data: bytes, overwrite: bool) -> None:
         finally:
             os.close(descriptor)
         if overwrite:
-            os.replace(temporary, path)
+            temporary.replace(path)
         elif not _link(str(temporary), path, None):
             # No hard links here (FAT, some network disks): the last look and the move are two steps.
             check_output(path)
-            os.replace(temporary, path)
+            temporary.replace(path)
 
 
 def _link_open(descriptor: int, path: Path) -> bool:

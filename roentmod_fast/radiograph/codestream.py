@@ -55,7 +55,7 @@ def _jpeg(data: bytes) -> FrameSize | None:
                 near = _int(data, at + 5 + 2 * data[at + 4], 1)
                 size = size._replace(lossy=near > 0)
             return size
-        if marker == 0xF7 or 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             lossy = None if marker == 0xF7 else marker not in (0xC3, 0xC7, 0xCB, 0xCF)
             size = FrameSize(_int(data, at + 5, 2), _int(data, at + 7, 2), _int(data, at + 9, 1), data[at + 4], lossy)
         at += 2 + _int(data, at + 2, 2)

@@ -22,7 +22,7 @@ def compose(
     decoded: Array,
     reference: Array | None,
     placement: Placement,
-    mode: Mode,
+    mode: str,
     mask: Array | None = None,
 ) -> Array:
     """Return the edited radiograph at the source's size: float32 (H, W) in [0, 1].

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import header
@@ -72,8 +72,9 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
+    plain = _plain(dataset, rows, columns, layout)
     if syntax.is_encapsulated:
-        cells, decoder = _decompress(dataset, name, rows, columns, DECODERS[syntax], notes)
+        cells, decoder = _decompress(plain, name, rows, columns, DECODERS[syntax], notes)
     else:
         expected = rows * columns * layout.bits_allocated // 8
         actual = len(dataset.PixelData)
@@ -81,7 +82,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
             raise SourceError(f"{name}: pixel data is truncated: {actual} bytes, expected {expected}: fetch it again")
         if actual > expected + expected % 2:
             notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
-        cells, decoder = _as_array(dataset, ""), None
+        cells, decoder = _as_array(plain, ""), None
     if cells.shape != (rows, columns):
         raise SourceError(f"{name}: pixel data of shape {cells.shape}, expected {(rows, columns)}: the file is damaged")
     stored, layout = _unpack(cells, layout, bool(syntax.is_encapsulated), notes)
@@ -131,6 +132,18 @@ def _layout(dataset: Dataset, name: str, notes: list[str]) -> PixelLayout:
         notes.append(f"High Bit {high} does not fit Bits Stored {stored}: taken as {stored - 1}")
         high = stored - 1
     return PixelLayout(allocated, stored, high, header.integer(dataset, "PixelRepresentation", 0) == 1)
+
+
+def _plain(dataset: Dataset, rows: int, columns: int, layout: PixelLayout) -> Dataset:
+    """Return a data set of the pixels and what describes them, in values that a decoder cannot stumble on."""
+    result = Dataset()
+    result.file_meta = dataset.file_meta
+    result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"
+    result.Rows, result.Columns = rows, columns
+    result.BitsAllocated, result.BitsStored, result.HighBit = layout.bits_allocated, layout.bits_stored, layout.high_bit
+    result.PixelRepresentation = int(layout.signed)
+    result.add(dataset["PixelData"])
+    return result
 
 
 def _as_array(dataset: Dataset, plugin: str) -> NDArray[Any]:
@@ -186,7 +199,7 @@ def _unpack(
 ) -> tuple[NDArray[np.int32], PixelLayout]:
     """Take the stored bits out of each cell and give them their sign (PS3.5 8.1.1)."""
     width = 8 * cells.dtype.itemsize
-    raw = cells.view(f"u{cells.dtype.itemsize}").astype(np.uint32)
+    raw = cells.astype(cells.dtype.newbyteorder("=")).view(f"u{cells.dtype.itemsize}").astype(np.uint32)
     mask = (1 << layout.bits_stored) - 1
     shift = layout.high_bit + 1 - layout.bits_stored
     if shift and encapsulated and int(raw.max()) <= mask:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import uid
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 
 from roentmod_fast._version import __version__
 from roentmod_fast.radiograph.atomic import write_atomically
+from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.identity import coded, new_uid
 from roentmod_fast.radiograph.modules import DX, complete
 from roentmod_fast.radiograph.synthetic import MANUFACTURER, PHANTOM_MODEL, WARNING
@@ -40,9 +39,7 @@ def write_sample(
     The file is marked as synthetic data, and by its model name as a phantom, which may be edited. Raises OutputError.
     """
     dataset = sample_dataset(image, seed=seed, findings=findings)
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    write_atomically(Path(path), buffer.getvalue(), overwrite=overwrite)
+    write_atomically(Path(path), encode(dataset, SYNTAXES["explicit"], str(path)), overwrite=overwrite)
     return str(dataset.SOPInstanceUID)
 
 
@@ -52,8 +49,6 @@ def sample_dataset(image: Array, *, seed: int, findings: Sequence[str] = ()) -> 
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     top = (1 << BITS) - 1
     result = Dataset()
-    result.file_meta = FileMetaDataset()
-    result.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     result.SOPClassUID = DX
     result.SOPInstanceUID, result.StudyInstanceUID, result.SeriesInstanceUID = new_uid(), new_uid(), new_uid()
     result.SpecificCharacterSet = "ISO_IR 100"

@@ -7,42 +7,37 @@ DERIVED, the series description, how it was derived and by what.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import io
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.charset import encode_string, python_encoding
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.charset import python_encoding
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
 
-from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph import header
 from roentmod_fast.radiograph.atomic import check_output, write_atomically
 from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
+from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample
-from roentmod_fast.radiograph.identity import Identity, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, coded, identify, new_uid
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.modules import SECONDARY_CAPTURE, complete
 from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
 
-__all__ = ["SYNTAXES", "encode", "synthetic_dataset", "write_dicom", "write_sample"]
+__all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
 
 Array = NDArray[np.float32]
-Kind = Literal["source", "secondary-capture"]
+KINDS = ("source", "secondary-capture")
+"""SOP classes that can be written: the source's own, or one that keeps the edit apart."""
 
-SYNTAXES: dict[str, uid.UID] = {
-    "explicit": uid.ExplicitVRLittleEndian,
-    "rle": uid.RLELossless,
-    "jpeg2000": uid.JPEG2000Lossless,
-}
-"""Transfer syntaxes that can be written, all lossless."""
-
-_ENCODERS = {uid.RLELossless: "pydicom", uid.JPEG2000Lossless: "pylibjpeg"}
 _DESCRIPTION_LENGTH = 1024
 
 
@@ -52,9 +47,9 @@ def write_dicom(
     image: Array,
     provenance: Provenance,
     *,
-    identity: Identity = "pseudonym",
+    identity: str = "pseudonym",
     overwrite: bool = False,
-    kind: Kind = "source",
+    kind: str = "source",
     transfer_syntax: str = "explicit",
     labelled: bool = False,
     key: bytes | None = None,
@@ -68,11 +63,17 @@ def write_dicom(
     capture. Raises OutputError, SettingError.
     """
     target = Path(path)
-    if transfer_syntax not in SYNTAXES:
-        raise SettingError(f"transfer syntax {transfer_syntax!r}: expected one of {', '.join(SYNTAXES)}")
+    for what, value, known in (
+        ("transfer syntax", transfer_syntax, SYNTAXES),
+        ("kind", kind, KINDS),
+        ("identity", identity, IDENTITIES),
+    ):
+        if value not in known:
+            raise SettingError(f"{what} {value!r}: expected one of {', '.join(known)}")
     check_output(target, overwrite=overwrite)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values of the source that break the standard's rules are kept as they are
+    # Values of the source that break the standard's rules are kept as they are.
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         dataset = synthetic_dataset(
             radiograph, image, provenance, identity=identity, kind=kind, labelled=labelled, key=key
         )
@@ -86,8 +87,8 @@ def synthetic_dataset(
     image: Array,
     provenance: Provenance,
     *,
-    identity: Identity = "pseudonym",
-    kind: Kind = "source",
+    identity: str = "pseudonym",
+    kind: str = "source",
     labelled: bool = False,
     key: bytes | None = None,
 ) -> Dataset:
@@ -114,8 +115,13 @@ def synthetic_dataset(
     if not header.text(result, "StudyInstanceUID"):
         result.StudyInstanceUID = new_uid()
 
+    if identity != "keep" and layout.spare is not None:
+        # Text of old overlays may stand in the unused bits.
+        layout = dataclasses.replace(layout, spare=None)
     _put_pixels(result, radiograph.to_stored(image), layout)
-    _mark(result, source, now, provenance, labelled)
+    _mark(result, source, now, provenance, new_study=source is None or identity != "keep")
+    if labelled:
+        result.BurnedInAnnotation = "YES"
     if source is not None:
         _keep_lossy_history(result, source)
         if identity != "strip":
@@ -124,22 +130,6 @@ def synthetic_dataset(
             _swap_words(result)
     complete(result)
     return result
-
-
-def encode(dataset: Dataset, syntax: uid.UID, name: str) -> bytes:
-    """Return a data set as the bytes of a DICOM file (PS3.10) in a transfer syntax of :data:`SYNTAXES`."""
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    if syntax != uid.ExplicitVRLittleEndian:
-        try:
-            dataset.compress(syntax, encoding_plugin=_ENCODERS[syntax], generate_instance_uid=False)
-        except Exception as error:  # each plugin raises what its library raises
-            raise OutputError(
-                f"{name}: cannot be compressed as {syntax.name}: choose --transfer-syntax explicit"
-            ) from error
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout) -> None:
@@ -163,7 +153,7 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
             del result[keyword]
 
 
-def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance, labelled: bool) -> None:
+def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance, *, new_study: bool) -> None:
     """Say what it is and how it was made."""
     before = header.texts(source, "ImageType") if source is not None else ()
     second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
@@ -183,8 +173,6 @@ def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: 
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     result.InstanceCreationDate = result.ContentDate = result.SeriesDate = date
     result.InstanceCreationTime = result.ContentTime = result.SeriesTime = time
-    if labelled:
-        result.BurnedInAnnotation = "YES"
     _derive(result, how)
     _contribute(result, now, how)
 
@@ -192,8 +180,9 @@ def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: 
 def _derive(result: Dataset, how: Provenance) -> None:
     """Derivation Description (C.7.6.1.1.3): our step first, then the source's own where there is room."""
     facts = (
-        f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed}, compose"
-        f" {how.compose}, engine {how.engine_name} {how.engine_hash}, {MANUFACTURER} {how.software_version} on {how.device}"
+        f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed},"
+        f" compose {how.compose}, engine {how.engine_name} {how.engine_hash},"
+        f" {MANUFACTURER} {how.software_version} on {how.device}"
     )
     head = f"{WARNING}. Edited by text: "
     room = _DESCRIPTION_LENGTH - len(head) - len(facts) - 2
@@ -207,17 +196,20 @@ def _derive(result: Dataset, how: Provenance) -> None:
 
 def _encodable(text: str, dataset: Dataset) -> str:
     """Return text that the data set's own character set can hold; what it cannot is written as \\u escapes."""
-    text = " ".join(text.split())
-    sets: Any = header.texts(dataset, "SpecificCharacterSet") or ("ISO_IR 6",)
-    encodings = [python_encoding.get(name or "ISO_IR 6", "ascii") for name in sets]
+    sets = header.texts(dataset, "SpecificCharacterSet")
+    # pydicom takes the default repertoire, ISO 646, for Latin-1.
+    encodings = ["ascii" if name in ("", "ISO_IR 6", "ISO 2022 IR 6") else python_encoding.get(name) for name in sets]
 
-    def fits(character: str) -> bool:
+    def fits(character: str, encoding: str | None) -> bool:
         try:
-            return encode_string(character, encodings).decode(encodings[0]) == character or len(encodings) > 1
-        except (UnicodeError, LookupError, ValueError):
+            return encoding is not None and bool(character.encode(encoding))
+        except (UnicodeError, LookupError):
             return False
 
-    return "".join(c if c.isascii() or fits(c) else c.encode("ascii", "backslashreplace").decode() for c in text)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return "".join(
+        c if c.isascii() or any(fits(c, encoding) for encoding in encodings) else f"\\u{ord(c):04x}" for c in text
+    )
 
 
 def _contribute(result: Dataset, now: datetime.datetime, how: Provenance) -> None:

@@ -244,7 +244,7 @@ def _views(dataset: Dataset, modality: Values, notes: list[str]) -> list[tuple[V
     centres, widths = header.numbers(dataset, "WindowCenter"), header.numbers(dataset, "WindowWidth")
     if len(centres) != len(widths):
         notes.append(f"{len(centres)} Window Center for {len(widths)} Window Width: the unpaired are ignored")
-    for centre, width in zip(centres, widths):
+    for centre, width in zip(centres, widths, strict=False):
         if width < 1 if function == "LINEAR" else width <= 0:
             notes.append(f"Window Width {width:g}: ignored")
             continue

@@ -8,6 +8,7 @@ so an attribute that a later edition adds, or a vendor's own, never slips throug
 from __future__ import annotations
 
 import base64
+import copy
 import datetime
 import hashlib
 import hmac
@@ -16,7 +17,7 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -27,12 +28,17 @@ from pydicom.uid import UID
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.radiograph import header
 
-Identity = Literal["pseudonym", "keep", "strip"]
+IDENTITIES = ("pseudonym", "keep", "strip")
 
 KEY_VARIABLE = "ROENTMOD_PSEUDONYM_KEY"
 """Environment variable with the secret that pseudonyms are made with; without it a key file is used."""
 
-KEPT = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+KEPT = _words(
     """
     SpecificCharacterSet Modality PresentationIntentType
     Manufacturer ManufacturerModelName
@@ -59,7 +65,7 @@ KEPT = frozenset(
     WindowCenter WindowWidth VOILUTFunction RescaleIntercept RescaleSlope RescaleType
     ModalityLUTSequence VOILUTSequence LUTDescriptor ModalityLUTType LUTData PresentationLUTShape
     LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod
-    """.split()
+    """
 )
 """Attributes that stay under a pseudonym and when stripped, everywhere in the data set."""
 
@@ -164,16 +170,19 @@ def patient_key(dataset: Dataset) -> str:
     return f"study\0{header.text(dataset, 'StudyInstanceUID')}"
 
 
-def identify(source: Dataset, target: Dataset, identity: Identity, key: bytes | None) -> Pseudonyms | None:
+def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None) -> Pseudonyms | None:
     """Fill ``target`` with what may stay of ``source``, and say whose picture it is.
 
-    ``source`` is not changed; its pixels are not copied. ``key``: the secret of the pseudonyms, None for the user's own.
-    Returns the pseudonyms used, for the UIDs of other instances, or None for ``keep`` and ``strip``.
+    ``source`` is not changed; its pixels are not copied. ``key``: the secret of the pseudonyms, None for the user's
+    own. Returns the pseudonyms used, for the UIDs of other instances, or None for ``keep`` and ``strip``. Raises
+    SettingError for an identity that is none of :data:`IDENTITIES`.
     """
+    if identity not in IDENTITIES:
+        raise SettingError(f"identity {identity!r}: expected one of {', '.join(IDENTITIES)}")
     if identity == "keep":
         for element in _elements(source):
             if _may_be_kept(element):
-                target.add(element)
+                target.add(copy.deepcopy(element))
         return None
     kept = KEPT - DEVICE if identity == "strip" else KEPT
     _copy_listed(source, target, kept)
@@ -189,7 +198,7 @@ def identify(source: Dataset, target: Dataset, identity: Identity, key: bytes | 
         target.StudyDate = target.StudyID = ""
         target.StudyInstanceUID = new_uid()
         target.LongitudinalTemporalInformationModified = "REMOVED"
-    elif identity == "pseudonym":
+    else:
         pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
         patient, study = patient_key(source), header.text(source, "StudyInstanceUID")
         name = pseudonyms.code("patient", patient)
@@ -208,8 +217,6 @@ def identify(source: Dataset, target: Dataset, identity: Identity, key: bytes | 
                 setattr(target, keyword, shifted)
         target.LongitudinalTemporalInformationModified = "MODIFIED"
         methods.append(("113107", "Retain Longitudinal Temporal Information Modified Dates Option"))
-    else:
-        raise SettingError(f"identity {identity!r}: expected pseudonym, keep or strip")
     target.DeidentificationMethodCodeSequence = [coded(value, "DCM", meaning) for value, meaning in methods]
     return pseudonyms
 
@@ -224,7 +231,7 @@ def coded(value: str, scheme: str, meaning: str) -> Dataset:
 def _elements(dataset: Dataset) -> list[DataElement]:
     """Return the elements of a data set that can be read; those that cannot are left out."""
     result = []
-    for tag in dataset.keys():
+    for tag in sorted(dataset.keys()):
         if tag.group == 0x7FE0 or tag.element == 0:
             continue
         try:
@@ -245,12 +252,13 @@ def _may_be_kept(element: DataElement) -> bool:
     return element.keyword not in _NEVER_KEPT
 
 
-_NEVER_KEPT = frozenset(
+_NEVER_KEPT = _words(
     """
-    IconImageSequence SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries LargestPixelValueInSeries
+    IconImageSequence
+    SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries LargestPixelValueInSeries
     EncryptedAttributesSequence MACParametersSequence DigitalSignaturesSequence PixelDataProviderURL
     PixelDataAreaOriginRelativeToFOV PixelDataAreaRotationAngleRelativeToFOV
-    """.split()
+    """
 )
 
 
@@ -263,14 +271,14 @@ def _copy_listed(source: Dataset, target: Dataset, kept: frozenset[str]) -> None
         if element.VR == "SQ":
             items = []
             for item in element.value:
-                copy = Dataset()
-                _copy_listed(item, copy, kept)
+                inner = Dataset()
+                _copy_listed(item, inner, kept)
                 if "CodeValue" in item and not _is_standard_code(item):
                     continue
-                items.append(copy)
+                items.append(inner)
             target.add(DataElement(element.tag, "SQ", Sequence(items)))
         elif _is_harmless(element, keyword):
-            target.add(element)
+            target.add(copy.deepcopy(element))
 
 
 def _is_standard_code(item: Dataset) -> bool:

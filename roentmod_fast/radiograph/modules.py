@@ -10,22 +10,24 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.identity import coded
 
 DX = uid.DigitalXRayImageStorageForPresentation
 DX_PROCESSING = uid.DigitalXRayImageStorageForProcessing
 CR = uid.ComputedRadiographyImageStorage
 SECONDARY_CAPTURE = uid.SecondaryCaptureImageStorage
 
-_EVERYWHERE = (
-    # Patient (C.7.1.1), General Study (C.7.2.1), General Series (C.7.3.1), General Equipment (C.7.5.1), General Image
-    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID"
-    " AccessionNumber SeriesNumber Manufacturer InstanceNumber"
-).split()
-_ORIENTED = ["PatientOrientation"]
+_EVERYWHERE = [
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),  # Patient, C.7.1.1
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),  # General Study, C.7.2.1
+    *("SeriesNumber", "Manufacturer"),  # General Series, C.7.3.1, and General Equipment, C.7.5.1
+    *("InstanceNumber", "PatientOrientation"),  # General Image, C.7.6.1
+]
+_TYPE_2_DX = ["PositionerType", "DetectorType", "AcquisitionContextSequence", "AnatomicRegionSequence"]
 _TYPE_2: dict[str, list[str]] = {
     CR: ["BodyPartExamined", "ViewPosition"],
-    DX: "PositionerType DetectorType AcquisitionContextSequence AnatomicRegionSequence".split(),
-    DX_PROCESSING: "PositionerType DetectorType AcquisitionContextSequence AnatomicRegionSequence".split(),
+    DX: _TYPE_2_DX,
+    DX_PROCESSING: _TYPE_2_DX,
 }
 _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
 
@@ -34,12 +36,16 @@ def complete(dataset: Dataset) -> None:
     """Add to ``dataset`` what its SOP class wants and it lacks."""
     sop_class = str(dataset.SOPClassUID)
     wanted = [*_EVERYWHERE, *_TYPE_2.get(sop_class, [])]
-    if sop_class != SECONDARY_CAPTURE or "PatientOrientation" in dataset:
-        wanted += _ORIENTED
+    if not header.text(dataset, "BodyPartExamined") and "ImageLaterality" not in dataset:
+        # Type 2C: for a paired body part, which an unknown one may be (C.7.3.1).
+        wanted.append("Laterality")
     for keyword in wanted:
         if keyword not in dataset:
             setattr(dataset, keyword, [] if keyword in _SEQUENCES else None if keyword.endswith("Number") else "")
-    # General Series: Laterality is type 2C, for paired body parts only; a chest is none (C.7.3.1).
+    region = dataset.get("AnatomicRegionSequence")
+    if header.code(dataset, "BodyPartExamined") == "CHEST" and region is not None and not region:
+        # Empty is for an unknown region only (C.8.11.2), and this one is known.
+        dataset.AnatomicRegionSequence = [coded("51185008", "SCT", "Chest")]
     if sop_class in (DX, DX_PROCESSING):
         _complete_dx(dataset)
 

@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture of ``shape`` (H, W) lies in a square of ``size``: rows ``top`` on, ``height`` of them, and so on."""
+    """Where a picture of ``shape`` (H, W) lies in a square of ``size``: ``height`` rows from ``top`` on, and so on."""
 
     shape: tuple[int, int]
     size: int
@@ -62,8 +62,8 @@ class Placement:
         difference brought to native size shows no ringing at edges and no seams between the square's pixels.
         """
         inside = self.crop(square)
-        rows, columns = (_spline(new, old) for new, old in zip(self.shape, inside.shape))
-        return np.asarray(rows @ inside @ columns.T, dtype=np.float32)
+        down, across = _spline(self.shape[0], self.height), _spline(self.shape[1], self.width)
+        return np.asarray(down @ inside @ across.T, dtype=np.float32)
 
     def crop(self, square: Array) -> Array:
         """Return the part of the square that holds the picture, float32 (height, width), a view."""

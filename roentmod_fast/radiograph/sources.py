@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pydicom
+from pydicom.config import disable_value_validation
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import header
@@ -189,7 +190,7 @@ def _reason_to_skip(source: Source, force: bool) -> str | None:
     if not looks_like_dicom(head[:132]):
         return "no radiograph by its content"
     try:
-        with warnings.catch_warnings():
+        with disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whatever is odd about a file is told when it is read as a whole
             dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)
             sop_class = header.text(dataset, "SOPClassUID") or header.text(dataset.file_meta, "MediaStorageSOPClassUID")

@@ -1,0 +1,23 @@
+"""What can go wrong on the export side, as part of the runtime's tree.
+
+RoentmodError
+└── ExportError             an export that cannot be done: no space, a wish that does not fit the checkpoint
+    ├── CheckpointError     a folder that is no checkpoint we can read, or whose weights do not fit
+    └── VerdictError        an engine that does not compute what the checkpoint computes
+"""
+
+from __future__ import annotations
+
+from roentmod_fast.errors import RoentmodError
+
+
+class ExportError(RoentmodError):
+    """An export that cannot be done."""
+
+
+class CheckpointError(ExportError):
+    """A folder that is no checkpoint we can read, or whose weights do not fit."""
+
+
+class VerdictError(ExportError):
+    """An engine that does not compute what the checkpoint computes."""

@@ -1,0 +1,199 @@
+"""One network of a checkpoint to one ONNX file, with the runtime's names for what goes in and out.
+
+``torch.onnx.export(dynamo=True)`` does it. ``optimum`` exports this model family too, but names inputs and outputs in its
+own way, fixes a rank-0 time step, gives the encoder's moments joined, takes three times as long, and its pins keep torch,
+diffusers and transformers years back; an unpinned resolution of it runs for more than ten minutes.
+
+Batch is free, picture and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
+in the file itself, or past :data:`INLINE_LIMIT` in one file beside it, for protobuf ends at 2 GB.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from roentmod_fast.engine.manifest import Model
+from roentmod_fast.engine.networks import INPUTS, OUTPUTS
+
+from .checkpoint import quiet
+
+OPSET = 18
+INLINE_LIMIT = 1_500_000_000
+"""Bytes of weights up to which they stand in the ONNX file itself."""
+
+
+class TextEncoder(nn.Module):
+    """Tokens to the states the UNet looks at: after the last layer and its norm.
+
+    Stable Diffusion 2 looks at OpenCLIP's last layer but one; its checkpoints hold no other (23 layers of 24), so the
+    last one here is that one, as in diffusers.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.network(tokens, return_dict=True).last_hidden_state.float()
+
+
+class UNet(nn.Module):
+    """Latents, one time step each, and text states to what the network predicts; float32 at the ports."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latents: Tensor, timestep: Tensor, text_states: Tensor) -> Tensor:
+        kind = next(self.network.parameters()).dtype
+        return self.network(latents.to(kind), timestep, text_states.to(kind), return_dict=False)[0].float()
+
+
+class VaeEncoder(nn.Module):
+    """A picture to mean and log-variance of its unscaled latents; the draw from them is the runtime's."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        kind = next(self.network.parameters()).dtype
+        moments = self.network.encoder(image.to(kind))
+        if self.network.quant_conv is not None:
+            moments = self.network.quant_conv(moments)
+        mean, log_variance = moments.float().chunk(2, dim=1)
+        return mean, log_variance
+
+
+class VaeDecoder(nn.Module):
+    """Unscaled latents to a picture."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latents: Tensor) -> Tensor:
+        kind = next(self.network.parameters()).dtype
+        hidden = latents.to(kind)
+        if self.network.post_quant_conv is not None:
+            hidden = self.network.post_quant_conv(hidden)
+        return self.network.decoder(hidden).float()
+
+
+WRAPPERS: Mapping[str, tuple[str, type[nn.Module]]] = {
+    "text_encoder": ("text_encoder", TextEncoder),
+    "unet": ("unet", UNet),
+    "vae_encoder": ("vae", VaeEncoder),
+    "vae_decoder": ("vae", VaeDecoder),
+}
+"""For each network of a bundle: the part of the checkpoint that it comes from, and how that is called."""
+
+
+def example_inputs(network: str, model: Model, width: int) -> tuple[Tensor, ...]:
+    """Return inputs of the right shapes for a batch of two, in the order of the ports; ``width`` of the text states."""
+    latents = torch.zeros(2, model.latent_channels, model.latent_size, model.latent_size)
+    examples = {
+        "text_encoder": (torch.zeros(2, model.max_tokens, dtype=torch.int64),),
+        "unet": (latents, torch.zeros(2, dtype=torch.int64), torch.zeros(2, model.max_tokens, width)),
+        "vae_encoder": (torch.zeros(2, 3, model.image_size, model.image_size),),
+        "vae_decoder": (latents,),
+    }
+    return examples[network]
+
+
+def export_network(
+    network: str, module: nn.Module, model: Model, width: int, path: Path, *, store_halves: bool = False
+) -> None:
+    """Write ``module``, a part of the checkpoint, as the ONNX file ``path`` of ``network``.
+
+    A module in half precision keeps float32 ports. ``store_halves`` stores each float32 weight that half precision holds
+    exactly in two bytes, with a Cast behind it that ONNX Runtime carries out once, when it opens the file.
+    """
+    wrapped = WRAPPERS[network][1](module).eval()
+    examples = example_inputs(network, model, width)
+    batch = torch.export.Dim("batch")
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            wrapped,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(INPUTS[network]),
+            output_names=list(OUTPUTS[network]),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
+            verbose=False,
+        )
+    assert program is not None
+    onnx_model = program.model
+    _tidy(onnx_model, network)
+    if store_halves:
+        _store_halves(onnx_model.graph)
+    size = sum(value.const_value.nbytes for value in onnx_model.graph.initializers.values() if value.const_value)
+    data = f"{path.name}.data" if size > INLINE_LIMIT else None
+    ir.save(onnx_model, path, external_data=data)
+
+
+def _tidy(onnx_model: ir.Model, network: str) -> None:
+    """Take out what the exporter notes about itself (stack traces with this machine's paths among it)."""
+    graph = onnx_model.graph
+    graph.name, graph.doc_string = network, None
+    onnx_model.metadata_props.clear()
+    graph.metadata_props.clear()
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+
+
+def _store_halves(graph: ir.Graph) -> None:
+    """Store float32 weights as float16 followed by a Cast, where that changes none of them."""
+    casts = []
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is None or value.const_value.dtype != ir.DataType.FLOAT or value.const_value.size < 2:
+            continue
+        full = value.const_value.numpy()
+        with np.errstate(over="ignore"):
+            half = full.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), full):
+            continue
+        stored = ir.Value(
+            name=f"{name}.half",
+            shape=value.shape,
+            type=ir.TensorType(ir.DataType.FLOAT16),
+            const_value=ir.Tensor(half, name=f"{name}.half"),
+        )
+        cast = ir.node("Cast", [stored], attributes={"to": ir.DataType.FLOAT})
+        cast.outputs[0].shape, cast.outputs[0].type = value.shape, value.type
+        value.replace_all_uses_with(cast.outputs[0])
+        del graph.initializers[name]
+        cast.outputs[0].name = name
+        graph.register_initializer(stored)
+        casts.append(cast)
+    graph.insert_before(graph[0], casts)
+
+
+def free_bytes_needed(weights: int, precisions: tuple[str, ...]) -> int:
+    """Return the disk space an export takes, for ``weights`` bytes of float32 weights, with some room."""
+    shares = {"fp32": 1.0, "fp16": 0.5}
+    return int(weights * sum(shares[precision] for precision in precisions) * 1.05) + 20_000_000
+
+
+def network_file(network: str, precision: str) -> str:
+    """Return the name of a network's file in the bundle."""
+    return f"{network}.onnx" if precision == "fp32" else f"{network}.{precision}.onnx"
+
+
+def file_size(path: Path) -> int:
+    """Return the bytes of an ONNX file and the weights beside it."""
+    data = path.with_name(f"{path.name}.data")
+    return os.path.getsize(path) + (os.path.getsize(data) if data.exists() else 0)

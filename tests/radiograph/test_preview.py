@@ -1,0 +1,53 @@
+"""Before, after and difference as a person sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roentmod_fast.errors import OutputError, RefusedError
+from roentmod_fast.radiograph.model import Provenance
+from roentmod_fast.radiograph.preview import PANEL, preview, write_preview
+from roentmod_fast.radiograph.read import read_radiograph
+
+BEFORE = np.full((400, 300), 0.4, dtype=np.float32)
+
+
+def test_three_panels_with_the_difference_in_colour() -> None:
+    after = BEFORE.copy()
+    after[100:200, 50:150] += 0.2
+    after[250:350, 50:150] -= 0.2
+    page = np.asarray(preview(BEFORE, after, "pulmonary edema")).astype(int)
+    height, width = PANEL, 480
+    assert page.shape[1] == 4 * 12 + 3 * width
+    top = 12 * 2 + 26 + 22
+    panels = [page[top : top + height, 12 + n * (width + 12) :][:, :width] for n in range(3)]
+    assert (np.ptp(panels[0], axis=2) == 0).all()
+    denser, less, same = (panels[2][round(y * 1.6), 160] for y in (150, 300, 30))
+    assert denser[0] > denser[2] + 50 and less[2] > less[0] + 50 and np.ptp(same) == 0
+    assert page[:top].max() > 200, "the title is drawn"
+
+
+def test_a_long_title_is_cut_and_a_narrow_picture_still_fits() -> None:
+    narrow = np.zeros((600, 60), dtype=np.float32)
+    page = preview(narrow, narrow, "edema, " * 200)
+    assert page.size[0] == 4 * 12 + 3 * 200
+
+
+def test_the_file_is_marked(tmp_path: Path, provenance: Provenance) -> None:
+    path = tmp_path / "preview.png"
+    write_preview(path, BEFORE, BEFORE, "edema", provenance=provenance)
+    with Image.open(path) as picture:
+        assert picture.text["Description"] == "SYNTHETIC - not for diagnosis"  # type: ignore[attr-defined]
+    with pytest.raises(RefusedError):
+        read_radiograph(path)
+    with pytest.raises(OutputError, match="already exists"):
+        write_preview(path, BEFORE, BEFORE, "edema")
+
+
+def test_pictures_of_different_shapes() -> None:
+    with pytest.raises(ValueError, match="cannot be compared"):
+        preview(BEFORE, BEFORE[:100], "edema")

@@ -1,0 +1,87 @@
+"""The docs do what they say: commands and code of the README run, every command and option is documented."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from roentmod_fast.cli import cli
+from tests.cli.conftest import run_process
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """Return the fenced blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    """Return every command with its full name, groups and their members both."""
+    context = click.Context(cli)
+    found: list[tuple[str, click.Command]] = []
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        found.append((name, command))
+        if isinstance(command, click.Group):
+            found += [(f"{name} {below}", member) for below, member in command.commands.items()]
+    return found
+
+
+def test_the_readmes_commands_and_code_run_in_order(tmp_path: Path) -> None:
+    page = ROOT / "README.md"
+    lines = [line for block in blocks(page) for line in block.splitlines() if line.startswith("roentmod-fast ")]
+    lines = [line for line in lines if "study.dcm" not in line]  # the reader's own file
+    assert len(lines) == 2
+    for line in lines:
+        ran = run_process(*shlex.split(line)[1:], cwd=tmp_path)
+        assert ran.code == 0, ran.err
+    assert {path.name for path in tmp_path.iterdir()} == {"chest.dcm", "chest.edema.dcm", "chest.edema.preview.png"}
+    (tmp_path / "chest.edema.dcm").unlink()
+    [code] = blocks(page, "python")
+    import os
+
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        exec(compile(code, "README.md", "exec"), {})
+    finally:
+        os.chdir(before)
+    assert (tmp_path / "chest.edema.dcm").is_file()
+
+
+def test_makes_targets_in_the_docs_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {
+        match
+        for page in PAGES
+        for block in blocks(page)
+        for match in re.findall(r"^make ([\w-]+)", block, re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_has_help_with_an_example_and_a_place_in_the_docs(name: str, command: click.Command) -> None:
+    help_text = command.help or ""
+    assert help_text
+    if not isinstance(command, click.Group):
+        assert f"roentmod-fast {name}" in help_text
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help or isinstance(parameter.type, click.Choice), parameter.name
+    assert any(f"roentmod-fast {name}" in page.read_text(encoding="utf-8") for page in PAGES), name
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
