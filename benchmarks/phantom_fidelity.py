@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from phantom_reader import read
 from PIL import Image
 
+from phantom_reader import read
 from roentmod_fast.editor import COMPOSE_MODES, EditConfig, Editor
 from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT, PROMPTS
 from roentmod_fast.phantom import Phantom, draw
@@ -165,7 +165,8 @@ def table(report: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"More guidance gives more of the finding, more strength less of the patient ({report['dose_phantoms']} phantoms, "
+        f"More guidance gives more of the finding, more strength less of the patient "
+        f"({report['dose_phantoms']} phantoms, "
         "six findings, means; kept: the engine's own picture outside the mask):",
         "",
         "| setting | amount of the finding | kept outside the mask |",

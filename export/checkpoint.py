@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from roentmod_fast.engine.manifest import Model, sha256_of
+
 from .errors import CheckpointError
 
 ROLES = ("text_encoder", "unet", "vae")
@@ -65,7 +66,9 @@ class Checkpoint:
         for name, value in _read_weights(role, self.parts[role]):
             value = value.float() if value.is_floating_point() else value
             if not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{self.parts[role]}: weight {name} holds NaN or infinity: the training has failed")
+                raise CheckpointError(
+                    f"{self.parts[role]}: weight {name} holds NaN or infinity: the training has failed"
+                )
             found[name] = value
         own = {_plain(role, name): name for name in network.state_dict()}
         network.load_state_dict({own[name]: value for name, value in found.items()}, strict=True, assign=True)
@@ -124,9 +127,13 @@ def open_checkpoint(folder: Path, vae: Path | None = None) -> Checkpoint:
     if vae is not None:
         parts["vae"] = vae if (vae / "config.json").is_file() else vae / "vae"
         if not (parts["vae"] / "config.json").is_file():
-            raise CheckpointError(f"{vae}: no autoencoder: expected a folder with config.json and weights, or with vae/")
+            raise CheckpointError(
+                f"{vae}: no autoencoder: expected a folder with config.json and weights, or with vae/"
+            )
     elif not parts["vae"].is_dir():
-        raise CheckpointError(f"{folder}: has no vae/: give an autoencoder's folder with --vae, such as Stable Diffusion's")
+        raise CheckpointError(
+            f"{folder}: has no vae/: give an autoencoder's folder with --vae, such as Stable Diffusion's"
+        )
     for role in ROLES:
         if not (parts[role] / "config.json").is_file():
             raise CheckpointError(f"{folder}: no Stable Diffusion folder: {role}/config.json is missing")
@@ -183,7 +190,9 @@ def _check_configs(folder: Path, parts: Mapping[str, Path], configs: Mapping[str
         raise CheckpointError(f"{parts[role] / 'config.json'}: {reason}")
 
     if unet.get("addition_embed_type") is not None or unet.get("class_embed_type") is not None:
-        refuse("unet", "takes more than a prompt and a time step (SDXL or another): only Stable Diffusion 1 and 2 are read")
+        refuse(
+            "unet", "takes more than a prompt and a time step (SDXL or another): only Stable Diffusion 1 and 2 are read"
+        )
     channels = vae.get("latent_channels", 4)
     if unet.get("in_channels", 4) != channels or unet.get("out_channels", 4) != channels:
         refuse(
@@ -197,7 +206,9 @@ def _check_configs(folder: Path, parts: Mapping[str, Path], configs: Mapping[str
         refuse("vae", "shifts its latents, which Stable Diffusion 1 and 2 do not")
     width, states = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1280)
     if width != states:
-        refuse("text_encoder", f"gives {width} numbers a token, the UNet of {folder} takes {states}: not of one checkpoint")
+        refuse(
+            "text_encoder", f"gives {width} numbers a token, the UNet of {folder} takes {states}: not of one checkpoint"
+        )
     if text.get("use_attention_mask"):
         refuse("text_encoder", "wants an attention mask, which Stable Diffusion's pipeline is not compared with here")
 
@@ -253,7 +264,9 @@ def _read_tokenizer(folder: Path, config: Mapping[str, Any]) -> CLIPTokenizer:
         raise CheckpointError(f"{path}: cannot be read as CLIP's tokenizer ({_first_line(error)})") from error
     size = config.get("vocab_size", 49408)
     if len(tokenizer) > size or tokenizer.pad_token_id is None:
-        raise CheckpointError(f"{path}: has {len(tokenizer)} words, the text encoder knows {size}: not of one checkpoint")
+        raise CheckpointError(
+            f"{path}: has {len(tokenizer)} words, the text encoder knows {size}: not of one checkpoint"
+        )
     return tokenizer
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,8 +47,6 @@ def _packages() -> Iterator[Observation]:
     yield Observation(
         "ok", "roentmod-fast", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
-    if sys.version_info < (3, 10):
-        yield Observation("problem", "Python", platform.python_version(), "install Python 3.10 or later")
     for name in ("numpy", "pydicom", "pillow", "click", "tokenizers"):
         version = _version(name)
         if version is None:

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
-from roentmod_fast.diffusion import Schedule, TorchNoise, add_noise, denoise, guide
+from roentmod_fast.diffusion import Schedule, TorchNoise, add_noise, ddim_step, denoise, guide
+from roentmod_fast.diffusion.denoise import Solver
+from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
 from roentmod_fast.engine.devices import Device, choose_device
 from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
@@ -109,7 +111,9 @@ class Prepared:
     """A radiograph made ready once for any number of prompts.
 
     ``source``: float32 (H, W) in [0, 1]; ``x_0`` its scaled latents and ``noise`` the noise, (1, channels, s, s).
-    ``reference`` is what the edit is compared with when it is put back, decoded (S, S), made when first needed.
+    ``region``: where to edit, float32 (H, W) in [0, 1], None for everywhere; ``latent_region`` is 1 for the latents
+    that it touches and 0 for those that are held to the source. ``reference`` is what the edit is compared with when it
+    is put back, decoded (S, S), made when first needed.
     """
 
     source: Array
@@ -119,6 +123,8 @@ class Prepared:
     x_0: Array
     noise: Array
     watch: Stopwatch
+    region: Array | None = None
+    latent_region: Array | None = None
     reference: Array | None = None
     unet_calls: int = 0
 
@@ -128,9 +134,9 @@ class EditResult:
     """One edited radiograph.
 
     ``image``: float32 (H, W) in [0, 1], the source with the edit in it, at the source's size. ``decoded``: float32
-    (S, S) in [0, 1], the engine's own picture. ``seconds`` by stage, ``unet_calls`` and ``unet_batch`` (pictures through
-    the UNet) are those of this edit, what it shares with others of the same radiograph included once. ``truncated`` is
-    the end of the prompt that did not fit, or empty.
+    (S, S) in [0, 1], the engine's own picture. ``seconds`` by stage and ``unet_calls`` are those of this edit; what it
+    shares with others of the same radiograph counts for the first. ``truncated`` is the end of the prompt that did not
+    fit, or empty.
     """
 
     image: Array
@@ -188,14 +194,16 @@ class Editor:
         config: EditConfig | None = None,
         *,
         noise: Array | None = None,
+        region: Array | None = None,
         progress: Progress | None = None,
     ) -> EditResult:
         """Edit ``image``, float32 (H, W) in [0, 1] with bright = dense, towards ``prompt``.
 
         ``noise``: float32 (2, channels, s, s), standard normal, instead of the seed's: first the draw of the encoder,
-        then the noise that is added. Raises :class:`SettingError` for a value that cannot be used.
+        then the noise that is added. ``region``: float32 (H, W) in [0, 1], how much of the edit each pixel takes; where
+        it is 0 the image stays exactly. Raises :class:`SettingError` for a value that cannot be used.
         """
-        return self.apply(self.prepare(image, config, noise=noise), prompt, progress=progress)
+        return self.apply(self.prepare(image, config, noise=noise, region=region), prompt, progress=progress)
 
     def edit_prompts(
         self,
@@ -204,10 +212,11 @@ class Editor:
         config: EditConfig | None = None,
         *,
         noise: Array | None = None,
+        region: Array | None = None,
         progress: Progress | None = None,
     ) -> Iterator[EditResult]:
         """Edit one image towards several prompts in turn, sharing all that does not depend on the prompt."""
-        prepared = self.prepare(image, config, noise=noise)
+        prepared = self.prepare(image, config, noise=noise, region=region)
         for prompt in prompts:
             yield self.apply(prepared, prompt, progress=progress)
 
@@ -218,11 +227,17 @@ class Editor:
         return settings
 
     def prepare(
-        self, image: Array, config: EditConfig | None = None, *, noise: Array | None = None, aspect: float = 1.0
+        self,
+        image: Array,
+        config: EditConfig | None = None,
+        *,
+        noise: Array | None = None,
+        region: Array | None = None,
+        aspect: float = 1.0,
     ) -> Prepared:
         """Do what all prompts share: place the image, encode it, draw the noise.
 
-        ``aspect``: height of a pixel over its width.
+        ``noise`` and ``region`` as in :meth:`edit`; ``aspect``: height of a pixel over its width.
         """
         settings = self.settings(config)
         timesteps = self.schedule.partial(settings.steps, settings.strength)
@@ -245,7 +260,13 @@ class Editor:
             mean, log_variance = self.networks.encode_image(_to_network(square))
         deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
         x_0 = np.asarray((mean + deviation * first) * np.float32(self.model.latent_scaling), dtype=np.float32)
-        return Prepared(source, placement, settings, timesteps, x_0, second, watch)
+        prepared = Prepared(source, placement, settings, timesteps, x_0, second, watch)
+        if region is not None:
+            if region.shape != source.shape or not (region.min() >= 0 and region.max() <= 1):
+                raise SettingError(f"region of shape {region.shape}: expected {source.shape}, in [0, 1]")
+            prepared.region = np.asarray(region, dtype=np.float32)
+            prepared.latent_region = self._touched(placement.place(prepared.region))
+        return prepared
 
     def apply(self, prepared: Prepared, prompt: str, *, progress: Progress | None = None) -> EditResult:
         """Edit a prepared image towards one prompt."""
@@ -261,7 +282,14 @@ class Editor:
         decoded = self._run(prepared, prompt, tell)
 
         with watch.measure("compose"):
-            image = compose(prepared.source, decoded, prepared.reference, prepared.placement, settings.compose)
+            image = compose(
+                prepared.source,
+                decoded,
+                prepared.reference,
+                prepared.placement,
+                settings.compose,
+                prepared.region,
+            )
         change = change_statistics(prepared.source, image)
         seconds, calls = dict(watch.seconds), prepared.unet_calls
         # What was shared is counted once: the next prompt starts from zero.
@@ -302,7 +330,7 @@ class Editor:
 
         alpha_bar = self.schedule.alpha_bar_at(int(prepared.timesteps[0]))
         x_t = add_noise(prepared.x_0, prepared.noise, alpha_bar)
-        for step in denoise(x_t, self.schedule, prepared.timesteps, settings.steps, predict):
+        for step in denoise(x_t, self.schedule, prepared.timesteps, settings.steps, predict, _held(prepared)):
             x_t = step.x_t
         return self._decode(x_t, watch)
 
@@ -311,6 +339,12 @@ class Editor:
         with watch.measure("vae_decoder"):
             image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
         return np.asarray(np.clip(image[0] / 2 + 0.5, 0, 1).mean(axis=0), dtype=np.float32)
+
+    def _touched(self, square: Array) -> Array:
+        """Return 1 for each latent whose pixels a region (S, S) touches, else 0: float32 (1, 1, s, s)."""
+        s, scale = self.model.latent_size, self.model.vae_scale
+        touched = square.reshape(s, scale, s, scale).max(axis=(1, 3)) > 0
+        return touched.astype(np.float32)[None, None]
 
     def _provenance(self, prompt: str, settings: EditSettings) -> Provenance:
         return Provenance(
@@ -339,6 +373,20 @@ class _Counter:
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, self._total)
+
+
+def _held(prepared: Prepared) -> Solver:
+    """Return the solver's step, after which latents outside the region are those of the source, noised as far."""
+    inside = prepared.latent_region
+    if inside is None:
+        return ddim_step
+
+    def step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
+        free = ddim_step(x_t, eps, alpha_bar_t, alpha_bar_prev)
+        held = add_noise(prepared.x_0, prepared.noise, alpha_bar_prev)
+        return np.asarray(inside * free + (1 - inside) * held, dtype=np.float32)
+
+    return step
 
 
 def _to_network(square: Array) -> Array:

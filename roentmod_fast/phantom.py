@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from roentmod_fast.findings import BY_KEY
 
@@ -264,24 +264,28 @@ def _draw_truth(key: str, anatomy: Anatomy, seed: int) -> Truth:
 # --- the drawing ----------------------------------------------------------------------------------------------------
 
 
+def _float(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float32)
+
+
 def _step(x: Array, width: float) -> Array:
     """Return a smooth 0 to 1 step of ``width`` around x = 0."""
     t = np.clip(x * np.float32(1 / width) + np.float32(0.5), 0, 1)
-    return t * t * (3 - 2 * t)
+    return _float(t * t * (3 - 2 * t))
 
 
 def _bell(x: Array) -> Array:
-    return np.exp(-x * x)
+    return _float(np.exp(-x * x))
 
 
 def _arch(t: Array) -> Array:
-    return np.maximum(np.sin(np.float32(np.pi) * t), 0)
+    return _float(np.maximum(np.sin(np.float32(np.pi) * t), 0))
 
 
 def _ramp(length: int, nodes: int) -> Array:
     """Return the (length, nodes) matrix that interpolates linearly between ``nodes`` values."""
     position = np.linspace(0, nodes - 1, length, dtype=np.float32)
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(nodes, dtype=np.float32))).astype(np.float32)
+    return _float(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(nodes, dtype=np.float32))))
 
 
 class _Chest:
@@ -307,7 +311,7 @@ class _Chest:
         reach = np.clip(neck + np.maximum(self.v - a.shoulder * 0.45, 0) * (slope / a.shoulder), 0, a.body_width + 0.05)
         reach = np.where(self.v > 0.25, a.body_width + 0.05 * np.clip(1 - (self.v - 0.25) * 2, 0, 1), reach)
         inside = np.clip(1 - np.square(self.out / reach), 0, 1)
-        return np.asarray(inside**0.35, dtype=np.float32)
+        return _float(inside**0.35)
 
     def _outer(self, v: Array) -> Array:
         """Distance of the chest's inner wall from the midline at height ``v``."""
@@ -448,7 +452,7 @@ class _Chest:
         """Return smooth noise of zero mean and unit variance with ``nodes`` values a side; the same at any size."""
         grid = np.random.default_rng([self.seed, stream]).standard_normal((nodes, nodes)).astype(np.float32)
         ramp = _ramp(self.size, nodes)
-        return np.asarray(ramp @ grid @ ramp.T, dtype=np.float32)
+        return _float(ramp @ grid @ ramp.T)
 
     def truth(self, key: str) -> Truth:
         return _draw_truth(key, self.anatomy, self.seed)
@@ -493,7 +497,7 @@ class _Chest:
         attenuation = soft - 0.58 * air + self.fixed + (0.16 * heart) * above * (1 - 0.3 * self.out / a.half_thorax)
         attenuation += self.vessels * air + dense
         picture = _film_curve(attenuation, a.film_centre, a.film_width) * self._shutter()
-        return np.asarray(picture * (self.body > 0), dtype=np.float32)
+        return _float(picture * (self.body > 0))
 
     def _wings(self, wings: PatchTruth) -> Array:
         """Bat-wing haze: both perihilar regions, cloudy, the periphery spared."""
@@ -501,13 +505,13 @@ class _Chest:
         reach = a.mediastinum + wings.radius_u * 0.6
         haze = _bell((self.out - reach) / wings.radius_u) * _bell((self.v - wings.centre_v) / wings.radius_v)
         cloud = np.clip(1 + 0.35 * self._texture(92, 22) + 0.25 * self._texture(93, 48), 0.2, 2)
-        return np.asarray(wings.density * 1.25 * haze * cloud, dtype=np.float32)
+        return _float(wings.density * 1.25 * haze * cloud)
 
     def _patch(self, patch: PatchTruth) -> Array:
         """Patchy consolidation in an ellipse."""
         distance = np.hypot((self.u - patch.centre_u) / patch.radius_u, (self.v - patch.centre_v) / patch.radius_v)
         cloud = np.clip(1 + 0.35 * self._texture(94, 26) + 0.2 * self._texture(95, 60), 0.3, 1.8)
-        return np.asarray(patch.density * _step(1.0 - distance, 0.7) * cloud, dtype=np.float32)
+        return _float(patch.density * _step(1.0 - distance, 0.7) * cloud)
 
     def _mass(self, mass: RoundTruth) -> Array:
         """A ball: thickest in the middle, its edge slightly lobed."""
@@ -523,7 +527,7 @@ class _Chest:
         inside = _step(sac.radius - distance, 0.008)
         wall = _bell((distance - sac.radius) / 0.007) * 0.09
         fluid = _step(self.v - sac.level, 0.008)
-        return np.asarray(inside * (sac.density * fluid - 0.20 * (1 - fluid)) + wall, dtype=np.float32)
+        return _float(inside * (sac.density * fluid - 0.20 * (1 - fluid)) + wall)
 
     def _shutter(self) -> Array:
         """The collimator's black border, where it shows."""
@@ -538,7 +542,7 @@ class _Chest:
         """Quantum noise: white, so unlike the anatomy it depends on the size."""
         rng = np.random.default_rng([self.seed, 99])
         grain = rng.standard_normal((self.size, self.size), dtype=np.float32)
-        return np.asarray(np.float32(self.anatomy.noise) * grain * (self.body > 0) * self._shutter(), dtype=np.float32)
+        return _float(np.float32(self.anatomy.noise) * grain * (self.body > 0) * self._shutter())
 
 
 def _rib(phase: Array) -> Array:
@@ -551,4 +555,4 @@ def _film_curve(attenuation: Array, centre: float, width: float) -> Array:
     """Turn attenuation into brightness: an S-shaped characteristic curve that is 0 at no attenuation."""
     floor = 1 / (1 + np.exp(centre / width))
     curve = 1 / (1 + np.exp((centre - attenuation) * np.float32(1 / width)))
-    return np.asarray(np.clip((curve - floor) / (1 - floor), 0, 1), dtype=np.float32)
+    return _float(np.clip((curve - floor) / (1 - floor), 0, 1))

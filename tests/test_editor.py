@@ -34,7 +34,9 @@ def test_sharing_between_prompts_changes_nothing(editor: Editor, image: np.ndarr
     assert not np.array_equal(shared[0].decoded, shared[1].decoded)
 
 
-def test_no_guidance_takes_one_picture_a_call(editor: Editor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_guidance_takes_one_picture_a_call(
+    editor: Editor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = []
     real = type(editor.networks).predict
 

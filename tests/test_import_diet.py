@@ -12,7 +12,17 @@ import textwrap
 
 import pytest
 
-FORBIDDEN = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "optimum", "accelerate", "safetensors", "scipy")
+FORBIDDEN = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnx",
+    "onnxscript",
+    "optimum",
+    "accelerate",
+    "safetensors",
+    "scipy",
+)
 
 GUARD = f"""
 import sys

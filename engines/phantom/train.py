@@ -52,10 +52,10 @@ class Plan:
 
     pictures: int = 8000
     autoencoder_pictures: int = 2400
-    autoencoder_steps: int = 2600
+    autoencoder_steps: int = 1700
     autoencoder_batch: int = 8
     autoencoder_crop: int = 128
-    autoencoder_whole_steps: int = 150
+    autoencoder_whole_steps: int = 60
     autoencoder_rate: float = 1.6e-3
     unet_steps: int = 3600
     unet_batch: int = 24
@@ -213,16 +213,15 @@ def draw_textures(count: int, seed: int) -> NDArray[np.uint8]:
 
 
 def augment(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Vary a picture for the autoencoder: mirror, turn, zoom in, gamma, contrast. float32 (256, 256) in [0, 1]."""
+    """Vary a picture for the autoencoder: mirror, turn, zoom in, gamma, contrast. float32 (n, n) in [0, 1]."""
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
     if rng.random() < 0.15:
         picture = np.rot90(picture, int(rng.integers(1, 4)))
     if rng.random() < 0.3:  # zoom in: sharp pixels become smooth, large shapes fill the picture
-        edge = int(rng.integers(SIZE // 2, SIZE))
-        top, left = rng.integers(0, SIZE - edge + 1, 2)
-        crop = torch.from_numpy(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))[None, None]
-        picture = F.interpolate(crop, (SIZE, SIZE), mode="bilinear", align_corners=False)[0, 0].numpy()
+        size = picture.shape[0]
+        part = torch.from_numpy(np.ascontiguousarray(crop(picture, int(rng.integers(size // 2, size)), rng)))
+        picture = F.interpolate(part[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0].numpy()
     if rng.random() < 0.6:
         picture = picture ** np.float32(math.exp(rng.uniform(-0.7, 0.7)))
     if rng.random() < 0.3:
@@ -234,7 +233,7 @@ def augment(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
 def crop(picture: NDArray[np.float32], edge: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Cut a square of ``edge`` pixels out of a picture, at random."""
-    top, left = rng.integers(0, SIZE - edge + 1, 2)
+    top, left = rng.integers(0, picture.shape[0] - edge + 1, 2)
     return picture[top : top + edge, left : left + edge]
 
 
@@ -393,7 +392,7 @@ def train_autoencoder(plan: Plan, work: Path) -> AutoencoderKL:
         rng = np.random.default_rng([plan.seed, 11, step])
         chosen = rng.integers(0, len(pictures), plan.autoencoder_batch)
         edge = SIZE if step >= plan.autoencoder_steps - plan.autoencoder_whole_steps else plan.autoencoder_crop
-        batch = np.stack([crop(augment(pictures[i].astype(np.float32) / 255, rng), edge, rng) for i in chosen])
+        batch = np.stack([augment(crop(pictures[i].astype(np.float32) / 255, edge, rng), rng) for i in chosen])
         x = torch.from_numpy(batch).to(device())[:, None].expand(-1, 3, -1, -1) * 2 - 1
         with torch.autocast(device().type, dtype=torch.bfloat16):
             posterior = network.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from roentmod_fast.editor import EditConfig, Editor, EditResult
     from roentmod_fast.radiograph.model import Radiograph
     from roentmod_fast.radiograph.sources import Source
@@ -30,6 +33,32 @@ class _Output:
     @property
     def preview(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.preview.png")
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where to edit: a mask file, a box, or everywhere."""
+
+    mask: Path | None
+    box: tuple[int, int, int, int] | None
+
+    def region(self, radiograph: Radiograph) -> NDArray[np.float32] | None:
+        from roentmod_fast.radiograph.region import box_region, mask_region
+
+        if self.mask is not None:
+            return mask_region(radiograph, self.mask)
+        return None if self.box is None else box_region(radiograph, self.box)
+
+
+def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
+    """Parse four whole numbers with commas between them."""
+    if value is None:
+        return None
+    try:
+        x0, y0, x1, y1 = (int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not four whole numbers X0,Y0,X1,Y1", ctx, param) from None
+    return x0, y0, x1, y1
 
 
 @click.command("edit")
@@ -67,12 +96,24 @@ class _Output:
 @click.option("--solver", type=click.Choice(["ddim"]), default="ddim", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Edit only where this PNG or DICOM mask, of the source's matrix, is not 0.",
+)
+@click.option(
+    "--box",
+    callback=_four_numbers,
+    metavar="X0,Y0,X1,Y1",
+    help="Edit only in this box, in the source's pixels.",
+)
+@click.option(
     "--compose",
     type=click.Choice(["contrast", "delta", "replace"]),
     default="contrast",
     show_default=True,
-    help="How the edit is put into the source: the change against an edit without text (contrast) or against the source "
-    "as the engine sees it (delta), both at full resolution; or the engine's own picture (replace).",
+    help="How the edit is put into the source: the change against an edit without text (contrast) or against the "
+    "source as the engine sees it (delta), both at full resolution; or the engine's own picture (replace).",
 )
 @click.option(
     "--identity",
@@ -104,6 +145,8 @@ def command(
     steps: int | None,
     solver: str,
     seed: int,
+    mask: Path | None,
+    box: tuple[int, int, int, int] | None,
     compose: str,
     identity: str,
     format_: str | None,
@@ -131,6 +174,8 @@ def command(
 
     if quick and steps is not None:
         raise SettingError("--quick and --steps contradict each other: give one of them")
+    if mask is not None and box is not None:
+        raise SettingError("--mask and --box contradict each other: give one of them")
     for prompt in prompts:
         if not prompt.strip():
             raise SettingError("a prompt is empty: say what to add, such as --prompt edema")
@@ -159,7 +204,10 @@ def command(
         _say(f"note: {editor.bundle.manifest.notice}")
 
     run = RunReport.of(editor)
-    done = _edit_all(editor, config, outputs, run, identity=identity, preview=preview, overwrite=overwrite, force=force)
+    where = _Where(mask, box)
+    done = _edit_all(
+        editor, config, outputs, run, where, identity=identity, preview=preview, overwrite=overwrite, force=force
+    )
     if report is not None:
         from roentmod_fast.radiograph.atomic import write_atomically
 
@@ -225,6 +273,7 @@ def _edit_all(
     config: EditConfig,
     outputs: list[_Output],
     run: RunReport,
+    where: _Where,
     *,
     identity: str,
     preview: bool,
@@ -239,20 +288,21 @@ def _edit_all(
     for source in dict.fromkeys(item.source for item in outputs):
         try:
             radiograph = read_radiograph(source, force=force)
+            region = where.region(radiograph)
         except SourceError as error:
             _say(f"Error: {error}")
             run.fail(source.name, str(error))
             continue
         for note in radiograph.notes:
             _say(f"note: {radiograph.source}: {note}")
-        prepared = editor.prepare(radiograph.image, config, aspect=radiograph.aspect)
+        prepared = editor.prepare(radiograph.image, config, region=region, aspect=radiograph.aspect)
         for item in outputs:
             if item.source is not source:
                 continue
             runs = 2 if prepared.settings.compose == "contrast" and prepared.reference is None else 1
             length = runs * len(prepared.timesteps)
             with click.progressbar(length=length, label=f"{source.stem}: {item.prompt}", file=sys.stderr) as bar:
-                result = editor.apply(prepared, item.prompt, progress=lambda done, total: bar.update(1))  # noqa: B023
+                result = editor.apply(prepared, item.prompt, progress=lambda done, total: bar.update(1))
             if result.truncated:
                 _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
             try:

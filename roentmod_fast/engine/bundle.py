@@ -64,7 +64,10 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def verify_files(bundle: Bundle, names: Iterable[str] | None = None) -> None:
-    """Check size and SHA-256 of the named files, by default of all. Raises :class:`EngineError` for the first bad one."""
+    """Check size and SHA-256 of the named files, by default of all.
+
+    Raises :class:`EngineError` for the first that is not as the manifest says.
+    """
     inside = bundle.folder.resolve()
     for name in bundle.manifest.files if names is None else names:
         path, fact = bundle.path(name), bundle.manifest.files[name]

@@ -5,9 +5,11 @@ A device that is asked for by name and is not there is an error; nothing falls b
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from roentmod_fast.errors import DeviceError
@@ -33,9 +35,7 @@ def import_onnxruntime() -> ModuleType:
         raise DeviceError(
             "no onnxruntime installed: type pip install 'roentmod-fast[cpu]' (or [gpu] with an NVIDIA card, never both)"
         )
-    import onnxruntime
-
-    return onnxruntime
+    return importlib.import_module("onnxruntime")
 
 
 def choose_device(name: str = "auto") -> Device:
@@ -62,10 +62,9 @@ def physical_cores() -> int:
         return os.cpu_count() or 1
     cores = set()
     for cpu in allowed:
-        folder = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+        folder = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
         try:
-            with open(f"{folder}/physical_package_id") as package, open(f"{folder}/core_id") as core:
-                cores.add((package.read().strip(), core.read().strip()))
+            cores.add(((folder / "physical_package_id").read_text(), (folder / "core_id").read_text()))
         except OSError:
             return len(allowed)
     return max(1, len(cores))

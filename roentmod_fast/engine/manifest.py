@@ -55,7 +55,7 @@ class Model:
 
 @dataclass(frozen=True)
 class EditDefaults:
-    """What the engine's makers recommend: ``strength`` in [0, 1], ``guidance`` scale, ``steps`` of the full schedule."""
+    """What the makers recommend: ``strength`` in [0, 1], ``guidance`` scale, ``steps`` of the full schedule."""
 
     strength: float = 0.4
     guidance: float = 4.0

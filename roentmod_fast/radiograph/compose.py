@@ -84,20 +84,21 @@ def _ssim(x: Array, y: Array, window: int = 7) -> float:
     """Return the mean structural similarity (Wang et al. 2004) over uniform windows of 7 x 7, as scikit-image does."""
     window = min(window, *x.shape)
     unbiased = window**2 / max(window**2 - 1, 1)
-    a, b = x.astype(np.float64), y.astype(np.float64)
+    # Around the middle of the range single precision is enough for variances.
+    a, b = x - np.float32(0.5), y - np.float32(0.5)
     mean_a, mean_b = _box_mean(a, window), _box_mean(b, window)
     var_a = (_box_mean(a * a, window) - mean_a**2) * unbiased
     var_b = (_box_mean(b * b, window) - mean_b**2) * unbiased
     covariance = (_box_mean(a * b, window) - mean_a * mean_b) * unbiased
     c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = mean_a + np.float32(0.5), mean_b + np.float32(0.5)
     top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return float(np.mean(top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))))
+    return float(np.mean(top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)), dtype=np.float64))
 
 
-def _box_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+def _box_mean(values: Array, window: int) -> Array:
     """Return the mean of each window that lies inside the picture."""
-    for _ in range(2):
-        total = np.cumsum(values, axis=0)
-        total[window:] -= total[:-window].copy()
-        values = total[window - 1 :].T / window
-    return values
+    rows, columns = (length - window + 1 for length in values.shape)
+    down = sum((values[start : start + rows] for start in range(1, window)), values[:rows])
+    across = sum((down[:, start : start + columns] for start in range(1, window)), down[:, :columns])
+    return np.asarray(across / np.float32(window * window), dtype=np.float32)

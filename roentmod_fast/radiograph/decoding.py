@@ -17,16 +17,12 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from roentmod_fast.errors import SourceError
-from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph import gdcm_child, header
 from roentmod_fast.radiograph.codestream import FrameSize, frame_size
 from roentmod_fast.radiograph.model import PixelLayout
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before anything is allocated; the largest detectors have 20 million pixels."""
-
-_JPEG = ("gdcm", "pillow")
-_JPEG_LS = ("pyjpegls", "gdcm")
-_JPEG_2000 = ("pylibjpeg", "gdcm", "pillow")
 
 DECODERS: dict[str, tuple[str, ...]] = {
     uid.ImplicitVRLittleEndian: (),
@@ -34,19 +30,22 @@ DECODERS: dict[str, tuple[str, ...]] = {
     uid.ExplicitVRBigEndian: (),
     uid.DeflatedExplicitVRLittleEndian: (),
     uid.RLELossless: ("pydicom",),
-    uid.JPEGBaseline8Bit: _JPEG,
-    uid.JPEGExtended12Bit: _JPEG,
+    uid.JPEGBaseline8Bit: ("pillow",),
+    uid.JPEGExtended12Bit: ("gdcm",),
     uid.JPEGLossless: ("gdcm",),
     uid.JPEGLosslessSV1: ("gdcm",),
-    uid.JPEGLSLossless: _JPEG_LS,
-    uid.JPEGLSNearLossless: _JPEG_LS,
-    uid.JPEG2000Lossless: _JPEG_2000,
-    uid.JPEG2000: _JPEG_2000,
+    uid.JPEGLSLossless: ("pyjpegls", "gdcm"),
+    uid.JPEGLSNearLossless: ("pyjpegls", "gdcm"),
+    uid.JPEG2000Lossless: ("pylibjpeg",),
+    uid.JPEG2000: ("pylibjpeg",),
     uid.HTJ2KLossless: ("pylibjpeg",),
     uid.HTJ2KLosslessRPCL: ("pylibjpeg",),
     uid.HTJ2K: ("pylibjpeg",),
 }
-"""Transfer syntaxes read, and their decoders (pydicom's plugin names) in the order they are tried."""
+"""Transfer syntaxes read, and their decoders (pydicom's plugin names): the first one that is installed is used.
+
+Where it fails no other one is tried: a more lenient decoder would make a picture of what is damaged.
+"""
 
 LOSSY = {
     uid.JPEGBaseline8Bit: "ISO_10918_1",
@@ -57,7 +56,7 @@ LOSSY = {
 }
 """Transfer syntaxes that may lose, and the value of Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
 
-_PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg", "pyjpegls": "pyjpegls"}
+_PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg"}
 
 
 def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout, str | None, tuple[str, ...]]:
@@ -74,7 +73,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
         raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
     plain = _plain(dataset, rows, columns, layout)
     if syntax.is_encapsulated:
-        cells, decoder = _decompress(plain, name, rows, columns, DECODERS[syntax], notes)
+        cells, decoder = _decompress(plain, name, rows, columns, DECODERS[syntax])
     else:
         expected = rows * columns * layout.bits_allocated // 8
         actual = len(dataset.PixelData)
@@ -104,7 +103,9 @@ def _described(dataset: Dataset, name: str) -> tuple[int, int]:
     samples = header.integer(dataset, "SamplesPerPixel", 1)
     photometric = header.code(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
-        shown = photometric if photometric.replace("_", "").isalnum() else f"{samples} samples per pixel"
+        shown = (
+            photometric if photometric.replace("_", "").replace(" ", "").isalnum() else f"{samples} samples per pixel"
+        )
         raise SourceError(f"{name}: a colour picture ({shown}): expected MONOCHROME1 or MONOCHROME2")
     frames = header.integer(dataset, "NumberOfFrames", 1)
     if frames is not None and frames > 1:
@@ -154,11 +155,12 @@ def _as_array(dataset: Dataset, plugin: str) -> NDArray[Any]:
 
 
 def _decompress(
-    dataset: Dataset, name: str, rows: int, columns: int, order: tuple[str, ...], notes: list[str]
+    dataset: Dataset, name: str, rows: int, columns: int, order: tuple[str, ...]
 ) -> tuple[NDArray[Any], str]:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        length, claimed = compressed_frame(dataset)
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        claimed = frame_size(frame)
     except Exception as error:  # pydicom's parser of encapsulated data raises ValueError, struct.error, ...
         raise SourceError(f"{name}: compressed pixel data is damaged or truncated: fetch it again") from error
     if claimed is not None and (claimed.rows, claimed.columns) != (rows, columns):
@@ -170,21 +172,22 @@ def _decompress(
         raise SourceError(f"{name}: a colour picture ({claimed.components} components): expected grey")
     if claimed is None and syntax != uid.RLELossless:
         raise SourceError(f"{name}: pixel data is not what its transfer syntax ({syntax.name}) says, or is truncated")
-    if length < 8:
+    if len(frame) < 8:
         raise SourceError(f"{name}: compressed pixel data is truncated: fetch it again")
     available = get_decoder(syntax).available_plugins
-    present = [plugin for plugin in order if plugin in available]
-    if not present:
+    plugin = next((plugin for plugin in order if plugin in available), None)
+    if plugin is None:
         wanted = " or ".join(_PACKAGES.get(plugin, plugin) for plugin in order)
         raise SourceError(f"{name}: no decoder for {syntax.name}: pip install {wanted}")
-    for plugin in present:
-        try:
+    try:
+        if plugin == "gdcm" and claimed is not None:
+            data = gdcm_child.decompress(frame, str(syntax), rows, columns, claimed.precision)
+            cells: NDArray[Any] = np.frombuffer(data, "u1" if claimed.precision <= 8 else "<u2").reshape(rows, columns)
+        else:
             cells = _as_array(dataset, plugin)
-        except Exception:  # each plugin raises what its library raises
-            notes.append(f"decoder {plugin} fails on {syntax.name}")
-            continue
-        return cells, f"{plugin} {_version(plugin)}"
-    raise SourceError(f"{name}: {syntax.name} pixel data cannot be decompressed: damaged or truncated")
+    except Exception as error:  # each plugin raises what its library raises
+        raise SourceError(f"{name}: {syntax.name} pixel data cannot be decompressed: damaged or truncated") from error
+    return cells, f"{plugin} {_version(plugin)}"
 
 
 def _version(plugin: str) -> str:

@@ -7,9 +7,11 @@ import io
 import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag
 
 from roentmod_fast._version import __version__
 from roentmod_fast.errors import OutputError
+from roentmod_fast.radiograph import header
 
 SYNTAXES: dict[str, uid.UID] = {
     "explicit": uid.ExplicitVRLittleEndian,
@@ -46,9 +48,46 @@ def encode(dataset: Dataset, syntax: uid.UID, name: str) -> bytes:
             reason = f"cannot be compressed as {syntax.name}: choose --transfer-syntax explicit"
             raise OutputError(f"{name}: {reason}") from error
         dataset.BitsStored, dataset.HighBit = bits
+    _correct_lut_descriptors(dataset)
+    try:
+        return _file(dataset)
+    except Exception:  # whatever a value of a damaged source makes the writer stumble on
+        for tag in sorted(dataset.keys()):
+            if not _can_be_written(dataset, tag):
+                del dataset[tag]
+    try:
+        return _file(dataset)
+    except Exception as error:
+        raise OutputError(f"{name}: the source's header cannot be written: choose --identity pseudonym") from error
+
+
+def _file(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def _can_be_written(dataset: Dataset, tag: BaseTag) -> bool:
+    alone = Dataset()
+    if "SpecificCharacterSet" in dataset:
+        alone.SpecificCharacterSet = dataset.SpecificCharacterSet
+    try:
+        alone[tag] = dataset[tag]
+        alone.save_as(io.BytesIO(), implicit_vr=False, little_endian=True)
+    except Exception:
+        return False
+    return True
+
+
+def _correct_lut_descriptors(dataset: Dataset) -> None:
+    """Give LUT descriptors values that can be written: the first is unsigned whatever their VR (PS3.3 C.11.1.1)."""
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        for item in header.items(dataset, keyword):
+            descriptor = header.numbers(item, "LUTDescriptor")
+            if len(descriptor) == 3:
+                entries, first, bits = (int(value) for value in descriptor)
+                vr = "SS" if first < 0 else "US"
+                item.add_new("LUTDescriptor", vr, [entries % 65536, first, bits])
 
 
 def _cells_hold_more(dataset: Dataset) -> bool:

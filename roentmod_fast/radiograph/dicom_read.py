@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import warnings
 import zlib
@@ -114,12 +115,13 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> 
     if not caught:
         return radiograph
     note = f"the file breaks the standard's rules in {len(caught)} places"
-    return Radiograph(**{**vars(radiograph), "notes": (*radiograph.notes, note)})
+    return dataclasses.replace(radiograph, notes=(*radiograph.notes, note))
 
 
 def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
     dataset, notes = read_dataset(data, name)
-    kind = no_image_kind(header.text(dataset, "SOPClassUID"))
+    meta_class = header.text(dataset.file_meta, "MediaStorageSOPClassUID")
+    kind = no_image_kind(header.text(dataset, "SOPClassUID") or meta_class)
     if kind is not None:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
     reasons, remarks = reasons_against(dataset)

@@ -1,10 +1,13 @@
 """Attributes that an instance must have (type 1) or must at least hold empty (type 2), by SOP class (PS3.3 Annex A).
 
 A derived instance has what its source has. What the source lacks and the standard wants is filled in here: type 2
-empty, type 1 with the one value that says nothing untrue.
+empty, type 1 with the value that says least. What nobody can know afterwards (Imager Pixel Spacing, Radiation Setting)
+stays missing, as in the source.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -15,6 +18,7 @@ from roentmod_fast.radiograph.identity import coded
 DX = uid.DigitalXRayImageStorageForPresentation
 DX_PROCESSING = uid.DigitalXRayImageStorageForProcessing
 CR = uid.ComputedRadiographyImageStorage
+RF = uid.XRayRadiofluoroscopicImageStorage
 SECONDARY_CAPTURE = uid.SecondaryCaptureImageStorage
 
 _EVERYWHERE = [
@@ -27,6 +31,7 @@ _TYPE_2_DX = ["PositionerType", "DetectorType", "AcquisitionContextSequence", "A
 _TYPE_2: dict[str, list[str]] = {
     CR: ["BodyPartExamined", "ViewPosition"],
     DX: _TYPE_2_DX,
+    RF: ["KVP"],
     DX_PROCESSING: _TYPE_2_DX,
 }
 _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
@@ -36,7 +41,8 @@ def complete(dataset: Dataset) -> None:
     """Add to ``dataset`` what its SOP class wants and it lacks."""
     sop_class = str(dataset.SOPClassUID)
     wanted = [*_EVERYWHERE, *_TYPE_2.get(sop_class, [])]
-    if not header.text(dataset, "BodyPartExamined") and "ImageLaterality" not in dataset:
+    is_dx = sop_class in (DX, DX_PROCESSING)
+    if not is_dx and not header.text(dataset, "BodyPartExamined") and "ImageLaterality" not in dataset:
         # Type 2C: for a paired body part, which an unknown one may be (C.7.3.1).
         wanted.append("Laterality")
     for keyword in wanted:
@@ -46,14 +52,17 @@ def complete(dataset: Dataset) -> None:
     if header.code(dataset, "BodyPartExamined") == "CHEST" and region is not None and not region:
         # Empty is for an unknown region only (C.8.11.2), and this one is known.
         dataset.AnatomicRegionSequence = [coded("51185008", "SCT", "Chest")]
-    if sop_class in (DX, DX_PROCESSING):
+    if is_dx:
         _complete_dx(dataset)
+    if sop_class == RF and len(dataset.get("ImageType", ())) == 2:
+        # The third value tells single from biplane acquisitions (C.8.7.1.1.1); we read single frames only.
+        dataset.ImageType = [*dataset.ImageType, "SINGLE PLANE"]
 
 
 def _complete_dx(dataset: Dataset) -> None:
     """Fill in type 1 of DX Series, DX Anatomy Imaged, DX Image and DX Detector (C.8.11.1 to C.8.11.4)."""
     inverted = header.code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
-    defaults = {
+    defaults: dict[str, Any] = {
         "PresentationIntentType": "FOR PRESENTATION",
         "ImageLaterality": "U",
         "BurnedInAnnotation": "NO",
@@ -68,6 +77,9 @@ def _complete_dx(dataset: Dataset) -> None:
     if "ModalityLUTSequence" in dataset:
         for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType"):
             del defaults[keyword]
+    if header.code(dataset, "ViewPosition") in ("AP", "PA"):
+        # Without a word to the contrary a frontal picture was read as upright, and is told to be so (C.8.11.3).
+        defaults["PatientOrientation"] = ["L", "F"]
     for keyword, value in defaults.items():
         if not header.texts(dataset, keyword):
             setattr(dataset, keyword, value)

@@ -53,7 +53,18 @@ def test_edit_beside_the_source(roentmod: Run, chest: Path) -> None:
 def test_several_prompts_preview_and_report(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "edits", tmp_path / "report.json"
     ran = roentmod(
-        "edit", chest, "-p", "edema", "-p", "left upper lobe mass", "-o", out, "--preview", "--report", report, "--quick"
+        "edit",
+        chest,
+        "-p",
+        "edema",
+        "-p",
+        "left upper lobe mass",
+        "-o",
+        out,
+        "--preview",
+        "--report",
+        report,
+        "--quick",
     )
     assert ran.code == 0, ran.err
     stems = ("chest.edema", "chest.left-upper-lobe-mass")

@@ -101,3 +101,8 @@ def lut_item(first: int, entries: list[int], bits: int) -> Dataset:
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries) % 65536, first, bits])
     item.add_new("LUTData", "OW", np.array(entries, dtype="<u2").tobytes())
     return item
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text: a list of keywords that reads well."""
+    return text.split()

@@ -91,7 +91,9 @@ def test_signed_values_without_sign_extension() -> None:
 
 @pytest.mark.parametrize(("stored", "high"), [(0, None), (17, None), (12, 5), (12, 16)])
 def test_bits_that_do_not_fit_are_noted(stored: int, high: int | None) -> None:
-    radiograph = read(make_dataset(RAMP, BitsStored=stored, HighBit=high if high is not None else stored - 1 if stored else 15))
+    radiograph = read(
+        make_dataset(RAMP, BitsStored=stored, HighBit=high if high is not None else stored - 1 if stored else 15)
+    )
     np.testing.assert_array_equal(radiograph.stored, RAMP)
     assert any("does not fit" in note for note in radiograph.notes)
 
@@ -155,7 +157,7 @@ def test_a_file_cut_short_anywhere_is_an_error() -> None:
 def test_unknown_transfer_syntax() -> None:
     data = to_bytes(make_dataset(RAMP))
     mpeg = data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0")
-    with pytest.raises(SourceError, match="unknown transfer syntax|not supported|damaged"):
+    with pytest.raises(SourceError, match=r"unknown transfer syntax|not supported|damaged"):
         read_dicom(mpeg, "file.dcm")
 
 
@@ -305,7 +307,8 @@ def test_read_without_force(attributes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keyword", "note"), [("ViewPosition", "no View Position"), ("BodyPartExamined", "no Body Part"), ("Modality", "no Modality")]
+    ("keyword", "note"),
+    [("ViewPosition", "no View Position"), ("BodyPartExamined", "no Body Part"), ("Modality", "no Modality")],
 )
 def test_a_mute_header_is_noted(keyword: str, note: str) -> None:
     assert any(note in text for text in read(make_dataset(RAMP, **{keyword: None})).notes)

@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 
 from roentmod_fast import phantom
 from roentmod_fast.errors import OutputError, RefusedError, SettingError
+from roentmod_fast.radiograph.dicom_file import encode
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.dicom_write import synthetic_dataset, write_dicom, write_sample
 from roentmod_fast.radiograph.label import burn_label
@@ -23,7 +24,7 @@ from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.raster import read_raster
 from roentmod_fast.radiograph.read import read_radiograph
 
-from .conftest import lut_item, make_dataset, to_bytes
+from .conftest import lut_item, make_dataset, to_bytes, words
 
 RAMP = np.arange(48 * 64).reshape(48, 64) % 4096
 
@@ -69,10 +70,22 @@ def test_the_twin_of_its_source(tmp_path: Path, provenance: Provenance, header: 
     image = edited(radiograph)
     dataset, back = write_and_read(tmp_path / "out.dcm", radiograph, image, provenance)
     assert radiograph.stored is not None and back.stored is not None
-    for keyword in (
-        "SOPClassUID Modality Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
-        " PhotometricInterpretation WindowCenter WindowWidth VOILUTFunction PresentationLUTShape BodyPartExamined"
-    ).split():
+    for keyword in [
+        "SOPClassUID",
+        "Modality",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PhotometricInterpretation",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+        "PresentationLUTShape",
+        "BodyPartExamined",
+    ]:
         assert dataset.get(keyword) == source.get(keyword), keyword
     untouched = radiograph.orientation.back(image == radiograph.image)
     np.testing.assert_array_equal(back.stored[untouched], radiograph.stored[untouched])
@@ -141,9 +154,7 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
 
 def test_every_output_is_a_new_instance_and_series(tmp_path: Path, provenance: Provenance) -> None:
     radiograph = read(make_dataset(RAMP))
-    made = [
-        write_and_read(tmp_path / f"{n}.dcm", radiograph, radiograph.image, provenance)[0] for n in range(2)
-    ]
+    made = [write_and_read(tmp_path / f"{n}.dcm", radiograph, radiograph.image, provenance)[0] for n in range(2)]
     assert made[0].SOPInstanceUID != made[1].SOPInstanceUID
     assert made[0].SeriesInstanceUID != made[1].SeriesInstanceUID
     assert made[0].StudyInstanceUID == made[1].StudyInstanceUID
@@ -152,7 +163,9 @@ def test_every_output_is_a_new_instance_and_series(tmp_path: Path, provenance: P
 def test_the_source_is_not_changed(tmp_path: Path, provenance: Provenance) -> None:
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "51185008", "SCT", "Chest"
-    source = make_dataset(RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code], ImageType=["ORIGINAL", "PRIMARY"])
+    source = make_dataset(
+        RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code], ImageType=["ORIGINAL", "PRIMARY"]
+    )
     radiograph = read(source)
     assert radiograph.dataset is not None
     before = copy.deepcopy(radiograph.dataset)
@@ -308,23 +321,34 @@ def test_wrong_wishes(tmp_path: Path, provenance: Provenance) -> None:
 @pytest.mark.parametrize("identity", ["pseudonym", "keep", "strip"])
 def test_a_thin_header_is_completed(provenance: Provenance, identity: str) -> None:
     nothing = dict.fromkeys(
-        "StudyInstanceUID SeriesInstanceUID PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime"
-        " BodyPartExamined ViewPosition Modality".split()
+        [
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyDate",
+            "StudyTime",
+            "BodyPartExamined",
+            "ViewPosition",
+            "Modality",
+        ]
     )
     source = make_dataset(RAMP, SOPClassUID=uid.DigitalXRayImageStorageForPresentation, **nothing)
     radiograph = read(source)
     dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
-    for keyword in (  # type 1 of the DX IOD (PS3.3 A.26)
+    for keyword in words(  # type 1 of the DX IOD (PS3.3 A.26)
         "StudyInstanceUID SeriesInstanceUID SOPInstanceUID PresentationIntentType ImageLaterality BurnedInAnnotation"
         " LossyImageCompression PixelIntensityRelationship PixelIntensityRelationshipSign RescaleIntercept RescaleSlope"
         " RescaleType PresentationLUTShape ImageType"
-    ).split():
+    ):
         assert dataset[keyword].value not in (None, ""), keyword
-    for keyword in (  # type 2
+    for keyword in words(  # type 2
         "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID"
         " AccessionNumber SeriesNumber InstanceNumber Manufacturer PatientOrientation DetectorType PositionerType"
         " AcquisitionContextSequence AnatomicRegionSequence"
-    ).split():
+    ):
         assert keyword in dataset, keyword
 
 
@@ -348,3 +372,26 @@ def test_a_phantom_is_written_and_can_be_edited(tmp_path: Path, provenance: Prov
     with pytest.raises(OutputError, match="already exists"):
         write_sample(path, drawn.image, seed=3)
     write_sample(path, drawn.image, seed=3, overwrite=True)
+
+
+def test_a_lut_descriptor_whose_length_reads_as_negative(provenance: Provenance) -> None:
+    """32768 entries from -16384 on, as SS: pydicom reads -32768 and cannot write it."""
+    curve = np.linspace(0, 4095, 32768).astype(int).tolist()
+    values = (RAMP * 8) - 16384
+    source = make_dataset(values, BitsStored=15, PixelRepresentation=1, VOILUTSequence=[lut_item(-16384, curve, 12)])
+    radiograph = read(source)
+    np.testing.assert_allclose(radiograph.image, np.array(curve)[values + 16384] / 4095, atol=1e-6)
+    for identity in ("keep", "pseudonym"):
+        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
+        back = read_dicom(encode(dataset, uid.ExplicitVRLittleEndian, "out.dcm"), "out.dcm", force=True)
+        np.testing.assert_array_equal(back.image, radiograph.image)
+
+
+def test_values_that_cannot_be_written_are_left_out(provenance: Provenance) -> None:
+    radiograph = read(make_dataset(RAMP))
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity="keep")
+    dataset.PositionerIsocenterPrimaryAngle = 12.0
+    dataset["PositionerIsocenterPrimaryAngle"]._value = object()  # what a damaged source may leave behind
+    back = read_dicom(encode(dataset, uid.ExplicitVRLittleEndian, "out.dcm"), "out.dcm", force=True)
+    assert back.dataset is not None and "PositionerIsocenterPrimaryAngle" not in back.dataset
+    np.testing.assert_array_equal(back.stored, RAMP)

@@ -127,7 +127,11 @@ def test_signed_lut_start_written_as_unsigned() -> None:
 
 
 def test_several_views_are_counted_luts_first() -> None:
-    header = {"VOILUTSequence": [lut_item(0, list(range(4096)), 12)], "WindowCenter": [1000, 3000], "WindowWidth": [1001, 2001]}
+    header = {
+        "VOILUTSequence": [lut_item(0, list(range(4096)), 12)],
+        "WindowCenter": [1000, 3000],
+        "WindowWidth": [1001, 2001],
+    }
     lut, _ = build(**header)
     first, _ = build(voi=1, **header)
     second, _ = build(voi=2, **header)

@@ -1,10 +1,11 @@
 """Damaged files: an error of ours or a picture, never anything else.
 
-A few hundred mutations run with the tests; ``ROENTMOD_FUZZ=20000`` runs as many.
+Two thousand mutations run with the tests; ``ROENTMOD_FUZZ=20000`` runs as many.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import time
 import zipfile
@@ -12,16 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import uid
+from pydicom.encaps import encapsulate
 
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.radiograph.dicom_read import looks_like_dicom, read_dicom
 from roentmod_fast.radiograph.raster import looks_like_raster, read_raster
 from roentmod_fast.radiograph.sources import find_sources
 
+from . import frames
 from .conftest import lut_item, make_dataset, to_bytes
 
-ROUNDS = int(os.environ.get("ROENTMOD_FUZZ", "400"))
+ROUNDS = int(os.environ.get("ROENTMOD_FUZZ", "2000"))
 
 
 def seeds() -> list[bytes]:
@@ -44,6 +48,20 @@ def seeds() -> list[bytes]:
         dataset = make_dataset(pixels)
         dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
         files.append(to_bytes(dataset))
+    for frame, syntax in ((frames.HTJ2K, uid.HTJ2KLossless), (frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1)):
+        dataset = make_dataset(frames.PICTURE)
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        files.append(to_bytes(dataset, syntax))
+    buffer = io.BytesIO()
+    Image.fromarray((frames.PICTURE >> 4).astype(np.uint8)).save(buffer, "JPEG")
+    dataset = make_dataset(frames.PICTURE >> 4, BitsAllocated=8)
+    dataset.PixelData = encapsulate([buffer.getvalue()])
+    dataset["PixelData"].is_undefined_length = True
+    files.append(to_bytes(dataset, uid.JPEGBaseline8Bit))
+    Image.fromarray((frames.PICTURE << 4).astype(np.uint16)).save(buffer := io.BytesIO(), "PNG")
+    files.append(buffer.getvalue())
     return files
 
 
@@ -51,7 +69,11 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     """Return a copy that is damaged in one of the ways that files are."""
     result = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
-        at = int(rng.integers(0, len(result))) if rng.random() < 0.3 else int(rng.integers(132, min(1400, len(result))))
+        at = (
+            int(rng.integers(0, len(result)))
+            if rng.random() < 0.3
+            else int(rng.integers(min(132, len(result) - 1), min(1400, len(result))))
+        )
         kind = rng.integers(0, 5)
         if kind == 0:
             result[at] = int(rng.integers(0, 256))

@@ -18,8 +18,8 @@ from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
 
 DICOM = {
-    "rsna-pa-mono2-jpeg8": ((1024, 1024), 8, "gdcm"),
-    "rsna-pa-mono1-jpeg8": ((1024, 1024), 8, "gdcm"),
+    "rsna-pa-mono2-jpeg8": ((1024, 1024), 8, "pillow"),
+    "rsna-pa-mono1-jpeg8": ((1024, 1024), 8, "pillow"),
     "rg1-cr-pa-mono1-15bit-j2k": ((1955, 1841), 15, "pylibjpeg"),
     "966-dx-pa-inverse-12bit-j2k": ((2128, 2000), 12, "pylibjpeg"),
     "nih-sc-pa-mono2-implicit": ((1024, 1024), 8, None),

@@ -110,7 +110,7 @@ def test_damaged_and_encrypted_archives(tmp_path: Path) -> None:
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         marked[whole.index(signature) + offset] |= 1  # the flag of an encrypted member
     path.write_bytes(marked)
-    with pytest.raises(SourceError, match="no radiographs in it.*1 unreadable"):
+    with pytest.raises(SourceError, match=r"no radiographs in it.*1 unreadable"):
         find_sources([path])
     damaged = bytearray(whole)
     for at in range(60, 400):

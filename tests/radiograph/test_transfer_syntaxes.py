@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 
 from roentmod_fast.errors import SourceError
+from roentmod_fast.radiograph import decoding, gdcm_child
 from roentmod_fast.radiograph.codestream import frame_size
 from roentmod_fast.radiograph.dicom_read import read_dicom
 
+from . import frames
 from .conftest import make_dataset, to_bytes
 
 SMOOTH = np.rint(2048 + 1500 * np.sin(np.arange(40)[:, None] / 9) * np.cos(np.arange(56)[None] / 7)).astype(int)
@@ -73,8 +75,73 @@ def with_codestream(codestream: bytes, syntax: uid.UID, **attributes: object) ->
 def test_jpeg_baseline() -> None:
     data = with_codestream(jpeg(SMOOTH // 16), uid.JPEGBaseline8Bit)
     radiograph = read_dicom(data, "file.dcm")
-    assert radiograph.decoder is not None and radiograph.decoder.startswith("gdcm ")
+    assert radiograph.decoder is not None and radiograph.decoder.startswith("pillow ")
     assert np.abs(radiograph.stored - SMOOTH // 16).max() < 8
+
+
+@pytest.mark.parametrize(
+    ("frame", "syntax", "decoder", "error"),
+    [
+        (frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1, "gdcm", 0),
+        (frames.JPEG_LOSSLESS, uid.JPEGLossless, "gdcm", 0),
+        (frames.JPEG_EXTENDED, uid.JPEGExtended12Bit, "gdcm", 7),
+        (frames.JPEG_LS, uid.JPEGLSLossless, "", 0),
+        (frames.HTJ2K, uid.HTJ2KLossless, "pylibjpeg", 0),
+        (frames.HTJ2K, uid.HTJ2K, "pylibjpeg", 0),
+    ],
+)
+def test_syntaxes_that_others_wrote(frame: bytes, syntax: uid.UID, decoder: str, error: int) -> None:
+    radiograph = read_dicom(with_frame(frame, syntax), "file.dcm")
+    assert np.abs(radiograph.stored - frames.PICTURE).max() <= error
+    assert (radiograph.decoder or "").startswith(decoder) and radiograph.notes == ()
+    for share in (0.4, 0.7, 0.97):
+        with pytest.raises(SourceError, match=r"damaged or truncated|or is truncated"):
+            read_dicom(with_frame(frame[: int(len(frame) * share)], syntax), "file.dcm")
+
+
+def with_frame(frame: bytes, syntax: uid.UID) -> bytes:
+    dataset = make_dataset(frames.PICTURE)
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    return to_bytes(dataset, syntax)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
+def test_a_frame_cut_short_is_no_picture(share: float) -> None:
+    frame = jpeg(SMOOTH // 16)
+    with pytest.raises(SourceError, match="truncated"):
+        read_dicom(with_codestream(frame[: int(len(frame) * share)], uid.JPEGBaseline8Bit), "file.dcm")
+    for syntax, plugin in ((uid.RLELossless, "pydicom"), (uid.JPEG2000Lossless, "pylibjpeg")):
+        dataset = make_dataset(SMOOTH)
+        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        dataset.PixelData = encapsulate([frame[: int(len(frame) * share)]])
+        with pytest.raises(SourceError, match="truncated"):
+            read_dicom(to_bytes(dataset), "file.dcm")
+
+
+def test_several_fragments_of_one_frame() -> None:
+    dataset = make_dataset(SMOOTH)
+    dataset.compress(uid.JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame], fragments_per_frame=3)
+    np.testing.assert_array_equal(read_dicom(to_bytes(dataset), "file.dcm").stored, SMOOTH)
+
+
+def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(decoding.DECODERS, uid.JPEGLosslessSV1, ("absent",))
+    with pytest.raises(SourceError, match=r"no decoder for JPEG Lossless.*pip install absent"):
+        read_dicom(with_frame(frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1), "file.dcm")
+
+
+def test_a_decoder_that_ends_its_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gdcm_child, "__name__", "os")  # a module that does nothing and gives no pixels
+    with pytest.raises(ValueError, match="GDCM gives 0 bytes"):
+        gdcm_child.decompress(frames.JPEG_LOSSLESS, str(uid.JPEGLosslessSV1), 24, 32, 12)
+    monkeypatch.setattr(gdcm_child, "__name__", "no.such.module")
+    with pytest.raises(ValueError, match="status 1"):
+        gdcm_child.decompress(frames.JPEG_LOSSLESS, str(uid.JPEGLosslessSV1), 24, 32, 12)
 
 
 def test_a_codestream_of_another_size_is_refused() -> None:
@@ -114,8 +181,6 @@ def test_frame_size_of_each_family() -> None:
     assert baseline.lossy is True and baseline.components == 1
     dataset = make_dataset(SMOOTH)
     dataset.compress(uid.JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
-    from pydicom.encaps import get_frame
-
     j2k = frame_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
     assert j2k is not None and (j2k.rows, j2k.columns, j2k.precision, j2k.lossy) == (40, 56, 12, False)
     for broken in (b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xff", J2K_HEAD, b"\xff\xd8\xff\xc0\x00\x11\x08\x00"):

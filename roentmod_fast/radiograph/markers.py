@@ -1,0 +1,123 @@
+"""Find burned-in side markers and text, so that an edit leaves them alone: diffusion rewrites letters.
+
+A marker is lead or ink: a group of thin strokes, far brighter than what lies around and near the edge of the picture.
+Bones are thin and bright as well, but never by so much at once, or they are longer than any word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from roentmod_fast.radiograph.placement import resample
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_SIDE = 512
+"""The search runs at this longest side; the numbers below are pixels of it, or grey levels of 8 bit."""
+
+_STROKE = 13
+"""Strokes are thinner than this."""
+
+_RISE = 60
+"""Strokes are brighter than what lies around by this much at least..."""
+
+_STRONG = 100
+"""...and somewhere in each marker by this much."""
+
+_JOIN = 9
+"""Strokes nearer than about half of this belong together."""
+
+_LONGEST, _WIDEST = 0.3, 0.13
+"""Markers are shorter and narrower than these shares of the longer side, in whichever direction they run."""
+
+_EDGE = 0.14
+"""Markers lie within this share of the picture's side from an edge..."""
+
+_CORNER = (0.27, 0.35)
+"""...or within these shares of its width and height from a corner."""
+
+
+def marker_mask(image: Array) -> Mask:
+    """Return where burned-in marks stand, with a margin: bool (H, W).
+
+    ``image``: float32 (H, W) in [0, 1], upright. Multiply an edit's mask by the inverse to protect the marks.
+    """
+    scale = _SIDE / max(image.shape)
+    shape = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    small = resample(image, shape, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+    levels = np.rint(np.clip(small, 0, 1) * 255).astype(np.int16)
+    opened = _spread(_spread(levels, _STROKE, np.minimum), _STROKE, np.maximum)
+    rise = levels - opened
+    strokes = rise > _RISE
+    joined = _spread(strokes, _JOIN, np.logical_or)
+    found = np.zeros(shape, dtype=bool)
+    for component in _components(joined):
+        rows, columns = component
+        top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+        sides = sorted((bottom - top, right - left))
+        if sides[0] > _WIDEST * _SIDE or sides[1] > _LONGEST * _SIDE:
+            continue
+        inside = strokes[rows, columns]
+        if inside.sum() < 6 or rise[rows, columns].max() < _STRONG:
+            continue
+        across, down = (left + right) / 2 / shape[1], (top + bottom) / 2 / shape[0]
+        across, down = min(across, 1 - across), min(down, 1 - down)
+        if min(across, down) < _EDGE or (across < _CORNER[0] and down < _CORNER[1]):
+            found[rows, columns] = True
+    if not found.any():
+        return np.zeros(image.shape, dtype=bool)
+    found = _spread(found, 5, np.logical_or)
+    large = Image.fromarray(found.astype(np.uint8) * 255).resize(
+        (image.shape[1], image.shape[0]), Image.Resampling.NEAREST
+    )
+    return np.asarray(large) > 0
+
+
+def _spread(values: NDArray[Any], size: int, extreme: np.ufunc) -> NDArray[Any]:
+    """Return the extreme of each square of ``size`` pixels (odd), by doubling windows along each axis."""
+    for _ in range(2):
+        half = size // 2
+        window = np.pad(values, ((half, half), (0, 0)), mode="edge")
+        reach = 1
+        while reach < size:
+            step = min(reach, size - reach)
+            window = extreme(window[:-step], window[step:])
+            reach += step
+        values = window.T
+    return values
+
+
+def _components(mask: Mask) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return rows and columns of each group of touching pixels, by joining the runs of neighbouring rows."""
+    edges = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (row, start), end = np.nonzero(edges == 1), np.nonzero(edges == -1)[1]
+    parent = list(range(len(row)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first_of_row = np.searchsorted(row, np.arange(mask.shape[0] + 1))
+    for run in range(len(row)):
+        if row[run] == 0:
+            continue
+        for above in range(first_of_row[row[run] - 1], first_of_row[row[run]]):
+            if start[above] <= end[run] and end[above] >= start[run]:
+                parent[root(above)] = root(run)
+    groups: dict[int, list[int]] = {}
+    for run in range(len(row)):
+        groups.setdefault(root(run), []).append(run)
+    return [
+        (
+            np.concatenate([np.full(end[run] - start[run], row[run]) for run in runs]),
+            np.concatenate([np.arange(start[run], end[run]) for run in runs]),
+        )
+        for runs in groups.values()
+    ]
