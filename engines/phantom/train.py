@@ -57,7 +57,7 @@ class Plan:
     autoencoder_crop: int = 128
     autoencoder_whole_steps: int = 60
     autoencoder_rate: float = 1.6e-3
-    unet_steps: int = 3600
+    unet_steps: int = 2800
     unet_batch: int = 24
     unet_rate: float = 6e-4
     ema: float = 0.998

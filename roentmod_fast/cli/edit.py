@@ -43,11 +43,11 @@ class _Where:
     box: tuple[int, int, int, int] | None
 
     def region(self, radiograph: Radiograph) -> NDArray[np.float32] | None:
-        from roentmod_fast.radiograph.region import box_region, mask_region
+        from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
 
         if self.mask is not None:
-            return mask_region(radiograph, self.mask)
-        return None if self.box is None else box_region(radiograph, self.box)
+            return soften(read_mask(self.mask, radiograph))
+        return None if self.box is None else soften(box_mask(self.box, radiograph))
 
 
 def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:

@@ -21,7 +21,7 @@ from roentmod_fast.radiograph import gdcm_child, header
 from roentmod_fast.radiograph.codestream import FrameSize, frame_size
 from roentmod_fast.radiograph.model import PixelLayout
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 50_000_000
 """Larger pictures are refused before anything is allocated; the largest detectors have 20 million pixels."""
 
 DECODERS: dict[str, tuple[str, ...]] = {

@@ -25,13 +25,13 @@ _EVERYWHERE = [
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),  # Patient, C.7.1.1
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),  # General Study, C.7.2.1
     *("SeriesNumber", "Manufacturer"),  # General Series, C.7.3.1, and General Equipment, C.7.5.1
-    *("InstanceNumber", "PatientOrientation"),  # General Image, C.7.6.1
+    "InstanceNumber",  # General Image, C.7.6.1
 ]
 _TYPE_2_DX = ["PositionerType", "DetectorType", "AcquisitionContextSequence", "AnatomicRegionSequence"]
 _TYPE_2: dict[str, list[str]] = {
     CR: ["BodyPartExamined", "ViewPosition"],
     DX: _TYPE_2_DX,
-    RF: ["KVP"],
+    RF: ["KVP", "ExposureTime", "XRayTubeCurrent", "Exposure"],
     DX_PROCESSING: _TYPE_2_DX,
 }
 _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
@@ -45,6 +45,9 @@ def complete(dataset: Dataset) -> None:
     if not is_dx and not header.text(dataset, "BodyPartExamined") and "ImageLaterality" not in dataset:
         # Type 2C: for a paired body part, which an unknown one may be (C.7.3.1).
         wanted.append("Laterality")
+    if not is_dx:
+        # Type 2C in General Image; in DX Image it is type 1C and so never empty (C.8.11.3).
+        wanted.append("PatientOrientation")
     for keyword in wanted:
         if keyword not in dataset:
             setattr(dataset, keyword, [] if keyword in _SEQUENCES else None if keyword.endswith("Number") else "")

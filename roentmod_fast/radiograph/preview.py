@@ -91,9 +91,14 @@ def _diverging(values: Array) -> Image.Image:
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Return one line of text that fits into ``width`` pixels, cut short where it does not."""
-    text = " ".join(text.split())
+    text = " ".join(text.split())[:2000]
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(text[:middle] + "...") <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low] + "..."

@@ -346,7 +346,7 @@ def test_a_thin_header_is_completed(provenance: Provenance, identity: str) -> No
         assert dataset[keyword].value not in (None, ""), keyword
     for keyword in words(  # type 2
         "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID"
-        " AccessionNumber SeriesNumber InstanceNumber Manufacturer PatientOrientation DetectorType PositionerType"
+        " AccessionNumber SeriesNumber InstanceNumber Manufacturer DetectorType PositionerType"
         " AcquisitionContextSequence AnatomicRegionSequence"
     ):
         assert keyword in dataset, keyword
