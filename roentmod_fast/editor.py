@@ -344,7 +344,7 @@ class Editor:
         """Return 1 for each latent whose pixels a region (S, S) touches, else 0: float32 (1, 1, s, s)."""
         s, scale = self.model.latent_size, self.model.vae_scale
         touched = square.reshape(s, scale, s, scale).max(axis=(1, 3)) > 0
-        return touched.astype(np.float32)[None, None]
+        return np.asarray(touched[None, None], dtype=np.float32)
 
     def _provenance(self, prompt: str, settings: EditSettings) -> Provenance:
         return Provenance(

@@ -319,14 +319,14 @@ class _Chest:
         belly = 0.62
         rise = np.clip((belly - v) / (belly - a.apex), 0, 1)
         taper = 1 - 0.05 * np.clip((v - belly) / 0.2, 0, 1)
-        return (a.half_thorax * np.sqrt(np.clip(1 - rise**3, 0, 1)) * taper).astype(np.float32)
+        return _float(a.half_thorax * np.sqrt(np.clip(1 - rise**3, 0, 1)) * taper)
 
     def _dome(self, right: bool) -> Array:
         """Height of the diaphragm at each pixel's ``u``."""
         a = self.anatomy
         top = a.right_dome if right else a.left_dome
         across = (self.out - a.half_thorax * 0.45) / (a.half_thorax * 0.55)
-        return (top + a.dome_height * across * across).astype(np.float32)
+        return _float(top + a.dome_height * across * across)
 
     def _lung(self, right: bool) -> Array:
         a = self.anatomy
@@ -338,7 +338,7 @@ class _Chest:
         # A lung is thick in the middle and ends steeply at the ribs and at the mediastinum.
         depth = np.sqrt(np.clip(4 * across * (1 - across), 0, 1)) * _step(outer - inner - 0.03, 0.06)
         depth *= _step(self._dome(right) - self.v, 0.02)
-        return depth * (self.side < 0 if right else self.side >= 0)
+        return _float(depth * (self.side < 0 if right else self.side >= 0))
 
     def heart(self, ratio: float) -> Array:
         """Share of each pixel covered by a heart of this cardiothoracic ratio."""
@@ -547,7 +547,7 @@ class _Chest:
 
 def _rib(phase: Array) -> Array:
     """Profile of a rib across its width: a band with brighter (cortical) edges, once a period."""
-    across = np.abs(np.mod(phase, 1) - 0.5)
+    across = _float(np.abs(np.mod(phase, 1) - 0.5))
     return _step(0.2 - across, 0.08) * (0.55 + 0.45 * _bell((across - 0.17) / 0.05))
 
 

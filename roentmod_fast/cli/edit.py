@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -37,17 +37,39 @@ class _Output:
 
 @dataclass(frozen=True)
 class _Where:
-    """Where to edit: a mask file, a box, or everywhere."""
+    """Where to edit: a mask file, a box, or everywhere; and whether burned-in markers are left alone."""
 
     mask: Path | None
     box: tuple[int, int, int, int] | None
+    protect_markers: bool
 
     def region(self, radiograph: Radiograph) -> NDArray[np.float32] | None:
+        import numpy as np
+
+        from roentmod_fast.radiograph.markers import marker_mask
         from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
 
+        region = None
         if self.mask is not None:
-            return soften(read_mask(self.mask, radiograph))
-        return None if self.box is None else soften(box_mask(self.box, radiograph))
+            region = soften(read_mask(self.mask, radiograph))
+        elif self.box is not None:
+            region = soften(box_mask(self.box, radiograph))
+        markers = marker_mask(radiograph.image) if self.protect_markers else np.zeros((1, 1), dtype=bool)
+        if not markers.any():
+            return region
+        return np.where(markers, np.float32(0), np.float32(1) if region is None else region)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """In which form edits are written."""
+
+    identity: Literal["pseudonym", "keep", "strip"]
+    kind: Literal["source", "secondary-capture"]
+    transfer_syntax: str
+    label: bool
+    preview: bool
+    overwrite: bool
 
 
 def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
@@ -108,6 +130,13 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Edit only in this box, in the source's pixels.",
 )
 @click.option(
+    "--no-protect-markers",
+    "protect_markers",
+    flag_value=False,
+    default=True,
+    help="Edit burned-in side markers and text too; by default they stay as they are.",
+)
+@click.option(
     "--compose",
     type=click.Choice(["contrast", "delta", "replace"]),
     default="contrast",
@@ -128,6 +157,30 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     type=click.Choice(["dicom", "png"]),
     help="What to write. [default: by the name of -o, else dicom]",
 )
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["source", "secondary-capture"]),
+    default="source",
+    show_default=True,
+    help="Kind of DICOM object: the source's own, or Secondary Capture.",
+)
+@click.option(
+    "--transfer-syntax",
+    type=click.Choice(["explicit", "rle", "jpeg2000"]),
+    default="explicit",
+    show_default=True,
+    help="How DICOM pixels are encoded, lossless all.",
+)
+@click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the picture.")
+@click.option(
+    "--voi",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Which of the source's VOI LUTs and windows to show and edit.",
+)
 @click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -147,9 +200,14 @@ def command(
     seed: int,
     mask: Path | None,
     box: tuple[int, int, int, int] | None,
+    protect_markers: bool,
     compose: str,
-    identity: str,
+    identity: Literal["pseudonym", "keep", "strip"],
     format_: str | None,
+    kind: Literal["source", "secondary-capture"],
+    transfer_syntax: str,
+    label: bool,
+    voi: int,
     preview: bool,
     report: Path | None,
     overwrite: bool,
@@ -197,6 +255,8 @@ def command(
         [path for item in outputs for path in ((item.path, item.preview) if preview else (item.path,))], overwrite
     )
 
+    if identity == "keep":
+        _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
     editor = Editor.load(engine, device)
     editor.settings(config)
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {editor.networks.precision}")
@@ -204,10 +264,8 @@ def command(
         _say(f"note: {editor.bundle.manifest.notice}")
 
     run = RunReport.of(editor)
-    where = _Where(mask, box)
-    done = _edit_all(
-        editor, config, outputs, run, where, identity=identity, preview=preview, overwrite=overwrite, force=force
-    )
+    form = _Form(identity, kind, transfer_syntax, label, preview, overwrite)
+    done = _edit_all(editor, config, outputs, run, _Where(mask, box, protect_markers), form, voi=voi, force=force)
     if report is not None:
         from roentmod_fast.radiograph.atomic import write_atomically
 
@@ -274,10 +332,9 @@ def _edit_all(
     outputs: list[_Output],
     run: RunReport,
     where: _Where,
+    form: _Form,
     *,
-    identity: str,
-    preview: bool,
-    overwrite: bool,
+    voi: int,
     force: bool,
 ) -> int:
     """Edit source after source; a source that fails is told and left out. Returns how many outputs were written."""
@@ -287,7 +344,7 @@ def _edit_all(
     done = 0
     for source in dict.fromkeys(item.source for item in outputs):
         try:
-            radiograph = read_radiograph(source, force=force)
+            radiograph = read_radiograph(source, voi=voi, force=force)
             region = where.region(radiograph)
         except SourceError as error:
             _say(f"Error: {error}")
@@ -306,9 +363,9 @@ def _edit_all(
             if result.truncated:
                 _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
             try:
-                uid = _write(item, radiograph, result, identity=identity, overwrite=overwrite)
-                if preview:
-                    _write_preview(item, radiograph, result, overwrite=overwrite)
+                uid = _write(item, radiograph, result, form)
+                if form.preview:
+                    _write_preview(item, radiograph, result, form)
             except OutputError as error:
                 # What fails one output (no space, no permission) mostly fails all: stop here.
                 _say(f"Error: {error}")
@@ -320,7 +377,7 @@ def _edit_all(
     return done
 
 
-def _write(item: _Output, radiograph: Radiograph, result: EditResult, *, identity: str, overwrite: bool) -> str | None:
+def _write(item: _Output, radiograph: Radiograph, result: EditResult, form: _Form) -> str | None:
     """Write one edit; return its SOP Instance UID where it is DICOM."""
     from roentmod_fast.errors import OutputError
 
@@ -329,18 +386,35 @@ def _write(item: _Output, radiograph: Radiograph, result: EditResult, *, identit
     except OSError as error:
         raise OutputError(f"{item.path.parent}: cannot be made: {error.strerror}") from error
     if item.path.suffix.lower() == ".png":
+        from roentmod_fast.radiograph.label import burn_label
         from roentmod_fast.radiograph.raster import write_png
 
-        write_png(item.path, radiograph, result.image, result.provenance, overwrite=overwrite)
+        image = burn_label(result.image) if form.label else result.image
+        write_png(item.path, radiograph, image, result.provenance, overwrite=form.overwrite)
         return None
     from roentmod_fast.radiograph.dicom_write import write_dicom
 
-    return write_dicom(item.path, radiograph, result.image, result.provenance, identity=identity, overwrite=overwrite)
+    return write_dicom(
+        item.path,
+        radiograph,
+        result.image,
+        result.provenance,
+        identity=form.identity,
+        overwrite=form.overwrite,
+        kind=form.kind,
+        transfer_syntax=form.transfer_syntax,
+        labelled=form.label,
+    )
 
 
-def _write_preview(item: _Output, radiograph: Radiograph, result: EditResult, *, overwrite: bool) -> None:
+def _write_preview(item: _Output, radiograph: Radiograph, result: EditResult, form: _Form) -> None:
     from roentmod_fast.radiograph.preview import write_preview
 
     write_preview(
-        item.preview, radiograph.image, result.image, item.prompt, provenance=result.provenance, overwrite=overwrite
+        item.preview,
+        radiograph.image,
+        result.image,
+        item.prompt,
+        provenance=result.provenance,
+        overwrite=form.overwrite,
     )

@@ -264,7 +264,6 @@ def test_a_disk_that_fills_up_leaves_nothing(chest: Path) -> None:
     )
     command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert resource.RLIMIT_FSIZE is not None
     assert result.returncode == 1, result.stderr
     [line] = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert "chest.edema.dcm" in line
@@ -278,7 +277,7 @@ def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path) -> Non
     prompts = [argument for index in range(12) for argument in ("-p", f"edema {index}")]
     command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", "edit", str(chest), *prompts]
     process = subprocess.Popen([*command, "-o", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    for _ in range(600):
+    for _ in range(2400):
         if out.is_dir() and list(out.glob("*.dcm")):
             break
         time.sleep(0.05)
@@ -291,16 +290,18 @@ def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path) -> Non
     assert all(read_radiograph(out / name, force=True).image.shape == (160, 160) for name in written)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children")
 def test_help_is_quick_and_has_examples() -> None:
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         ran = run_process("edit", "--help")
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert ran.code == 0
         assert "Examples:" in ran.out
-    # 0.3 s is the promise on a quiet machine; three times that fails on an import that does not belong here.
-    assert min(seconds) < 0.9
+    # Processor time of the best of three: other programs on the machine must not fail this test.
+    assert min(seconds) < 0.3
 
 
 def test_a_bug_keeps_its_traceback(chest: Path) -> None:
