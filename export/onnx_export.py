@@ -1,8 +1,8 @@
 """One network of a checkpoint to one ONNX file, with the runtime's names for what goes in and out.
 
-``torch.onnx.export(dynamo=True)`` does it. ``optimum`` exports this model family too, but names inputs and outputs in its
-own way, fixes a rank-0 time step, gives the encoder's moments joined, takes three times as long, and its pins keep torch,
-diffusers and transformers years back; an unpinned resolution of it runs for more than ten minutes.
+``torch.onnx.export(dynamo=True)`` does it. ``optimum`` exports this model family too, but names inputs and outputs in
+its own way, fixes a rank-0 time step, gives the encoder's moments joined, takes three times as long, and its pins keep
+diffusers and transformers releases back; an unpinned resolution of it runs for more than ten minutes.
 
 Batch is free, picture and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
 in the file itself, or past :data:`INLINE_LIMIT` in one file beside it, for protobuf ends at 2 GB.
@@ -10,7 +10,6 @@ in the file itself, or past :data:`INLINE_LIMIT` in one file beside it, for prot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -113,8 +112,8 @@ def export_network(
 ) -> None:
     """Write ``module``, a part of the checkpoint, as the ONNX file ``path`` of ``network``.
 
-    A module in half precision keeps float32 ports. ``store_halves`` stores each float32 weight that half precision holds
-    exactly in two bytes, with a Cast behind it that ONNX Runtime carries out once, when it opens the file.
+    A module in half precision keeps float32 ports. ``store_halves`` stores each float32 weight that half precision
+    holds exactly in two bytes, with a Cast behind it that ONNX Runtime carries out once, when it opens the file.
     """
     wrapped = WRAPPERS[network][1](module).eval()
     examples = example_inputs(network, model, width)
@@ -191,9 +190,3 @@ def free_bytes_needed(weights: int, precisions: tuple[str, ...]) -> int:
 def network_file(network: str, precision: str) -> str:
     """Return the name of a network's file in the bundle."""
     return f"{network}.onnx" if precision == "fp32" else f"{network}.{precision}.onnx"
-
-
-def file_size(path: Path) -> int:
-    """Return the bytes of an ONNX file and the weights beside it."""
-    data = path.with_name(f"{path.name}.data")
-    return os.path.getsize(path) + (os.path.getsize(data) if data.exists() else 0)

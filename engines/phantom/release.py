@@ -19,8 +19,8 @@ from roentmod_fast_export import export_checkpoint
 
 HOME = Path(__file__).parent
 NOTICE = (
-    "phantom is a demonstration engine, trained on drawn radiographs: it is not RoentGen, and on a patient's radiograph "
-    "its edits mean nothing"
+    "phantom is a demonstration engine, trained on drawn radiographs: it is not RoentGen, and on a patient's "
+    "radiograph its edits mean nothing"
 )
 MOST_BYTES = 15_000_000
 

@@ -380,16 +380,16 @@ def _edit_all(
 def _write(item: _Output, radiograph: Radiograph, result: EditResult, form: _Form) -> str | None:
     """Write one edit; return its SOP Instance UID where it is DICOM."""
     from roentmod_fast.errors import OutputError
+    from roentmod_fast.radiograph.label import burn_label
 
+    image = burn_label(result.image) if form.label else result.image
     try:
         item.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{item.path.parent}: cannot be made: {error.strerror}") from error
     if item.path.suffix.lower() == ".png":
-        from roentmod_fast.radiograph.label import burn_label
         from roentmod_fast.radiograph.raster import write_png
 
-        image = burn_label(result.image) if form.label else result.image
         write_png(item.path, radiograph, image, result.provenance, overwrite=form.overwrite)
         return None
     from roentmod_fast.radiograph.dicom_write import write_dicom
@@ -397,7 +397,7 @@ def _write(item: _Output, radiograph: Radiograph, result: EditResult, form: _For
     return write_dicom(
         item.path,
         radiograph,
-        result.image,
+        image,
         result.provenance,
         identity=form.identity,
         overwrite=form.overwrite,

@@ -71,5 +71,5 @@ def test_names_what_is_wrong(bundle_folder: Path, changed: Any, says: str | None
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"format"'])
 def test_what_is_no_manifest_is_an_error(text: str) -> None:
-    with pytest.raises(EngineError, match="here: .*export the engine again"):
+    with pytest.raises(EngineError, match=r"here: .*export the engine again"):
         parse_manifest(text, "here")

@@ -1,0 +1,65 @@
+"""``roentmod-fast export``: a checkpoint becomes an engine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The new bundle.")
+@click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="Take the autoencoder of this folder.")
+@click.option(
+    "--precision",
+    "precisions",
+    default="fp32",
+    show_default=True,
+    metavar="LIST",
+    help="Some of fp32,fp16, with commas between them.",
+)
+@click.option("--name", help="The engine's name. [default: that of the folder]")
+@click.option("--overwrite", is_flag=True, help="Replace the bundle if it exists.")
+@click.option("--keep-anyway", is_flag=True, help="Keep an engine that misses its limits; the manifest says so.")
+def command(
+    checkpoint: Path,
+    output: Path,
+    vae: Path | None,
+    precisions: str,
+    name: str | None,
+    overwrite: bool,
+    keep_anyway: bool,
+) -> None:
+    """Turn a Stable Diffusion checkpoint, a local diffusers folder such as RoentGen's, into an engine.
+
+    Needs the export extra (torch), on whatever machine has it; the result runs without. Every network and one whole
+    edit are compared with the checkpoint, and an engine that does not compute the same is refused.
+
+    \b
+    Examples:
+      roentmod-fast export roentgen/ -o engines/roentgen
+      roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16
+    """
+    from roentmod_fast.errors import EngineError
+
+    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise EngineError(f"export needs {', '.join(missing)}: type pip install 'roentmod-fast[export]'")
+    from roentmod_fast_export import export_checkpoint
+
+    wanted = tuple(part.strip() for part in precisions.split(",") if part.strip())
+    bundle = export_checkpoint(
+        checkpoint,
+        output,
+        precisions=wanted,
+        vae=vae,
+        name=name,
+        overwrite=overwrite,
+        keep_anyway=keep_anyway,
+        say=lambda text: click.echo(text, err=True),
+    )
+    click.echo(bundle)

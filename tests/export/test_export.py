@@ -1,0 +1,238 @@
+"""Tiny random checkpoints of every layout become engines that compute what they compute."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+from roentmod_fast.cli import cli
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.bundle import read_bundle, verify_files
+from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.phantom import draw
+from roentmod_fast_export import export_checkpoint, verdict
+from roentmod_fast_export.errors import CheckpointError, VerdictError
+from tests.goldens.tiny import LAYOUTS, build_tiny
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:torch.*"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one tiny checkpoint a layout; tests copy what they change."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for layout in LAYOUTS:
+        build_tiny(layout, folder / layout)
+    return folder
+
+
+@pytest.fixture
+def changed(checkpoints: Path, tmp_path: Path) -> Path:
+    """A copy of the first layout's checkpoint to change."""
+    shutil.copytree(checkpoints / "sd1", tmp_path / "changed")
+    return tmp_path / "changed"
+
+
+def weights_of(folder: Path) -> Path:
+    [path] = folder.glob("*.safetensors")
+    return path
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_exports_and_edits_as_diffusers_does(checkpoints: Path, tmp_path: Path, layout: str) -> None:
+    bundle = read_bundle(export_checkpoint(checkpoints / layout, tmp_path / layout))
+    verify_files(bundle)
+    assert bundle.manifest.model.prediction == ("v_prediction" if layout == "v" else "epsilon")
+    parity = bundle.manifest.parity["fp32"]
+    assert set(parity) == {"text_encoder", "unet", "vae_encoder", "vae_decoder", "whole_edit"}
+    assert max(values["relative"] for values in parity.values()) < 1e-3
+    assert parity["whole_edit"]["psnr_db"] > 60
+    result = Editor.load(bundle.folder, device="cpu").edit(draw(90, 0).image, "edema", EditConfig(steps=5))
+    assert result.image.shape == (90, 90)
+    assert "whole_edit" in (bundle.folder / "CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("strength", "guidance", "steps"),
+    [(0.2, 7.5, 20), (0.4, 1.0, 50), (0.75, 4.0, 20), (1.0, 4.0, 20), (0.4, 7.5, 75)],
+)
+def test_settings_off_the_beaten_track_are_the_same_too(
+    checkpoints: Path, tmp_path_factory: pytest.TempPathFactory, strength: float, guidance: float, steps: int
+) -> None:
+    from roentmod_fast_export.checkpoint import open_checkpoint
+
+    bundle = tmp_path_factory.getbasetemp() / "shared-sd1"
+    if not bundle.exists():
+        export_checkpoint(checkpoints / "sd1", bundle)
+    opened = open_checkpoint(checkpoints / "sd1")
+    config = EditConfig(strength, guidance, steps, 42, "replace")
+    reference = verdict.reference_edit(opened, config, "right pleural effusion")
+    ours = Editor.load(bundle, device="cpu").edit(verdict.edit_picture(opened.model), "right pleural effusion", config)
+    psnr = -10 * np.log10(np.mean(np.square(ours.decoded - reference)))
+    assert psnr > 60
+
+
+def test_half_precision_keeps_its_ports_and_its_limit(checkpoints: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp32", "fp16")))
+    full, half = bundle.manifest.networks["fp32"], bundle.manifest.networks["fp16"]
+    assert half["vae_decoder"] == full["vae_decoder"]
+    assert bundle.manifest.files[half["unet"]].bytes < 0.7 * bundle.manifest.files[full["unet"]].bytes
+    assert bundle.manifest.parity["fp16"]["whole_edit"]["psnr_db"] > 35
+    assert bundle.manifest.parity["fp16"]["unet"]["max_abs"] > bundle.manifest.parity["fp32"]["unet"]["max_abs"]
+
+
+def test_stored_halves_lose_nothing_that_was_rounded_before(changed: Path, tmp_path: Path) -> None:
+    for role in ("unet", "vae", "text_encoder"):
+        path = weights_of(changed / role)
+        rounded = {k: v.half().float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        save_file(rounded, path, metadata={"format": "pt"})
+    plain = read_bundle(export_checkpoint(changed, tmp_path / "plain"))
+    small = read_bundle(export_checkpoint(changed, tmp_path / "small", store_halves=True))
+    assert small.manifest.files["unet.onnx"].bytes < 0.7 * plain.manifest.files["unet.onnx"].bytes
+    picture = draw(64, 0).image
+    pictures = [Editor.load(b.folder, device="cpu").edit(picture, "edema", EditConfig(steps=5)) for b in (plain, small)]
+    assert np.abs(pictures[0].decoded - pictures[1].decoded).max() < 1e-6
+
+
+def test_mixed_precisions_pickles_and_strays_open(changed: Path, tmp_path: Path) -> None:
+    """As checkpoints lie about in the field: half-precision parts, a .bin, folders that are none of ours."""
+    vae = weights_of(changed / "vae")
+    save_file({name: value.half() for name, value in load_file(vae).items()}, vae, metadata={"format": "pt"})
+    text = weights_of(changed / "text_encoder")
+    torch.save(load_file(text), changed / "text_encoder" / "pytorch_model.bin")
+    text.unlink()
+    for stray in ("checkpoint-500", "safety_checker", "feature_extractor", "text_encoder_and_tokenizer"):
+        (changed / stray).mkdir()
+        (changed / stray / "config.json").write_text("{}")
+    bundle = read_bundle(export_checkpoint(changed, tmp_path / "out"))
+    assert bundle.manifest.made["checkpoint_precision"]["vae"] == "float16"
+    assert not any("safety" in name for name in bundle.manifest.files)
+
+
+def test_another_autoencoder(changed: Path, checkpoints: Path, tmp_path: Path) -> None:
+    shutil.rmtree(changed / "vae")
+    with pytest.raises(CheckpointError, match="--vae"):
+        export_checkpoint(changed, tmp_path / "out")
+    export_checkpoint(changed, tmp_path / "out", vae=checkpoints / "sd1" / "vae")
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+class Boom:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (self.path,))  # type: ignore[return-value]
+
+
+def break_checkpoint(kind: str, folder: Path) -> None:
+    unet = weights_of(folder / "unet")
+    values = load_file(unet)
+    name = "conv_in.weight"
+    if kind == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif kind == "missing weight":
+        del values[name]
+        save_file(values, unet, metadata={"format": "pt"})
+    elif kind == "extra weight":
+        save_file({**values, "stray.weight": torch.zeros(2)}, unet, metadata={"format": "pt"})
+    elif kind == "wrong shape":
+        save_file({**values, name: values[name][:1].clone()}, unet, metadata={"format": "pt"})
+    elif kind == "truncated":
+        unet.write_bytes(unet.read_bytes()[:-100])
+    elif kind == "nan":
+        save_file({**values, name: values[name] * float("nan")}, unet, metadata={"format": "pt"})
+    elif kind == "pickle":
+        unet.unlink()
+        torch.save({"boom": Boom(folder / "ran")}, folder / "unet" / "diffusion_pytorch_model.bin")
+    elif kind == "sdxl":
+        (folder / "text_encoder_2").mkdir()
+        index = json.loads((folder / "model_index.json").read_text())
+        index["_class_name"] = "StableDiffusionXLPipeline"
+        index["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
+        (folder / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("empty", "Stable Diffusion folder"),
+        ("missing weight", "conv_in.weight"),
+        ("extra weight", "stray.weight"),
+        ("wrong shape", "conv_in.weight"),
+        ("truncated", "diffusion_pytorch_model.safetensors"),
+        ("nan", "conv_in.weight"),
+        ("pickle", "diffusion_pytorch_model.bin"),
+        ("sdxl", "XL"),
+    ],
+)
+def test_a_broken_checkpoint_is_one_line_and_leaves_nothing(
+    changed: Path, tmp_path: Path, kind: str, says: str
+) -> None:
+    break_checkpoint(kind, changed)
+    out = tmp_path / "out" / "bundle"
+    with pytest.raises(CheckpointError) as error:
+        export_checkpoint(changed, out)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (changed / "ran").exists()
+    assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+def test_a_single_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"x" * 100)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt"):
+        export_checkpoint(tmp_path / "model.ckpt", tmp_path / "out")
+
+
+def test_an_engine_that_computes_something_else_is_refused(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = verdict.reference_edit
+    monkeypatch.setattr(verdict, "reference_edit", lambda *a, **k: real(*a, **k) * np.float32(0.9))
+    with pytest.raises(VerdictError, match=r"fp32 whole_edit: [0-9.]+ dB, limit 60 dB"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    export_checkpoint(checkpoints / "sd1", tmp_path / "out", keep_anyway=True)
+    assert "whole_edit" in read_bundle(tmp_path / "out").manifest.made["kept_although"][0]
+
+
+def test_a_bundle_that_exists_stays(checkpoints: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("x")
+    with pytest.raises(OutputError, match="--overwrite"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out")
+    assert (tmp_path / "out" / "precious").read_text() == "x"
+
+
+def test_a_disk_without_room_is_told_first(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
+    with pytest.raises(OutputError, match=r"needs [0-9.]+ GB"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out")
+
+
+def test_an_unknown_precision_is_named(checkpoints: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="fp8"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("fp8",))
+
+
+def test_the_command_says_what_it_does(checkpoints: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["export", str(checkpoints / "sd1"), "-o", str(tmp_path / "mine")])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'mine'}\n"
+    assert "exporting unet, fp32" in result.stderr
+    assert "dB against the checkpoint" in result.stderr
