@@ -9,7 +9,8 @@ seed and the step number alone, so a resumed run sees what an unbroken one would
 
 Stages: ``tokenizer`` (a small byte-level BPE in CLIP's format), ``pictures`` (drawn phantoms, and textures for the
 autoencoder), ``autoencoder``, ``latents``, ``unet`` (with the text encoder; the saved weights are a moving average),
-``checkpoint`` (a diffusers folder, which ``roentmod-fast export`` turns into the bundle beside this file).
+``pairs`` (the same patients without findings), ``edits`` (from one to the other; see ``train_edits``), ``checkpoint``
+(a diffusers folder, which ``roentmod-fast export`` turns into the bundle beside this file).
 
 The weights are rounded to half precision in the checkpoint, so that a bundle that stores halves loses nothing.
 """
@@ -57,10 +58,14 @@ class Plan:
     autoencoder_crop: int = 128
     autoencoder_whole_steps: int = 60
     autoencoder_rate: float = 1.6e-3
-    unet_steps: int = 2800
+    unet_steps: int = 1900
     unet_batch: int = 24
     unet_rate: float = 6e-4
     ema: float = 0.998
+    pairs: int = 3000
+    edit_steps: int = 750
+    edit_rate: float = 4e-4
+    edit_ema: float = 0.99
     checkpoint_every: int = 100
     seed: int = 0
 
@@ -73,6 +78,8 @@ QUICK = Plan(
     autoencoder_whole_steps=1,
     unet_steps=2,
     unet_batch=4,
+    pairs=6,
+    edit_steps=2,
     checkpoint_every=1,
 )
 
@@ -427,38 +434,78 @@ def encode_pictures(network: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDAr
     return result
 
 
-def train_unet(plan: Plan, work: Path, scaling: float) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """Train text encoder and UNet together on stored latents, the empty prompt in 12 % of the cases."""
+@dataclass(frozen=True)
+class Batch:
+    """What one step of the UNet's training draws: timesteps (n,), tokens (n, 77), which are ``empty``, normal draws."""
+
+    chosen: NDArray[np.int64]
+    t: Tensor
+    words: Tensor
+    empty: Tensor
+    draw: Tensor
+    noise: Tensor
+
+
+class Captions:
+    """Tokenised captions, and batches drawn from them: the empty prompt in 12 % of the cases."""
+
+    def __init__(self, work: Path) -> None:
+        captions = json.loads((work / "captions.json").read_text(encoding="utf-8"))
+        tokenizer = CLIPTokenizer.from_pretrained(work / "checkpoint" / "tokenizer")
+        tokens = tokenizer(
+            [*captions, ""], padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="np"
+        )
+        self.ids = torch.from_numpy(np.asarray(tokens["input_ids"], dtype=np.int64))
+        self.count = len(captions)
+        self.vocabulary = len(tokenizer)
+
+    def batch(self, rng: np.random.Generator, size: int, first: int) -> Batch:
+        """Draw a batch from the ``first`` captions. Edits at strength 0.4 live below step 400; the rest of the steps
+        serves stronger ones."""
+        chosen = rng.integers(0, first, size)
+        low, high = np.array([(0, 420), (300, 620), (600, 1000)])[rng.choice(3, size, p=[0.7, 0.18, 0.12])].T
+        empty = rng.random(size) < 0.12
+        shape = (size, 4, SIZE // FACTOR, SIZE // FACTOR)
+        return Batch(
+            chosen,
+            torch.from_numpy(rng.integers(low, high)).to(device()),
+            self.ids[np.where(empty, self.count, chosen)].to(device()),
+            torch.from_numpy(empty).to(device()),
+            torch.randn(shape).to(device()),
+            torch.randn(shape).to(device()),
+        )
+
+
+def draw_latents(stored: NDArray[np.float16], draw: Tensor, scaling: float) -> Tensor:
+    """Sample stored latents, (n, 8, 32, 32) of means and deviations: scaled latents (n, 4, 32, 32)."""
+    mean, std = torch.from_numpy(stored.astype(np.float32)).to(device()).chunk(2, dim=1)
+    return (mean + std * draw) * scaling
+
+
+def predict(networks: nn.ModuleList, x_t: Tensor, batch: Batch) -> Tensor:
+    """Run text encoder and UNet; return the predicted noise, float32."""
+    text, unet = networks
+    with torch.autocast(device().type, dtype=torch.bfloat16):
+        states = text(batch.words).last_hidden_state
+        return unet(x_t.contiguous(memory_format=torch.channels_last), batch.t, states).sample.float()
+
+
+def train_unet(plan: Plan, work: Path, scaling: float) -> nn.ModuleList:
+    """Train text encoder and UNet together on stored latents to predict the noise."""
     latents = np.load(work / "latents.npy", mmap_mode="r")
-    captions = json.loads((work / "captions.json").read_text(encoding="utf-8"))
-    tokenizer = CLIPTokenizer.from_pretrained(work / "checkpoint" / "tokenizer")
-    tokens = tokenizer(
-        [*captions, ""], padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="np"
-    )
-    ids = torch.from_numpy(np.asarray(tokens["input_ids"], dtype=np.int64))
-    empty = len(captions)
+    captions = Captions(work)
     torch.manual_seed(plan.seed)
-    text, unet = make_text_encoder(len(tokenizer)), make_unet()
-    networks = nn.ModuleList([text, unet.to(memory_format=torch.channels_last)]).to(device())
+    unet = make_unet().to(memory_format=torch.channels_last)
+    networks = nn.ModuleList([make_text_encoder(captions.vocabulary), unet]).to(device())
     alpha_bar = DDIMScheduler(**BETAS).alphas_cumprod.to(device())
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([plan.seed, 13, step])
-        chosen = rng.integers(0, len(captions), plan.unet_batch)
-        stored = torch.from_numpy(latents[chosen].astype(np.float32)).to(device())
-        mean, std = stored.chunk(2, dim=1)
-        x_0 = (mean + std * torch.randn(mean.shape).to(mean)) * scaling
-        # Edits at strength 0.4 live below step 400; the rest serves stronger ones.
-        low, high = np.array([(0, 420), (300, 620), (600, 1000)])[rng.choice(3, plan.unet_batch, p=[0.7, 0.18, 0.12])].T
-        t = torch.from_numpy(rng.integers(low, high)).to(device())
-        words = ids[np.where(rng.random(plan.unet_batch) < 0.12, empty, chosen)].to(device())
-        noise = torch.randn(x_0.shape).to(x_0)
-        a = alpha_bar[t][:, None, None, None]
-        x_t = a.sqrt() * x_0 + (1 - a).sqrt() * noise
-        with torch.autocast(device().type, dtype=torch.bfloat16):
-            states = text(words).last_hidden_state
-            eps = unet(x_t.contiguous(memory_format=torch.channels_last), t, states).sample
-        return F.mse_loss(eps.float(), noise)
+        batch = captions.batch(rng, plan.unet_batch, captions.count)
+        x_0 = draw_latents(latents[batch.chosen], batch.draw, scaling)
+        a = alpha_bar[batch.t][:, None, None, None]
+        x_t = a.sqrt() * x_0 + (1 - a).sqrt() * batch.noise
+        return F.mse_loss(predict(networks, x_t, batch), batch.noise)
 
     weights = train(
         "unet",
@@ -471,9 +518,63 @@ def train_unet(plan: Plan, work: Path, scaling: float) -> tuple[CLIPTextModel, U
         every=plan.checkpoint_every,
     )
     networks.load_state_dict(weights)
-    half_rounded(text)
-    half_rounded(unet)
-    return text, unet
+    return networks
+
+
+EDIT_SHARE = 0.6
+"""Share of the cases of the last training whose noised latents are not yet those of the picture that is asked for."""
+
+EDIT_PULL = 0.35
+"""How far towards that picture one prediction points. Guidance 4 makes of it about the whole way."""
+
+EDIT_FIRST_STEP = 40
+EDIT_SNR = 2.0
+
+
+def train_edits(plan: Plan, work: Path, scaling: float, networks: nn.ModuleList) -> nn.ModuleList:
+    """Teach text encoder and UNet to move a patient without a finding towards the same patient with it.
+
+    A network that was trained on whole pictures alone becomes good at seeing, through the noise of an edit at strength
+    0.4, that the finding is *not* there, and then keeps to what it sees rather than to the prompt. Here the same
+    patient is known with and without the finding. So in a part of the cases the noised latents are those of a state
+    between the two, and the target lies a way towards the finding; under the empty prompt the target is that state
+    itself. The prediction stays one of noise: the one that leads from the noised state to the target.
+    """
+    latents, pairs = (np.load(work / name, mmap_mode="r") for name in ("latents.npy", "pairs.npy"))
+    captions = Captions(work)
+    alpha_bar = DDIMScheduler(**BETAS).alphas_cumprod.to(device())
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([plan.seed, 17, step])
+        batch = captions.batch(rng, plan.unet_batch, len(pairs))
+        wanted = draw_latents(latents[batch.chosen], batch.draw, scaling)
+        without = draw_latents(pairs[batch.chosen], batch.draw, scaling)
+        size = plan.unet_batch
+        done = torch.from_numpy(np.where(rng.random(size) < 0.4, 0.0, rng.random(size))).float().to(device())
+        edits = torch.from_numpy(rng.random(size) < EDIT_SHARE).to(device()) & (batch.t >= EDIT_FIRST_STEP)
+        done = torch.where(edits, done, torch.ones_like(done))[:, None, None, None]
+        pull = torch.where(batch.empty, 0.0, EDIT_PULL)[:, None, None, None]
+        state = without + done * (wanted - without)
+        target = state + pull * (wanted - state)
+        a = alpha_bar[batch.t][:, None, None, None]
+        x_t = a.sqrt() * state + (1 - a).sqrt() * batch.noise
+        eps = (x_t - a.sqrt() * target) / (1 - a).sqrt()
+        # Late steps divide by little noise: weigh their edits down (min-SNR, Hang et al. 2023).
+        weight = torch.where(edits[:, None, None, None], (EDIT_SNR * (1 - a) / a).clamp(max=1), 1.0)
+        return (weight * (predict(networks, x_t, batch) - eps).square()).mean()
+
+    weights = train(
+        "edits",
+        networks,
+        loss_of,
+        work,
+        steps=plan.edit_steps,
+        peak=plan.edit_rate,
+        decay=plan.edit_ema,
+        every=plan.checkpoint_every,
+    )
+    networks.load_state_dict(weights)
+    return networks
 
 
 # --- stages ----------------------------------------------------------------------------------------------------------
@@ -508,11 +609,28 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
         network.save_pretrained(checkpoint / "vae")
         (work / "latents.json").write_text(json.dumps({"scaling_factor": scaling}), encoding="utf-8")
 
+    def scaling_factor() -> float:
+        return float(json.loads((work / "latents.json").read_text(encoding="utf-8"))["scaling_factor"])
+
+    def save(networks: nn.ModuleList, folder: Path) -> None:
+        for network, name in zip(networks, ("text_encoder", "unet"), strict=True):
+            half_rounded(network).save_pretrained(folder / name)
+
     def unet() -> None:
-        scaling = json.loads((work / "latents.json").read_text(encoding="utf-8"))["scaling_factor"]
-        text, network = train_unet(plan, work, scaling)
-        text.save_pretrained(checkpoint / "text_encoder")
-        network.save_pretrained(checkpoint / "unet")
+        save(train_unet(plan, work, scaling_factor()), work / "before-edits")
+
+    def pairs() -> None:
+        network = AutoencoderKL.from_pretrained(checkpoint / "vae").to(device(), memory_format=torch.channels_last)
+        seeds = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + plan.pairs)
+        drawn = np.stack([np.round(phantom.draw(SIZE, seed).image * 255).astype(np.uint8) for seed in seeds])
+        np.save(work / "pairs.npy", encode_pictures(network, drawn))
+
+    def edits() -> None:
+        before = work / "before-edits"
+        text = CLIPTextModel.from_pretrained(before / "text_encoder")
+        network = UNet2DConditionModel.from_pretrained(before / "unet").to(memory_format=torch.channels_last)
+        networks = nn.ModuleList([text, network]).to(device())
+        save(train_edits(plan, work, scaling_factor(), networks), checkpoint)
 
     def pipeline() -> None:
         scheduler = DDIMScheduler(
@@ -537,7 +655,9 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
     yield "pictures", work / "autoencoder-pictures.npy", pictures
     yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
     yield "latents", work / "latents.json", latents
-    yield "unet", checkpoint / "unet" / "config.json", unet
+    yield "unet", work / "before-edits" / "unet" / "config.json", unet
+    yield "pairs", work / "pairs.npy", pairs
+    yield "edits", checkpoint / "unet" / "config.json", edits
     yield "checkpoint", checkpoint / "model_index.json", pipeline
 
 
