@@ -69,7 +69,8 @@ def main() -> None:
                 runs[name].append(measure(arguments))
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
+        "python": platform.python_version(),
         "packages": installed_versions(),
         "runs": wishes.runs,
         "options": wishes.extra,

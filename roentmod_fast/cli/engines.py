@@ -22,10 +22,15 @@ def list_() -> None:
       roentmod-fast engines list
     """
     from roentmod_fast.engine.bundle import find_bundle, list_bundles, read_bundle
+    from roentmod_fast.errors import EngineError
 
     default = find_bundle().folder
     for folder in list_bundles():
-        bundle = read_bundle(folder)
+        try:
+            bundle = read_bundle(folder)
+        except EngineError as error:
+            click.echo(f"problem: {error}", err=True)
+            continue
         size = sum(fact.bytes for fact in bundle.manifest.files.values()) / 1e6
         star = "*" if folder == default else " "
         precisions = ",".join(bundle.manifest.networks)

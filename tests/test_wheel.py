@@ -1,0 +1,72 @@
+"""The built wheel holds what a user needs: the runtime, the torch side, the built-in engine with all its files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("roentmod_fast", "export", "engines", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy, so that nothing of an earlier build gets into it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for part in PARTS:
+        path = ROOT / part
+        if path.is_dir():
+            shutil.copytree(path, source / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(path, source / part)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert built.returncode == 0, built.stderr
+    [path] = folder.glob("*.whl")
+    return path
+
+
+def test_holds_the_engine_and_every_module(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        manifest = json.loads(archive.read("roentmod_fast_engines/phantom/manifest.json"))
+    assert {f"roentmod_fast_engines/phantom/{name}" for name in manifest["files"]} <= names
+    assert "roentmod_fast_engines/phantom/CARD.md" in names
+    for folder, package in (("roentmod_fast", "roentmod_fast"), ("export", "roentmod_fast_export")):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
+    assert "roentmod_fast/py.typed" in names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+
+
+def test_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked alone, with nothing of the source tree in reach, it edits."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import roentmod_fast; "
+        f"assert roentmod_fast.__file__.startswith({str(tmp_path)!r}); "
+        "from roentmod_fast.engine.bundle import find_bundle, verify_files; bundle = find_bundle('phantom'); "
+        f"assert str(bundle.folder).startswith({str(tmp_path)!r}); verify_files(bundle); "
+        "from roentmod_fast.cli import main; main()"
+    )
+    chest = tmp_path / "chest.dcm"
+    for arguments in (["sample", str(chest), "--size", "128"], ["edit", str(chest), "-p", "edema", "--quick"]):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=tmp_path,
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "chest.edema.dcm").is_file()
