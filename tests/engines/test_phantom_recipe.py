@@ -31,7 +31,7 @@ def test_quick_run_leaves_a_whole_checkpoint(tmp_path: Path, capsys: pytest.Capt
     weights = load_file(checkpoint / "unet" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(value, value.half().float()) for value in weights.values())
     recipe.main([str(tmp_path), "--quick"])
-    assert capsys.readouterr().out.count("done before") == 6
+    assert capsys.readouterr().out.count("done before") == 8
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def break_checkpoint(kind: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("empty", "Stable Diffusion folder"),
+        ("empty", "diffusers folder"),
         ("missing weight", "conv_in.weight"),
         ("extra weight", "stray.weight"),
         ("wrong shape", "conv_in.weight"),
