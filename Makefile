@@ -40,7 +40,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_EXPORT)
-	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,dev]'
+	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,dev]'
 	touch $@
 
 clean:

@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS
 from roentmod_fast.engine.manifest import Model, sha256_of
 
 from .errors import CheckpointError
@@ -56,6 +57,7 @@ class Checkpoint:
     parts: Mapping[str, Path]
     configs: Mapping[str, Mapping[str, Any]]
     specs: Mapping[str, Mapping[str, Spec]]
+    schedule: Mapping[str, Any]
     tokenizer: CLIPTokenizer
     model: Model
 
@@ -82,19 +84,12 @@ class Checkpoint:
         return network.eval().requires_grad_(False)
 
     def scheduler(self) -> DDIMScheduler:
-        """Return diffusers' scheduler with the facts of ``model``: what the runtime's solver is compared with."""
-        model = self.model
-        return DDIMScheduler(
-            num_train_timesteps=model.train_timesteps,
-            beta_start=model.beta_start,
-            beta_end=model.beta_end,
-            beta_schedule=model.beta_schedule,
-            set_alpha_to_one=model.set_alpha_to_one,
-            steps_offset=model.steps_offset,
-            timestep_spacing=model.timestep_spacing,
-            prediction_type=model.prediction,
-            clip_sample=False,
-        )
+        """Return diffusers' scheduler as diffusers makes it of the checkpoint's own: what ours is compared with.
+
+        What ``model`` says of the schedule has no part in it, so that a misreading would show.
+        """
+        with quiet():
+            return DDIMScheduler.from_config(dict(self.schedule))
 
     def weight_bytes(self, role: str) -> int:
         """Return the size of a network's weights in float32."""
@@ -141,7 +136,8 @@ def open_checkpoint(folder: Path, vae: Path | None = None) -> Checkpoint:
     _check_configs(folder, parts, configs)
     specs = {role: _check_weights(role, parts[role], configs[role]) for role in ROLES}
     tokenizer = _read_tokenizer(folder, configs["text_encoder"])
-    return Checkpoint(folder, parts, configs, specs, tokenizer, _read_model(folder, configs))
+    schedule = _read_schedule(folder)
+    return Checkpoint(folder, parts, configs, specs, schedule, tokenizer, _read_model(folder, configs, schedule))
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------
@@ -213,9 +209,8 @@ def _check_configs(folder: Path, parts: Mapping[str, Path], configs: Mapping[str
         refuse("text_encoder", "wants an attention mask, which Stable Diffusion's pipeline is not compared with here")
 
 
-def _read_model(folder: Path, configs: Mapping[str, Mapping[str, Any]]) -> Model:
-    """Gather the manifest's facts: the schedule as diffusers' own pipeline would take it over into a DDIM scheduler."""
-    unet, vae = configs["unet"], configs["vae"]
+def _read_schedule(folder: Path) -> dict[str, Any]:
+    """Read the noise schedule, whichever solver it is written for. Refuses one that this version cannot follow."""
     path = folder / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         raise CheckpointError(f"{path}: missing: without the noise schedule no step can be computed")
@@ -225,15 +220,29 @@ def _read_model(folder: Path, configs: Mapping[str, Mapping[str, Any]]) -> Model
         raise CheckpointError(f"{path}: does not say {', '.join(missing)}")
     if schedule.get("trained_betas") is not None or schedule.get("rescale_betas_zero_snr"):
         raise CheckpointError(f"{path}: has betas of its own (trained or rescaled), which this version does not read")
+    for name, known, default in (
+        ("beta_schedule", BETA_SCHEDULES, None),
+        ("timestep_spacing", TIMESTEP_SPACINGS, "leading"),
+        ("prediction_type", PREDICTIONS, "epsilon"),
+    ):
+        value = schedule.get(name, default)
+        if value not in known:
+            raise CheckpointError(f"{path}: {name} {value!r}: expected one of {', '.join(known)}")
+    return schedule
+
+
+def _read_model(folder: Path, configs: Mapping[str, Mapping[str, Any]], schedule: Mapping[str, Any]) -> Model:
+    """Gather the manifest's facts; the schedule as diffusers' own pipeline would take it over into a DDIM scheduler."""
+    unet, vae = configs["unet"], configs["vae"]
     levels = len(vae.get("block_out_channels", (64,)))
     scale = 2 ** (levels - 1)
     latent_size = unet.get("sample_size", 64)
-    version = str(unet.get("_diffusers_version", "1")).split(".")
-    if latent_size < 64 and version[0] == "0" and int(version[1]) < 9:
-        latent_size = 64  # written wrongly before diffusers 0.9; the pipeline corrects it the same way
     if not isinstance(latent_size, int):
         raise CheckpointError(f"{folder / 'unet' / 'config.json'}: sample_size {latent_size} is not square")
-    model = Model(
+    version = str(unet.get("_diffusers_version", "1.0")).split(".")
+    if latent_size < 64 and version[0] == "0" and int(version[1]) < 9:
+        latent_size = 64  # written wrongly before diffusers 0.9; the pipeline corrects it the same way
+    return Model(
         image_size=latent_size * scale,
         latent_channels=vae.get("latent_channels", 4),
         vae_scale=scale,
@@ -248,9 +257,6 @@ def _read_model(folder: Path, configs: Mapping[str, Mapping[str, Any]]) -> Model
         timestep_spacing=schedule.get("timestep_spacing", "leading"),
         max_tokens=configs["text_encoder"].get("max_position_embeddings", 77),
     )
-    if model.prediction not in ("epsilon", "v_prediction"):
-        raise CheckpointError(f"{path}: prediction_type {model.prediction!r}: expected epsilon or v_prediction")
-    return model
 
 
 def _read_tokenizer(folder: Path, config: Mapping[str, Any]) -> CLIPTokenizer:
@@ -311,7 +317,7 @@ def _read_weights(role: str, folder: Path, *, values: bool = True) -> Iterator[t
                         else:
                             part = opened.get_slice(name)
                             yield kept, torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
-            except (SafetensorError, KeyError) as error:
+            except (SafetensorError, KeyError, OSError) as error:
                 raise CheckpointError(f"{file}: not a whole safetensors file ({error}): copy it again") from error
         else:
             for name, value in _unpickle(file, values=values).items():

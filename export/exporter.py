@@ -1,15 +1,17 @@
-"""A checkpoint becomes a bundle: open, export network by network, judge, write."""
+"""A checkpoint becomes a bundle: open, export network by network, judge, build engines, write."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from roentmod_fast.engine.manifest import (
     FILE_NAME,
     NETWORKS,
     TOKENIZER_NAME,
+    FileFact,
     Manifest,
     fact_of,
     render_manifest,
@@ -21,16 +23,16 @@ from .bundle_writer import card, copy_licence, made_facts, staging, write_tokeni
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .errors import VerdictError
 from .onnx_export import WRAPPERS, export_network, free_bytes_needed, network_file
+from .tensorrt import build_engines, find_compiler
+from .verdict import Parity
 
 PRECISIONS = ("fp32", "fp16")
-HALVED = ("text_encoder", "unet")
-"""Networks that a half-precision engine runs in half precision; the autoencoder overflows there, so it stays."""
 
 NOTICE = (
     "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits (Cooke et al., 2025): check what an edit changed"
 )
 
-Parity = dict[str, dict[str, dict[str, float]]]
+Files = dict[str, dict[str, str]]
 Say = Callable[[str], None]
 
 
@@ -45,41 +47,50 @@ def export_checkpoint(
     store_halves: bool = False,
     overwrite: bool = False,
     keep_anyway: bool = False,
+    tensorrt: Sequence[str] = (),
     say: Say = lambda text: None,
 ) -> Path:
     """Export a diffusers folder as the bundle ``out``; return ``out``.
 
     ``precisions``: some of :data:`PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of the
     engine, by default that of ``out``; ``notice`` is told to the user at each use. ``store_halves`` stores float32
-    weights that half precision holds exactly in two bytes. ``say`` is told of each step.
+    weights that half precision holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
+    engines for from the half-precision networks. ``say`` is told of each step.
 
     Raises :class:`CheckpointError` for what cannot be read, :class:`OutputError` for what cannot be written, and
     :class:`VerdictError`, with nothing left behind, for an engine that misses its limits, unless ``keep_anyway``.
     """
-    unknown = sorted(set(precisions) - set(PRECISIONS))
-    if unknown or not precisions:
-        raise SettingError(f"precision {', '.join(unknown) or 'none'}: expected some of {', '.join(PRECISIONS)}")
+    precisions, tensorrt = _in_order(precisions), tuple(dict.fromkeys(tensorrt))
+    if tensorrt and "fp16" not in precisions:
+        raise SettingError("--tensorrt builds from half precision: add fp16 to --precision, such as fp32,fp16")
+    compiler = find_compiler(tensorrt) if tensorrt else None
     opened = open_checkpoint(checkpoint, vae)
     weights = sum(opened.weight_bytes(role) for role in ROLES)
-    with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, tuple(precisions))) as folder:
-        parity = _export_networks(opened, folder, precisions, store_halves, say)
+    with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, precisions, tensorrt)) as folder:
+        networks = _export_networks(opened, folder, precisions, store_halves, say)
+        parity = verdict.judge_networks(opened, folder, networks, say)
+        if "fp16" in networks:
+            _settle_autoencoder(opened, folder, networks, parity, say)
         write_tokenizer(opened, folder / TOKENIZER_NAME)
-        manifest = _manifest(opened, folder, precisions, name or out.name, notice)
+        manifest = Manifest(
+            name=name or out.name,
+            model=opened.model,
+            networks=networks,
+            files=_facts(folder),
+            notice=notice,
+            made=made_facts(opened),
+        )
         _write(folder, manifest, parity)
-
-        say("verdict of a whole edit: the checkpoint, in torch")
-        reference = verdict.reference_edit(opened, verdict.verdict_config())
-        gc.collect()
-        for precision in precisions:
-            say(f"verdict of a whole edit: the engine, {precision}")
-            parity[precision][verdict.WHOLE_EDIT] = verdict.judge_edit(folder, precision, reference)
-            say(f"  {parity[precision][verdict.WHOLE_EDIT]['psnr_db']:.1f} dB against the checkpoint")
+        for precision, edit in verdict.judge_edits(opened, folder, precisions, say).items():
+            parity[precision][verdict.WHOLE_EDIT] = edit
         missed = verdict.failures(parity)
         if missed and not keep_anyway:
             raise VerdictError(f"{out}: the engine does not compute what the checkpoint computes: {'; '.join(missed)}")
         if missed:
-            made = {**manifest.made, "kept_although": missed}
-            manifest = Manifest(**{**vars(manifest), "made": made})
+            manifest = replace(manifest, made={**manifest.made, "kept_although": missed})
+        if compiler is not None:
+            records = build_engines(folder, networks["fp16"], manifest.files, tensorrt, compiler, say)
+            manifest = replace(manifest, tensorrt=tuple(records), files=_facts(folder, manifest.files))
         _write(folder, manifest, parity)
         copy_licence(opened, folder)
         text = card(manifest.name, notice, parity, manifest.made)
@@ -87,50 +98,62 @@ def export_checkpoint(
     return out
 
 
+def _in_order(precisions: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(precisions) - set(PRECISIONS))
+    if unknown or not precisions:
+        raise SettingError(f"precision {', '.join(unknown) or 'none'}: expected some of {', '.join(PRECISIONS)}")
+    return tuple(precision for precision in PRECISIONS if precision in precisions)
+
+
 def _export_networks(
     opened: Checkpoint, folder: Path, precisions: Sequence[str], store_halves: bool, say: Say
-) -> Parity:
-    """Export and judge each network; one part of the checkpoint is in memory at a time."""
-    parity: Parity = {precision: {} for precision in precisions}
-    width = int(opened.configs["unet"]["cross_attention_dim"])
-    words = int(opened.configs["text_encoder"].get("vocab_size", 49408))
+) -> Files:
+    """Export each network; one part of the checkpoint is in memory at a time. Returns the files as in the manifest."""
+    networks: Files = {precision: {} for precision in precisions}
     for role in ROLES:
         module = opened.load(role)
-        networks = [network for network in NETWORKS if WRAPPERS[network][0] == role]
-        inputs = {network: verdict.fixed_inputs(network, opened.model, width, words) for network in networks}
-        reference = {network: verdict.reference_outputs(network, module, inputs[network]) for network in networks}
-        for precision in sorted(precisions, reverse=True):  # fp32 first: halving the module is for good
-            if precision == "fp16" and role in HALVED:
+        for precision in precisions:  # fp32 comes first: halving the module is for good
+            if precision == "fp16":
                 module = module.half()
-            for network in networks:
-                path = folder / _file(network, precision)
-                if not path.exists():
-                    say(f"exporting {network}, {precision}")
-                    export_network(network, module, opened.model, width, path, store_halves=store_halves)
-                parity[precision][network] = verdict.judge_network(network, path, inputs[network], reference[network])
+            for network in NETWORKS:
+                if WRAPPERS[network][0] != role:
+                    continue
+                say(f"exporting {network}, {precision}")
+                file = networks[precision][network] = network_file(network, precision)
+                export_network(network, module, opened.model, _width(opened), folder / file, store_halves=store_halves)
         del module
         gc.collect()
-    return parity
+    return networks
 
 
-def _file(network: str, precision: str) -> str:
-    return network_file(network, precision if network in HALVED else "fp32")
+def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity, say: Say) -> None:
+    """Put the autoencoder's networks back to float32 in the half-precision engine where half is too small for them."""
+    for network in NETWORKS:
+        if WRAPPERS[network][0] != "vae" or verdict.fits_half(parity["fp16"][network]):
+            continue
+        say(f"{network} stays in float32: half precision is too small for it")
+        (folder / networks["fp16"][network]).unlink()
+        networks["fp16"][network] = file = network_file(network, "fp32")
+        if not (folder / file).exists():
+            export_network(network, opened.load("vae"), opened.model, _width(opened), folder / file)
+            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, say)
+            parity["fp16"][network] = full["fp16"][network]
+        else:
+            parity["fp16"][network] = parity["fp32"][network]
 
 
-def _manifest(opened: Checkpoint, folder: Path, precisions: Sequence[str], name: str, notice: str) -> Manifest:
-    files = sorted(path.name for path in folder.iterdir() if path.name != FILE_NAME)
-    return Manifest(
-        name=name,
-        model=opened.model,
-        networks={precision: {network: _file(network, precision) for network in NETWORKS} for precision in precisions},
-        files={file: fact_of(folder / file) for file in files},
-        notice=notice,
-        made=made_facts(opened),
-    )
+def _width(opened: Checkpoint) -> int:
+    return int(opened.configs["unet"]["cross_attention_dim"])
+
+
+def _facts(folder: Path, known: Mapping[str, FileFact] | None = None) -> dict[str, FileFact]:
+    """Return the facts of all files that the manifest lists; what is ``known`` is not read again."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != FILE_NAME)
+    return {name: (known or {}).get(name) or fact_of(folder / name) for name in names}
 
 
 def _write(folder: Path, manifest: Manifest, parity: Parity) -> None:
-    judged = Manifest(**{**vars(manifest), "parity": _rounded(parity)})
+    judged = replace(manifest, parity=_rounded(parity))
     (folder / FILE_NAME).write_text(render_manifest(judged), encoding="utf-8")
 
 

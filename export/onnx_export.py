@@ -10,7 +10,7 @@ in the file itself, or past :data:`INLINE_LIMIT` in one file beside it, for prot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +181,14 @@ def _store_halves(graph: ir.Graph) -> None:
     graph.insert_before(graph[0], casts)
 
 
-def free_bytes_needed(weights: int, precisions: tuple[str, ...]) -> int:
-    """Return the disk space an export takes, for ``weights`` bytes of float32 weights, with some room."""
+def free_bytes_needed(weights: int, precisions: Sequence[str], architectures: Sequence[str] = ()) -> int:
+    """Return the disk space an export takes, for ``weights`` bytes of float32 weights, with some room.
+
+    An engine built ahead of time holds about what its half-precision network holds, once for each of ``architectures``.
+    """
     shares = {"fp32": 1.0, "fp16": 0.5}
-    return int(weights * sum(shares[precision] for precision in precisions) * 1.05) + 20_000_000
+    share = sum(shares[precision] for precision in precisions) + shares["fp16"] * len(architectures)
+    return int(weights * share * 1.1) + 20_000_000
 
 
 def network_file(network: str, precision: str) -> str:

@@ -6,32 +6,45 @@ whole edit, diffusers' ``StableDiffusionImg2ImgPipeline`` against our ``Editor``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline
 from numpy.typing import NDArray
 from torch import nn
 
 from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.bundle import find_bundle, verify_files
 from roentmod_fast.engine.devices import CPU
-from roentmod_fast.engine.manifest import Model
+from roentmod_fast.engine.manifest import NETWORKS, Model
 from roentmod_fast.engine.networks import INPUTS, OUTPUTS, Network
+from roentmod_fast.errors import EngineError
 from roentmod_fast.phantom import draw
 
-from .checkpoint import Checkpoint, quiet
+from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
+from .errors import VerdictError
 from .onnx_export import WRAPPERS
 
 Array = NDArray[Any]
 Outputs = list[list[Array]]
+Parity = dict[str, dict[str, dict[str, float]]]
+"""For each precision and network, and the whole edit: what :func:`difference` says."""
 
 WHOLE_EDIT = "whole_edit"
 LIMITS = {"fp32": {"relative": 1e-3, "psnr_db": 60.0}, "fp16": {"relative": None, "psnr_db": 35.0}}
 """What an engine must keep: for fp32 each network's largest difference relative to the output's range, and the PSNR of
 the whole edit; for fp16 the PSNR of all."""
+
+HALF_VAE_DB = 50.0
+HALF_VAE_LARGEST = 65504 / 4
+"""What an autoencoder must keep to run in half precision: this PSNR, and no number inside it above a quarter of what
+half precision can hold. Past that it gives NaN, on some patient if not on the verdict's pictures."""
+
+NOT_FINITE = {"max_abs": 1e30, "relative": 1e30, "psnr_db": -300.0}
+"""What is said of a network that gives NaN or infinity: JSON has no word for them."""
 
 EDIT_PROMPT = "edema"
 EDIT_SEED = 42
@@ -53,7 +66,7 @@ def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dic
         return [{"tokens": rng.integers(0, words, (2, model.max_tokens), dtype=np.int64)}]
     if network == "vae_encoder":
         picture = draw(model.image_size, 0).image
-        both = np.stack([picture, picture[:, ::-1]])[:, None].repeat(3, axis=1) * 2 - 1
+        both = np.stack([picture, picture > 0.5])[:, None].repeat(3, axis=1) * 2 - 1  # as drawn, and black and white
         return [{"image": np.ascontiguousarray(both, dtype=np.float32)}]
     if network == "vae_decoder":
         return [{"latents": latents / np.float32(model.latent_scaling)}]
@@ -65,15 +78,26 @@ def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dic
     ]
 
 
-def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str, Array]]) -> Outputs:
-    """Run a network of the checkpoint in torch."""
+def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str, Array]]) -> tuple[Outputs, float]:
+    """Run a network of the checkpoint in torch; return its outputs and the largest number any layer gave."""
     wrapped = WRAPPERS[network][1](module).eval()
-    results = []
-    with torch.no_grad(), quiet():
-        for values in inputs:
-            output = wrapped(*(torch.from_numpy(values[name]) for name in INPUTS[network]))
-            results.append([value.numpy() for value in (output if isinstance(output, tuple) else (output,))])
-    return results
+    results, largest = [], 0.0
+
+    def watch(layer: nn.Module, given: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, torch.Tensor):
+            largest = max(largest, float(output.abs().max()))
+
+    hooks = [layer.register_forward_hook(watch) for layer in module.modules() if not any(layer.children())]
+    try:
+        with torch.no_grad(), quiet():
+            for values in inputs:
+                output = wrapped(*(torch.from_numpy(values[name]) for name in INPUTS[network]))
+                results.append([value.numpy() for value in (output if isinstance(output, tuple) else (output,))])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return results, largest
 
 
 def judge_network(network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs) -> dict[str, float]:
@@ -81,13 +105,97 @@ def judge_network(network: str, path: Path, inputs: Sequence[dict[str, Array]], 
     opened = Network(network, path, CPU)
     verdicts = []
     for values, expected in zip(inputs, reference, strict=True):
-        got = opened.run(**values)
+        try:
+            got = opened.run(**values)
+        except EngineError:  # NaN or infinity: half precision is too small for it
+            return dict(NOT_FINITE)
         verdicts += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
     return {
         "max_abs": max(verdict["max_abs"] for verdict in verdicts),
         "relative": max(verdict["relative"] for verdict in verdicts),
         "psnr_db": min(verdict["psnr_db"] for verdict in verdicts),
     }
+
+
+def judge_networks(
+    opened: Checkpoint,
+    folder: Path,
+    networks: Mapping[str, Mapping[str, str]],
+    say: Callable[[str], None] = lambda text: None,
+) -> Parity:
+    """Compare each network of a bundle's folder with the checkpoint; ``networks`` as in the manifest.
+
+    Torch and ONNX Runtime are not in memory together: the checkpoint speaks first, and is let go.
+    """
+    parity: Parity = {precision: {} for precision in networks}
+    present = {network for parts in networks.values() for network in parts}
+    width = int(opened.configs["unet"]["cross_attention_dim"])
+    words = int(opened.configs["text_encoder"].get("vocab_size", 49408))
+    for role in ROLES:
+        mine = [network for network in NETWORKS if WRAPPERS[network][0] == role and network in present]
+        if not mine:
+            continue
+        inputs = {network: fixed_inputs(network, opened.model, width, words) for network in mine}
+        module = opened.load(role)
+        references = {}
+        for network in mine:
+            say(f"verdict of {network}: the checkpoint, in torch")
+            references[network] = reference_outputs(network, module, inputs[network])
+        del module
+        gc.collect()
+        for network in mine:
+            reference, largest = references[network]
+            judged: dict[str, dict[str, float]] = {}
+            for precision, parts in networks.items():
+                file = parts[network]
+                if file not in judged:
+                    say(f"verdict of {network}: {file}")
+                    judged[file] = judge_network(network, folder / file, inputs[network], reference)
+                # How near the checkpoint itself comes to what half precision can hold.
+                parity[precision][network] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
+    return parity
+
+
+def judge_edits(
+    opened: Checkpoint, folder: Path, precisions: Sequence[str], say: Callable[[str], None] = lambda text: None
+) -> dict[str, dict[str, float]]:
+    """Compare our whole edit in each precision with that of diffusers; ``folder`` is a bundle's."""
+    say("verdict of a whole edit: the checkpoint, in torch")
+    reference = reference_edit(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
+    gc.collect()
+    results = {}
+    for precision in precisions:
+        say(f"verdict of a whole edit: the engine, {precision}")
+        results[precision] = judge_edit(folder, precision, reference)
+        say(f"  {results[precision]['psnr_db']:.1f} dB against the checkpoint")
+    return results
+
+
+def judge_bundle(
+    engine: str | Path, checkpoint: Path, vae: Path | None = None, say: Callable[[str], None] = lambda text: None
+) -> Parity:
+    """Give the verdict of an exported engine again, against the checkpoint that it is said to come from.
+
+    Raises :class:`VerdictError` where it misses its limits or is of another model altogether.
+    """
+    bundle = find_bundle(engine)
+    verify_files(bundle)
+    opened = open_checkpoint(checkpoint, vae)
+    if opened.model != bundle.manifest.model:
+        raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
+    networks = bundle.manifest.networks
+    parity = judge_networks(opened, bundle.folder, networks, say)
+    for precision, edit in judge_edits(opened, bundle.folder, tuple(networks), say).items():
+        parity[precision][WHOLE_EDIT] = edit
+    missed = failures(parity)
+    if missed:
+        raise VerdictError(f"{bundle.folder}: does not compute what {checkpoint} computes: {'; '.join(missed)}")
+    return parity
+
+
+def fits_half(verdict: Mapping[str, float]) -> bool:
+    """Return whether an autoencoder's network may run in half precision."""
+    return verdict["psnr_db"] >= HALF_VAE_DB and verdict["largest"] <= HALF_VAE_LARGEST
 
 
 def difference(want: Array, got: Array) -> dict[str, float]:
@@ -107,20 +215,29 @@ def edit_picture(model: Model) -> NDArray[np.float32]:
     return draw(model.image_size, 1).image
 
 
-def reference_edit(checkpoint: Checkpoint, config: EditConfig, prompt: str = EDIT_PROMPT) -> NDArray[np.float32]:
-    """Edit with diffusers: float32 (S, S) in [0, 1], the mean of the three channels. ``config`` must be complete."""
-    pipeline = StableDiffusionImg2ImgPipeline(
-        vae=checkpoint.load("vae"),
-        text_encoder=checkpoint.load("text_encoder"),
-        tokenizer=checkpoint.tokenizer,
-        unet=checkpoint.load("unet"),
-        scheduler=checkpoint.scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+def reference_pipeline(checkpoint: Checkpoint) -> Any:
+    """Return diffusers' pipeline with the checkpoint's own weights, as we have read them, and its own scheduler."""
+    with quiet():
+        from diffusers import StableDiffusionImg2ImgPipeline  # its import alone is talkative
+
+        pipeline = StableDiffusionImg2ImgPipeline(
+            vae=checkpoint.load("vae"),
+            text_encoder=checkpoint.load("text_encoder"),
+            tokenizer=checkpoint.tokenizer,
+            unet=checkpoint.load("unet"),
+            scheduler=checkpoint.scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
     pipeline.set_progress_bar_config(disable=True)
-    picture = edit_picture(checkpoint.model)
+    return pipeline
+
+
+def reference_edit(
+    pipeline: Any, picture: NDArray[np.float32], config: EditConfig, prompt: str = EDIT_PROMPT
+) -> NDArray[np.float32]:
+    """Edit with diffusers: float32 (S, S) in [0, 1], the mean of the three channels. ``config`` must be complete."""
     image = torch.from_numpy(picture.copy())[None, None].expand(-1, 3, -1, -1)
     with quiet(), torch.no_grad():
         result = pipeline(
@@ -143,18 +260,22 @@ def verdict_config() -> EditConfig:
 def judge_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
     """Compare our whole edit with that of diffusers."""
     editor = Editor.load(bundle, device="cpu", precision=precision)
-    result = editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config())
-    error = difference(reference, result.decoded)
-    # A picture's range is [0, 1] by definition, not by what it happens to hold.
-    mean_square = max(float(np.mean(np.square(reference.astype(np.float64) - result.decoded))), 1e-30)
-    return {**error, "psnr_db": float(-10 * np.log10(mean_square))}
+    return edit_difference(reference, editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded)
 
 
-def failures(parity: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def edit_difference(want: NDArray[np.float32], got: NDArray[np.float32]) -> dict[str, float]:
+    """Say as :func:`difference` how two edits differ; their range is [0, 1], not what they happen to hold."""
+    mean_square = max(float(np.mean(np.square(want.astype(np.float64) - got))), 1e-30)
+    return {**difference(want, got), "psnr_db": float(-10 * np.log10(mean_square))}
+
+
+def failures(parity: Parity) -> list[str]:
     """Return what misses its limit, a line each."""
     missed = []
     for precision, networks in parity.items():
-        limits = LIMITS[precision]
+        limits = LIMITS.get(precision)
+        if limits is None:
+            continue
         for network, values in networks.items():
             most = limits["relative"]
             if most is not None and network != WHOLE_EDIT:

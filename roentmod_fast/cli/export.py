@@ -22,6 +22,12 @@ NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxrunti
     metavar="LIST",
     help="Some of fp32,fp16, with commas between them.",
 )
+@click.option(
+    "--tensorrt",
+    default="",
+    metavar="LIST",
+    help="Build TensorRT engines for these NVIDIA architectures too, such as sm86,sm89,sm120; needs fp16.",
+)
 @click.option("--name", help="The engine's name. [default: that of the folder]")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle if it exists.")
 @click.option("--keep-anyway", is_flag=True, help="Keep an engine that misses its limits; the manifest says so.")
@@ -30,6 +36,7 @@ def command(
     output: Path,
     vae: Path | None,
     precisions: str,
+    tensorrt: str,
     name: str | None,
     overwrite: bool,
     keep_anyway: bool,
@@ -43,6 +50,7 @@ def command(
     Examples:
       roentmod-fast export roentgen/ -o engines/roentgen
       roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16
+      roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,fp16 --tensorrt sm89,sm120
     """
     from roentmod_fast.errors import EngineError
 
@@ -51,15 +59,19 @@ def command(
         raise EngineError(f"export needs {', '.join(missing)}: type pip install 'roentmod-fast[export]'")
     from roentmod_fast_export import export_checkpoint
 
-    wanted = tuple(part.strip() for part in precisions.split(",") if part.strip())
     bundle = export_checkpoint(
         checkpoint,
         output,
-        precisions=wanted,
+        precisions=_parts(precisions),
         vae=vae,
         name=name,
         overwrite=overwrite,
         keep_anyway=keep_anyway,
+        tensorrt=_parts(tensorrt),
         say=lambda text: click.echo(text, err=True),
     )
     click.echo(bundle)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

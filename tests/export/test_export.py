@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -17,31 +18,15 @@ from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import read_bundle, verify_files
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.phantom import draw
-from roentmod_fast_export import export_checkpoint, verdict
+from roentmod_fast_export import export_checkpoint, exporter, verdict
 from roentmod_fast_export.errors import CheckpointError, VerdictError
-from tests.goldens.tiny import LAYOUTS, build_tiny
+from tests.goldens.tiny import LAYOUTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:torch.*"),
 ]
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tiny checkpoint a layout; tests copy what they change."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for layout in LAYOUTS:
-        build_tiny(layout, folder / layout)
-    return folder
-
-
-@pytest.fixture
-def changed(checkpoints: Path, tmp_path: Path) -> Path:
-    """A copy of the first layout's checkpoint to change."""
-    shutil.copytree(checkpoints / "sd1", tmp_path / "changed")
-    return tmp_path / "changed"
 
 
 def weights_of(folder: Path) -> Path:
@@ -77,19 +62,47 @@ def test_settings_off_the_beaten_track_are_the_same_too(
         export_checkpoint(checkpoints / "sd1", bundle)
     opened = open_checkpoint(checkpoints / "sd1")
     config = EditConfig(strength, guidance, steps, 42, "replace")
-    reference = verdict.reference_edit(opened, config, "right pleural effusion")
-    ours = Editor.load(bundle, device="cpu").edit(verdict.edit_picture(opened.model), "right pleural effusion", config)
-    psnr = -10 * np.log10(np.mean(np.square(ours.decoded - reference)))
-    assert psnr > 60
+    picture, prompt = verdict.edit_picture(opened.model), "right pleural effusion"
+    reference = verdict.reference_edit(verdict.reference_pipeline(opened), picture, config, prompt)
+    ours = Editor.load(bundle, device="cpu").edit(picture, prompt, config)
+    assert verdict.edit_difference(reference, ours.decoded)["psnr_db"] > 60
 
 
 def test_half_precision_keeps_its_ports_and_its_limit(checkpoints: Path, tmp_path: Path) -> None:
     bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp32", "fp16")))
     full, half = bundle.manifest.networks["fp32"], bundle.manifest.networks["fp16"]
-    assert half["vae_decoder"] == full["vae_decoder"]
-    assert bundle.manifest.files[half["unet"]].bytes < 0.7 * bundle.manifest.files[full["unet"]].bytes
+    for network, file in half.items():
+        assert bundle.manifest.files[file].bytes < 0.7 * bundle.manifest.files[full[network]].bytes
     assert bundle.manifest.parity["fp16"]["whole_edit"]["psnr_db"] > 35
     assert bundle.manifest.parity["fp16"]["unet"]["max_abs"] > bundle.manifest.parity["fp32"]["unet"]["max_abs"]
+
+
+@pytest.mark.parametrize("precisions", [("fp32", "fp16"), ("fp16",)])
+def test_an_autoencoder_too_large_for_half_precision_stays_in_float32(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precisions: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(verdict, "HALF_VAE_LARGEST", 12.0)  # the tiny encoder comes to 10, the decoder to 13
+    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=precisions))
+    verify_files(bundle)
+    half = bundle.manifest.networks["fp16"]
+    assert half["vae_encoder"] == "vae_encoder.fp16.onnx"
+    assert half["vae_decoder"] == "vae_decoder.onnx"
+    assert "vae_decoder.fp16.onnx" not in bundle.manifest.files
+    assert bundle.manifest.parity["fp16"]["vae_decoder"]["psnr_db"] > 110
+
+
+def test_the_verdict_can_be_given_again(checkpoints: Path, tmp_path: Path) -> None:
+    out = export_checkpoint(checkpoints / "sd2", tmp_path / "b")
+    parity = verdict.judge_bundle(out, checkpoints / "sd2")
+    assert parity["fp32"]["whole_edit"]["psnr_db"] > 60
+    with pytest.raises(VerdictError, match="another model"):
+        verdict.judge_bundle(out, checkpoints / "v")
+    with pytest.raises(VerdictError, match="fp32 unet"):  # other weights, all else the same
+        weights = checkpoints / "sd2" / "unet" / "diffusion_pytorch_model.safetensors"
+        shutil.copytree(checkpoints / "sd2", tmp_path / "other")
+        values = {name: value * 1.01 for name, value in load_file(weights).items()}
+        save_file(values, tmp_path / "other" / "unet" / weights.name, metadata={"format": "pt"})
+        verdict.judge_bundle(out, tmp_path / "other")
 
 
 def test_stored_halves_lose_nothing_that_was_rounded_before(changed: Path, tmp_path: Path) -> None:
@@ -225,9 +238,24 @@ def test_a_disk_without_room_is_told_first(checkpoints: Path, tmp_path: Path, mo
         export_checkpoint(checkpoints / "sd1", tmp_path / "out")
 
 
+def test_a_disk_that_fills_up_leaves_nothing(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(network: str, module: object, model: object, width: int, path: Path, **wishes: object) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporter, "export_network", fill)
+    with pytest.raises(OutputError, match="No space left on device"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_precision_is_named(checkpoints: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="fp8"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("fp8",))
+    with pytest.raises(SettingError, match="none"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=())
 
 
 def test_the_command_says_what_it_does(checkpoints: Path, tmp_path: Path) -> None:
