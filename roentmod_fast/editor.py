@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
-from roentmod_fast.diffusion import Schedule, TorchNoise, add_noise, ddim_step, denoise, guide
+from roentmod_fast.diffusion import Course, DpmSolver, Schedule, TorchNoise, add_noise, ddim_step, denoise, guide
 from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
@@ -31,6 +31,7 @@ from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.tokenizer import Tokenizer
 from roentmod_fast.errors import SettingError
+from roentmod_fast.presets import EXACT, Means, Preset, find_preset
 from roentmod_fast.radiograph.compose import ChangeStatistics, change_statistics, compose
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.placement import Placement
@@ -41,6 +42,9 @@ Progress = Callable[[int, int], None]
 
 COMPOSE_MODES = ("contrast", "delta", "replace")
 DEFAULT_COMPOSE = "contrast"
+
+SOLVERS: Mapping[str, Callable[[int], Solver]] = {"ddim": lambda count: ddim_step, "dpm++": DpmSolver}
+"""How each solver is made for a run of ``count`` steps."""
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
@@ -54,6 +58,7 @@ class EditConfig:
     1 or less
     is none. ``steps``: of the full schedule; ``strength`` of them are run. ``seed``: of the noise, 0 or more, taken
     modulo 2**32. ``compose``: how the decoded edit is put into the source, see :mod:`roentmod_fast.radiograph.compose`.
+    ``solver`` and ``calls`` are among the means of :class:`roentmod_fast.presets.Means`; ``None`` is the preset's.
     """
 
     strength: float | None = None
@@ -61,6 +66,8 @@ class EditConfig:
     steps: int | None = None
     seed: int = 0
     compose: str = DEFAULT_COMPOSE
+    solver: str | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +79,13 @@ class EditSettings:
     steps: int
     seed: int
     compose: str
+    means: Means
 
     @classmethod
-    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model) -> EditSettings:
-        """Fill in the engine's defaults. Raises :class:`SettingError` for a value that cannot be used."""
+    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model, preset: Means) -> EditSettings:
+        """Fill in the engine's and the preset's. Raises :class:`SettingError` for a value that cannot be used."""
+        named = {name: getattr(config, name) for name in ("solver", "calls")}
+        means = replace(preset, **{name: value for name, value in named.items() if value is not None})
         strength = defaults.strength if config.strength is None else config.strength
         guidance = defaults.guidance if config.guidance is None else config.guidance
         steps = defaults.steps if config.steps is None else config.steps
@@ -87,7 +97,7 @@ class EditSettings:
             raise SettingError(f"seed {config.seed} is negative: give 0 or more")
         if config.compose not in COMPOSE_MODES:
             raise SettingError(f"unknown compose mode {config.compose!r}: expected one of {', '.join(COMPOSE_MODES)}")
-        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose)
+        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose, means)
 
 
 @dataclass
@@ -113,19 +123,21 @@ class Prepared:
     ``source``: float32 (H, W) in [0, 1]; ``x_0`` its scaled latents and ``noise`` the noise, (1, channels, s, s).
     ``region``: where to edit, float32 (H, W) in [0, 1], None for everywhere; ``latent_region`` is 1 for the latents
     that it touches and 0 for those that are held to the source. ``reference`` is what the edit is compared with when it
-    is put back, decoded (S, S), made when first needed.
+    is put back, decoded (S, S), made when first needed; ``first_unconditional`` is what the UNet sees at the first step
+    without text, the same for all prompts.
     """
 
     source: Array
     placement: Placement
     settings: EditSettings
-    timesteps: NDArray[np.int64]
+    course: Course
     x_0: Array
     noise: Array
     watch: Stopwatch
     region: Array | None = None
     latent_region: Array | None = None
     reference: Array | None = None
+    first_unconditional: Array | None = None
     unet_calls: int = 0
 
 
@@ -153,10 +165,13 @@ class EditResult:
 class Editor:
     """An engine, opened once and used for many edits. It holds no state that one edit could leave for the next."""
 
-    def __init__(self, bundle: Bundle, networks: Networks, tokenizer: Tokenizer, device: Device) -> None:
+    def __init__(
+        self, bundle: Bundle, networks: Networks, tokenizer: Tokenizer, device: Device, preset: Preset
+    ) -> None:
         self.bundle = bundle
         self.networks = networks
         self.device = device
+        self.preset = preset
         self._tokenizer = tokenizer
         model = bundle.manifest.model
         self.schedule = Schedule(
@@ -171,17 +186,25 @@ class Editor:
         )
 
     @classmethod
-    def load(cls, engine: str | Path | None = None, device: str = "auto", precision: str | None = None) -> Editor:
+    def load(
+        cls,
+        engine: str | Path | None = None,
+        device: str = "auto",
+        precision: str | None = None,
+        preset: str | Preset = EXACT,
+    ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
-        Raises :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, and
-        :class:`DeviceError` for a device that is absent.
+        ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
+        preset's. Raises :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
+        :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that is not known.
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
-        networks = Networks.open(bundle, chosen, precision)
+        named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
+        networks = Networks.open(bundle, chosen, precision or named.means.precision)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
-        return cls(bundle, networks, tokenizer, chosen)
+        return cls(bundle, networks, tokenizer, chosen, named)
 
     @property
     def model(self) -> Model:
@@ -222,9 +245,17 @@ class Editor:
 
     def settings(self, config: EditConfig | None = None) -> EditSettings:
         """Return ``config`` with the engine's defaults filled in. Raises :class:`SettingError`."""
-        settings = EditSettings.of(EditConfig() if config is None else config, self.bundle.manifest.edit, self.model)
-        self.schedule.partial(settings.steps, settings.strength)
+        wishes = EditConfig() if config is None else config
+        settings = EditSettings.of(wishes, self.bundle.manifest.edit, self.model, self.preset.means)
+        self._course(settings)
         return settings
+
+    def _course(self, settings: EditSettings) -> Course:
+        """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
+        course = self.schedule.course(settings.steps, settings.strength)
+        if settings.means.calls is None:
+            return course
+        return self.schedule.short_course(course.start, settings.means.calls)
 
     def prepare(
         self,
@@ -240,7 +271,7 @@ class Editor:
         ``noise`` and ``region`` as in :meth:`edit`; ``aspect``: height of a pixel over its width.
         """
         settings = self.settings(config)
-        timesteps = self.schedule.partial(settings.steps, settings.strength)
+        course = self._course(settings)
         if image.ndim != 2 or not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
             raise SettingError(f"image of shape {image.shape}: expected (H, W), finite, in [0, 1]")
         watch = Stopwatch()
@@ -260,7 +291,7 @@ class Editor:
             mean, log_variance = self.networks.encode_image(_to_network(square))
         deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
         x_0 = np.asarray((mean + deviation * first) * np.float32(self.model.latent_scaling), dtype=np.float32)
-        prepared = Prepared(source, placement, settings, timesteps, x_0, second, watch)
+        prepared = Prepared(source, placement, settings, course, x_0, second, watch)
         if region is not None:
             if region.shape != source.shape or not (region.min() >= 0 and region.max() <= 1):
                 raise SettingError(f"region of shape {region.shape}: expected {source.shape}, in [0, 1]")
@@ -273,7 +304,7 @@ class Editor:
         settings, watch = prepared.settings, prepared.watch
         needs_reference = settings.compose != "replace" and prepared.reference is None
         runs = 2 if settings.compose == "contrast" and needs_reference else 1
-        tell = _Counter(runs * len(prepared.timesteps), progress)
+        tell = _Counter(runs * len(prepared.course), progress)
 
         if needs_reference and settings.compose == "contrast":
             prepared.reference = self._run(prepared, None, tell)
@@ -319,18 +350,30 @@ class Editor:
             texts = ("", prompt) if guided else (prompt or "",)
             tokens = np.concatenate([self._tokenizer.encode(text or "") for text in texts])
             states = self.networks.encode_text(tokens)
+        without_text, with_text = states[:1], states[-1:]
+
+        def look(x_t: Array, timestep: int, text: Array, *, empty: bool) -> Array:
+            """Call the UNet; without text (``empty``) at the first step only once for all prompts."""
+            shared = empty and timestep == prepared.course.start
+            if shared and prepared.first_unconditional is not None:
+                return prepared.first_unconditional
+            output = self.networks.predict(x_t, timestep, text)
+            if shared:
+                prepared.first_unconditional = output
+            return output
 
         def predict(x_t: Array, timestep: int) -> Array:
             with watch.measure("unet"):
-                batch = np.repeat(x_t, 2, axis=0) if guided else x_t
-                output = self.networks.predict(batch, timestep, states)
+                output = look(x_t, timestep, with_text, empty=prompt is None)
+                if guided:
+                    output = guide(look(x_t, timestep, without_text, empty=True), output, settings.guidance)
             prepared.unet_calls += 1
             tell.call()
-            return guide(output[:1], output[1:], settings.guidance) if guided else output
+            return output
 
-        alpha_bar = self.schedule.alpha_bar_at(int(prepared.timesteps[0]))
-        x_t = add_noise(prepared.x_0, prepared.noise, alpha_bar)
-        for step in denoise(x_t, self.schedule, prepared.timesteps, settings.steps, predict, _held(prepared)):
+        x_t = add_noise(prepared.x_0, prepared.noise, self.schedule.alpha_bar_at(prepared.course.start))
+        solver = _held(prepared, SOLVERS[settings.means.solver](len(prepared.course)))
+        for step in denoise(x_t, self.schedule, prepared.course, predict, solver):
             x_t = step.x_t
         return self._decode(x_t, watch)
 
@@ -358,6 +401,7 @@ class Editor:
             engine_hash=self.bundle.manifest_hash,
             software_version=__version__,
             device=self.device.name,
+            means=replace(settings.means, precision=self.networks.precision).describe(),
         )
 
 
@@ -375,14 +419,14 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-def _held(prepared: Prepared) -> Solver:
+def _held(prepared: Prepared, solver: Solver) -> Solver:
     """Return the solver's step, after which latents outside the region are those of the source, noised as far."""
     inside = prepared.latent_region
     if inside is None:
-        return ddim_step
+        return solver
 
     def step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
-        free = ddim_step(x_t, eps, alpha_bar_t, alpha_bar_prev)
+        free = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
         held = add_noise(prepared.x_0, prepared.noise, alpha_bar_prev)
         return np.asarray(inside * free + (1 - inside) * held, dtype=np.float32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -109,13 +109,30 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     show_default=True,
     help="Where the networks run.",
 )
-@click.option("--preset", type=click.Choice(["exact"]), default="exact", show_default=True, help="Fidelity or speed.")
+@click.option(
+    "--preset",
+    type=click.Choice(["exact", "balanced", "fast"]),
+    default="exact",
+    show_default=True,
+    help="Fidelity or speed: exact is the reference, the others are as measured by 'roentmod-fast tune'.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Precision of the networks. [default: the preset's]",
+)
 @click.option("--strength", type=float, metavar="0..1", help="How far from the source. [default: the engine's, 0.4]")
 @click.option(
     "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 or less is none. [default: 4]"
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the full schedule; strength of them run. [default: 50]")
-@click.option("--solver", type=click.Choice(["ddim"]), default="ddim", show_default=True)
+@click.option("--solver", type=click.Choice(["ddim", "dpm++"]), help="Solver of the noise. [default: the preset's]")
+@click.option(
+    "--calls",
+    type=int,
+    metavar="N",
+    help="Calls of the UNet, whatever steps and strength say; the noise at the start stays. [default: the preset's]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
     "--mask",
@@ -193,10 +210,12 @@ def command(
     engine: str | None,
     device: str,
     preset: str,
+    precision: str | None,
     strength: float | None,
     guidance: float | None,
     steps: int | None,
-    solver: str,
+    solver: str | None,
+    calls: int | None,
     seed: int,
     mask: Path | None,
     box: tuple[int, int, int, int] | None,
@@ -224,6 +243,7 @@ def command(
       roentmod-fast edit chest.dcm --prompt edema --preview
       roentmod-fast edit study/ -p "right pleural effusion" -p cardiomegaly -o edits/
       roentmod-fast edit chest.png -p "left upper lobe mass" -o mass.png --seed 7
+      roentmod-fast edit chest.dcm -p edema --solver dpm++ --calls 10
     """
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.errors import SettingError
@@ -243,6 +263,8 @@ def command(
         steps=QUICK_STEPS if quick else steps,
         seed=seed,
         compose=compose,
+        solver=solver,
+        calls=calls,
     )
     if report is not None:
         _check_absent([report], overwrite)
@@ -257,9 +279,11 @@ def command(
 
     if identity == "keep":
         _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
-    editor = Editor.load(engine, device)
-    editor.settings(config)
-    _say(f"engine {editor.bundle.name}, device {editor.device.name}, {editor.networks.precision}")
+    editor = Editor.load(engine, device, precision, preset)
+    means = replace(editor.settings(config).means, precision=editor.networks.precision)
+    _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
+    if editor.preset.price():
+        _say(f"preset {preset}: {editor.preset.price()}")
     if editor.bundle.manifest.notice:
         _say(f"note: {editor.bundle.manifest.notice}")
 
@@ -357,7 +381,7 @@ def _edit_all(
             if item.source is not source:
                 continue
             runs = 2 if prepared.settings.compose == "contrast" and prepared.reference is None else 1
-            length = runs * len(prepared.timesteps)
+            length = runs * len(prepared.course)
             with click.progressbar(length=length, label=f"{source.stem}: {item.prompt}", file=sys.stderr) as bar:
                 result = editor.apply(prepared, item.prompt, progress=lambda done, total: bar.update(1))
             if result.truncated:

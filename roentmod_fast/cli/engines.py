@@ -81,19 +81,34 @@ def show(engine: str | None, as_json: bool) -> None:
 
 @command.command("verify")
 @click.argument("engine", required=False)
-def verify(engine: str | None) -> None:
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="CHECKPOINT",
+    help="Give the exporter's verdict again, against the checkpoint it was made from; needs the export extra.",
+)
+@click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="With --against: the autoencoder's folder.")
+def verify(engine: str | None, against: Path | None, vae: Path | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
 
     \b
-    Example:
+    Examples:
       roentmod-fast engines verify phantom
+      roentmod-fast engines verify roentgen --against checkpoints/roentgen
     """
     import numpy as np
 
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle, verify_files
+    from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
 
+    if vae is not None and against is None:
+        raise SettingError("--vae belongs to --against: give the checkpoint too")
+    if against is not None:
+        from roentmod_fast.cli.export import require_export_extra
+
+        require_export_extra()
     bundle = find_bundle(engine)
     verify_files(bundle)
     click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
@@ -103,6 +118,15 @@ def verify(engine: str | None) -> None:
         editor = Editor.load(bundle.folder, device="cpu", precision=precision)
         result = editor.edit(ramp, NORMAL_PROMPT, EditConfig(steps=1, strength=1.0, compose="replace"))
         click.echo(f"{bundle.name}: {precision} runs ({sum(result.seconds.values()):.1f} s for one step)")
+        del editor  # a large engine takes gigabytes
+    if against is not None:
+        from roentmod_fast_export.verdict import judge_bundle
+
+        parity = judge_bundle(bundle.folder, against, vae, lambda text: click.echo(text, err=True))
+        for precision, verdicts in parity.items():
+            for part, values in verdicts.items():
+                said = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
+                click.echo(f"{bundle.name}: {precision} {part}: {said}")
 
 
 @command.command("import")

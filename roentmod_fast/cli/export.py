@@ -52,11 +52,7 @@ def command(
       roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16
       roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,fp16 --tensorrt sm89,sm120
     """
-    from roentmod_fast.errors import EngineError
-
-    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
-    if missing:
-        raise EngineError(f"export needs {', '.join(missing)}: type pip install 'roentmod-fast[export]'")
+    require_export_extra()
     from roentmod_fast_export import export_checkpoint
 
     bundle = export_checkpoint(
@@ -71,6 +67,15 @@ def command(
         say=lambda text: click.echo(text, err=True),
     )
     click.echo(bundle)
+
+
+def require_export_extra() -> None:
+    """Raise :class:`EngineError` where the export extra is not installed."""
+    from roentmod_fast.errors import EngineError
+
+    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise EngineError(f"export needs {', '.join(missing)}: type pip install 'roentmod-fast[export]'")
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from roentmod_fast.diffusion.denoise import DenoiseStep, Predict, Solver, denoise
 from roentmod_fast.diffusion.guidance import guide
 from roentmod_fast.diffusion.noise import TorchNoise
-from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Schedule
-from roentmod_fast.diffusion.solvers import add_noise, ddim_step, to_epsilon
+from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Course, Schedule
+from roentmod_fast.diffusion.solvers import DpmSolver, add_noise, ddim_step, dpm_step, to_epsilon
 
 __all__ = [
     "BETA_SCHEDULES",
     "PREDICTIONS",
     "TIMESTEP_SPACINGS",
+    "Course",
     "DenoiseStep",
+    "DpmSolver",
     "Predict",
     "Schedule",
     "Solver",
@@ -20,6 +22,7 @@ __all__ = [
     "add_noise",
     "ddim_step",
     "denoise",
+    "dpm_step",
     "guide",
     "to_epsilon",
 ]

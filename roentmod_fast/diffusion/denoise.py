@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion.schedule import Schedule, Timesteps
+from roentmod_fast.diffusion.schedule import Course, Schedule
 from roentmod_fast.diffusion.solvers import Scalar, ddim_step, to_epsilon
 
 Array = NDArray[np.float32]
@@ -33,20 +33,17 @@ class DenoiseStep:
 def denoise(
     x_t: Array,
     schedule: Schedule,
-    timesteps: Timesteps,
-    steps: int,
+    course: Course,
     predict: Predict,
     solver: Solver = ddim_step,
 ) -> Iterator[DenoiseStep]:
     """Yield each step from the noised latents ``x_t`` down to the finished ones.
 
-    ``x_t``: float32 (N, C, h, w), noised to ``timesteps[0]``; not changed. ``timesteps``: descending, from
-    ``schedule.partial(steps, strength)`` or ``schedule.timesteps(steps)``. ``steps``: what these were made for; it
-    sets how far a step goes. The last step's ``x_t`` is the result.
+    ``x_t``: float32 (N, C, h, w), noised to ``course.start``; not changed. ``course`` is one of ``schedule``'s. A
+    ``solver`` that looks back on earlier steps is made anew for each run. The last step's ``x_t`` is the result.
     """
-    for index, timestep in enumerate(timesteps.tolist()):
-        alpha_bar_t = schedule.alpha_bar_at(timestep)
-        alpha_bar_prev = schedule.alpha_bar_at(schedule.previous(timestep, steps))
+    for index, (timestep, arrival) in enumerate(zip(course.timesteps.tolist(), course.arrivals.tolist(), strict=True)):
+        alpha_bar_t, alpha_bar_prev = schedule.alpha_bar_at(timestep), schedule.alpha_bar_at(arrival)
         eps = to_epsilon(predict(x_t, timestep), x_t, alpha_bar_t, schedule.prediction)
         x_t = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
-        yield DenoiseStep(index, len(timesteps), timestep, x_t)
+        yield DenoiseStep(index, len(course), timestep, x_t)

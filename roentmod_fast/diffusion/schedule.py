@@ -22,6 +22,31 @@ BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
 PREDICTIONS = ("epsilon", "v_prediction")
 
+SHORT_COURSE_POWER = 1.5
+"""How the timesteps of a short course are spread: the n-th of N from the end is at (n / N) to this power.
+
+With DPM-Solver++ in 4 to 6 calls it comes nearer to the full course than even steps do (``benchmarks/means.py``).
+"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Which timesteps a run visits and where each of its steps arrives: int64, descending, of one length.
+
+    An arrival below 0 is the finished latents.
+    """
+
+    timesteps: Timesteps
+    arrivals: Timesteps
+
+    @property
+    def start(self) -> int:
+        """The timestep that the source is noised to."""
+        return int(self.timesteps[0])
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -66,14 +91,6 @@ class Schedule:
         alpha_bar: np.float32 = self.alpha_bar[timestep] if timestep >= 0 else self.final_alpha_bar
         return alpha_bar
 
-    def previous(self, timestep: int, steps: int) -> int:
-        """Return the timestep that a step from ``timestep`` arrives at, negative at the end.
-
-        It is a fixed stride below, as in diffusers, and so not always the next one that :meth:`timesteps` lists: under
-        ``trailing`` and ``linspace`` spacing these are rounded.
-        """
-        return timestep - self.train_timesteps // steps
-
     def timesteps(self, steps: int) -> Timesteps:
         """Return the timesteps of a whole run of ``steps`` steps, int64, descending (Lin et al. 2024, table 2).
 
@@ -114,6 +131,28 @@ class Schedule:
                 f"use at most {self.train_timesteps - self.steps_offset} steps"
             )
         return part
+
+    def course(self, steps: int, strength: float) -> Course:
+        """Return the course of an edit as diffusers' ``DDIMScheduler`` takes it. Raises as :meth:`partial`.
+
+        Each step arrives a fixed stride below where it began, and so not always at the next timestep: under
+        ``trailing`` and ``linspace`` spacing these are rounded.
+        """
+        timesteps = self.partial(steps, strength)
+        return Course(timesteps, timesteps - self.train_timesteps // steps)
+
+    def short_course(self, start: int, calls: int) -> Course:
+        """Return ``calls`` steps from ``start`` to the finished latents, each arriving where the next one begins.
+
+        The noise level at the start, and so the strength, does not depend on the number of calls. Steps grow shorter
+        towards the end, by :data:`SHORT_COURSE_POWER`. Raises :class:`SettingError` for calls that need more timesteps
+        than there are.
+        """
+        shares = (np.arange(1, calls + 1) / max(calls, 1)) ** SHORT_COURSE_POWER
+        timesteps: Timesteps = np.unique((start * shares).round().astype(np.int64))[::-1]
+        if calls < 1 or len(timesteps) < calls or timesteps[-1] < 1:
+            raise SettingError(f"calls {calls} cannot be spread over {start} timesteps: use a number such as 5")
+        return Course(timesteps, np.append(timesteps[1:], -1))
 
 
 def _betas(facts: Schedule) -> Array:

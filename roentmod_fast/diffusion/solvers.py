@@ -6,6 +6,8 @@ Arrays are float32 of one shape, usually (N, C, h, w); ``alpha_bar_t`` is :attr:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,56 @@ def ddim_step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scala
     x_0 = (x_t - sigma_t * eps) / signal_t
     x_prev: Array = signal_prev * x_0 + sigma_prev * eps
     return x_prev
+
+
+def dpm_step(
+    x_t: Array,
+    x_0: Array,
+    alpha_bar_t: Scalar,
+    alpha_bar_prev: Scalar,
+    x_0_before: Array | None = None,
+    alpha_bar_before: Scalar = 1.0,
+) -> Array:
+    """Return x_prev by one step of DPM-Solver++(2M) (Lu et al. 2022, DPM-Solver++, algorithm 2).
+
+    ``x_0`` is the finished picture as the network sees it now, and ``x_0_before`` as it saw it one step earlier, at
+    ``alpha_bar_before``; without that the step is of first order, which is DDIM's.
+    """
+    signal_t, sigma_t = _split(alpha_bar_t)
+    signal_prev, sigma_prev = _split(alpha_bar_prev)
+    estimate = x_0
+    if x_0_before is not None:
+        here, there, before = (_half_log_snr(value) for value in (alpha_bar_t, alpha_bar_prev, alpha_bar_before))
+        # How far the estimate moves until the middle of the step, by how far it moved over the last one.
+        estimate = x_0 + np.float32((there - here) / (2 * (here - before))) * (x_0 - x_0_before)
+    ratio = np.float32(sigma_prev / sigma_t)
+    x_prev: Array = ratio * x_t + np.float32(signal_prev - ratio * signal_t) * estimate
+    return x_prev
+
+
+class DpmSolver:
+    """DPM-Solver++(2M) over the steps of one run; ``count`` of them. The first and the last are of first order."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._before: tuple[Array, Scalar] | None = None
+
+    def __call__(self, x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
+        """Return the latents one step on."""
+        signal, sigma = _split(alpha_bar_t)
+        x_0: Array = np.asarray((x_t - sigma * eps) / signal, dtype=np.float32)
+        self._left -= 1
+        before = self._before if self._left else None
+        self._before = (x_0, alpha_bar_t)
+        if before is None:
+            return dpm_step(x_t, x_0, alpha_bar_t, alpha_bar_prev)
+        return dpm_step(x_t, x_0, alpha_bar_t, alpha_bar_prev, *before)
+
+
+def _half_log_snr(alpha_bar: Scalar) -> float:
+    """Return lambda = log(signal / sigma), infinite for no noise; in float64, for differences are taken of it."""
+    value = float(alpha_bar)
+    return 0.5 * (math.log(value) - math.log1p(-value)) if value < 1 else math.inf
 
 
 def _split(alpha_bar: Scalar) -> tuple[np.float32, np.float32]:

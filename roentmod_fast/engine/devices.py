@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from roentmod_fast.errors import DeviceError
 
@@ -27,6 +29,10 @@ class Device:
 
 
 CPU = Device("cpu", "CPUExecutionProvider", "fp32")
+OPENVINO = Device("openvino", "OpenVINOExecutionProvider", "fp32")
+
+OPENVINO_PLUGIN = "onnxruntime_ep_openvino"
+_registration = threading.Lock()
 
 
 def import_onnxruntime() -> ModuleType:
@@ -45,10 +51,45 @@ def choose_device(name: str = "auto") -> Device:
     """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    import_onnxruntime()
+    ort = import_onnxruntime()
     if name in ("auto", CPU.name):
         return CPU
+    if name == OPENVINO.name:
+        if openvino_ep_device() is None and OPENVINO.provider not in ort.get_available_providers():
+            raise DeviceError(f"device {name!r} is absent: {_openvino_remedy()}")
+        return OPENVINO
     raise DeviceError(f"device {name!r} is not supported by this version: use --device cpu")
+
+
+def openvino_ep_device() -> Any:
+    """Return the processor as ONNX Runtime's OpenVINO plugin offers it, None where there is no plugin or no offer.
+
+    The plugin is registered on the first call. Up to version 1.8 it offers processors of Intel only.
+    """
+    if importlib.util.find_spec(OPENVINO_PLUGIN) is None:
+        return None
+    ort = import_onnxruntime()
+    plugin = importlib.import_module(OPENVINO_PLUGIN)
+    name = plugin.get_ep_name()
+    with _registration:
+        if not any(device.ep_name == name for device in ort.get_ep_devices()):
+            try:
+                ort.register_execution_provider_library(name, plugin.get_library_path())
+            except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
+                if "already registered" not in str(error):
+                    reason = str(error).splitlines()[0]
+                    raise DeviceError(f"{OPENVINO_PLUGIN} cannot be loaded: {reason}") from error
+    offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
+    return next((device for device in offered if device.ep_metadata.get("ov_device") == "CPU"), None)
+
+
+def _openvino_remedy() -> str:
+    if importlib.util.find_spec(OPENVINO_PLUGIN) is None:
+        return "type pip install 'roentmod-fast[openvino]'"
+    return (
+        "the plugin onnxruntime-ep-openvino offers no processor here (it serves those of Intel only): type "
+        "pip uninstall onnxruntime onnxruntime-ep-openvino && pip install onnxruntime-openvino"
+    )
 
 
 def physical_cores() -> int:

@@ -5,7 +5,7 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.engine.bundle import Bundle, verify_files
-from roentmod_fast.engine.devices import Device, import_onnxruntime, physical_cores
-from roentmod_fast.errors import DeviceError, EngineError
+from roentmod_fast.engine.devices import Device
+from roentmod_fast.engine.sessions import cache_folder, open_session
+from roentmod_fast.errors import EngineError
 
 Array = NDArray[Any]
 
@@ -52,26 +53,15 @@ OUTPUTS: Mapping[str, Mapping[str, Port]] = {
 class Network:
     """One opened network."""
 
-    def __init__(self, role: str, path: Path, device: Device) -> None:
-        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``.
+    def __init__(self, role: str, path: Path, device: Device, cache: Path | None = None) -> None:
+        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; ``cache`` is for what it compiles.
 
         Raises :class:`EngineError` where the file is no ONNX model or its ports differ from the contract,
         :class:`DeviceError` where the session does not run on ``device``.
         """
-        ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = physical_cores()
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=[device.provider])
-        except Exception as error:  # onnxruntime raises classes of its own, none of them public
-            reason = str(error).splitlines()[0]
-            raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
-        providers = self._session.get_providers()
-        if providers[0] != device.provider:
-            raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
+        self._session = open_session(path, device, cache)
         self.role = role
-        self.providers: tuple[str, ...] = tuple(providers)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._check(path, "input", INPUTS[role], self._session.get_inputs())
         self._check(path, "output", OUTPUTS[role], self._session.get_outputs())
         self.fixed = {port.name: tuple(port.shape) for port in self._session.get_inputs()}
@@ -87,20 +77,29 @@ class Network:
             raise EngineError(f"{path}: {kind}s are {say(got)}; expected {say(expected)}: export the engine again")
 
     def run(self, **arrays: Array) -> dict[str, Array]:
-        """Run the network. Raises :class:`EngineError` naming the input whose shape does not fit, or a result that is
-        not finite."""
+        """Run the network, one item of the batch after the other.
+
+        Each item is computed alone, so that what it gives does not depend on what it is computed with; on a processor
+        this costs no time (see the performance page). Raises :class:`EngineError` naming the input whose shape does not
+        fit, or a result that is not finite.
+        """
         for name, array in arrays.items():
             shape = self.fixed[name]
             if len(shape) != array.ndim or any(
-                isinstance(want, int) and want != have for want, have in zip(shape, array.shape, strict=True)
+                isinstance(want, int) and want != have for want, have in zip(shape[1:], array.shape[1:], strict=True)
             ):
                 raise EngineError(f"{self.role}: input {name} has shape {array.shape}, expected {shape}")
         names = list(OUTPUTS[self.role])
-        values = self._session.run(names, arrays)
-        for name, value in zip(names, values, strict=True):
+        count = next(iter(arrays.values())).shape[0]
+        items: Sequence[list[Array]] = [
+            self._session.run(names, {name: array[index : index + 1] for name, array in arrays.items()})
+            for index in range(count)
+        ]
+        values = {name: np.concatenate(parts) for name, parts in zip(names, zip(*items, strict=True), strict=True)}
+        for name, value in values.items():
             if not np.isfinite(value).all():
                 raise EngineError(f"{self.role}: its output {name} holds NaN or infinity: the picture would be wrong")
-        return dict(zip(names, values, strict=True))
+        return values
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ class Networks:
         chosen = device.precision if precision is None else precision
         verify_files(bundle, bundle.files_of(chosen))
         parts = bundle.manifest.networks[chosen]
-        opened = {role: Network(role, bundle.path(file), device) for role, file in parts.items()}
+        cache = cache_folder() / bundle.manifest_hash[:16] / device.name
+        opened = {role: Network(role, bundle.path(file), device, cache) for role, file in parts.items()}
         return cls(**opened, precision=chosen)
 
     @property

@@ -83,7 +83,8 @@ class Provenance:
     """How an edit was made.
 
     ``strength`` in [0, 1], ``guidance`` and ``steps`` as the editor was told; ``compose``: ``delta``, ``contrast`` or
-    ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package.
+    ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package;
+    ``means``: precision of the networks and what else was done to be quick.
     """
 
     prompt: str
@@ -96,3 +97,4 @@ class Provenance:
     engine_hash: str
     software_version: str
     device: str
+    means: str = "fp32"

@@ -9,6 +9,7 @@ stored. Recorded with torch 2.13.0 (a CPU with AVX2 or more), diffusers 0.42.1 a
     schedule.npz        alpha_bar of three schedules
     timesteps.json      whole and partial runs
     solvers.npz         add_noise and DDIM steps
+    dpm.npz             runs of DPM-Solver++(2M) on given timesteps
     noise.npz           torch.randn; of large draws every 7th value, which meets all 16 places of a block
     tokens.json         token ids, padded as SD 1.x and SD 2.x do
     tokenizer_sd1.json, tokenizer_sd2.json   the part of CLIP's tokenizer that gives these ids
@@ -34,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline
 from tiny import END, IMAGE_SIZE, MAX_TOKENS, START, build_tiny
 from tokenizers import Tokenizer
 from transformers import CLIPTokenizer
@@ -44,6 +45,8 @@ from roentmod_fast.findings import PROMPTS
 GOLDENS = Path(__file__).parent
 
 STABLE_DIFFUSION = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+DPM_TIMESTEPS = [381, 290, 207, 135, 73, 26]
 
 TEXTS = (
     "",
@@ -70,6 +73,7 @@ def main() -> None:
     record_schedule()
     record_timesteps()
     record_solvers()
+    record_dpm()
     record_noise()
     record_tokens()
     settings = {layout: record_edit(layout) for layout in ("sd1", "v")}
@@ -136,6 +140,26 @@ def record_solvers() -> None:
             scheduler.set_timesteps(50)
             arrays[f"{prediction}_{to_one}_{timestep}"] = scheduler.step(output, timestep, x_t).prev_sample
     np.savez_compressed(GOLDENS / "solvers.npz", **{name: array.numpy() for name, array in arrays.items()})
+
+
+def record_dpm() -> None:
+    """Runs of six calls; the network's outputs are drawn, the latents after each step recorded."""
+    generator = torch.Generator("cpu").manual_seed(11)
+    x_0, noise = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
+    outputs = torch.randn(6, 1, 4, 8, 8, generator=generator)
+    arrays = {"x_0": x_0, "noise": noise, "outputs": outputs}
+    for prediction, last in itertools.product(("epsilon", "v_prediction"), ("zero", "sigma_min")):
+        scheduler = DPMSolverMultistepScheduler(
+            **STABLE_DIFFUSION, prediction_type=prediction, final_sigmas_type=last, steps_offset=1
+        )
+        scheduler.set_timesteps(timesteps=DPM_TIMESTEPS)
+        x_t = DDIMScheduler(**STABLE_DIFFUSION).add_noise(x_0, noise, torch.tensor(DPM_TIMESTEPS[:1]))
+        latents = []
+        for timestep, output in zip(scheduler.timesteps, outputs, strict=True):
+            x_t = scheduler.step(output, timestep, x_t).prev_sample
+            latents.append(x_t)
+        arrays[f"{prediction}_{last}"] = torch.stack(latents)
+    np.savez_compressed(GOLDENS / "dpm.npz", **{name: array.numpy() for name, array in arrays.items()})
 
 
 def record_noise() -> None:

@@ -1,0 +1,77 @@
+"""What does it cost to export a checkpoint of RoentGen's size, and to edit with it? Time, memory, disk, verdicts.
+
+    python benchmarks/make_checkpoint.py sd1 WORK/sd1
+    python benchmarks/full_size.py WORK/sd1 WORK/sd1-engine --radiograph chest.dcm
+
+Each stage is the command line as a user types it, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import physical_cores
+from roentmod_fast.report import installed_versions
+
+RESULTS = Path(__file__).parent / "results"
+COMMAND = [sys.executable, "-c", "from roentmod_fast.cli import main; main()"]
+
+
+def measure(*arguments: str) -> dict[str, float]:
+    """Run the command line once; return wall and processor seconds and the peak of resident memory in GB."""
+    started = time.perf_counter()
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(arguments)}: exit status {process.returncode}")
+    return {
+        "wall_s": round(time.perf_counter() - started, 1),
+        "processor_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_gb": round(usage.ru_maxrss / 1024**2, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("engine", type=Path, help="written, or used as it is where it exists")
+    parser.add_argument("--precision", default="fp32,fp16")
+    parser.add_argument("--tensorrt", default="")
+    parser.add_argument("--radiograph", type=Path)
+    parser.add_argument("--out", type=Path)
+    wishes = parser.parse_args()
+    out = wishes.out or RESULTS / f"full_size-{wishes.checkpoint.name}.json"
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
+        "python": platform.python_version(),
+        "packages": installed_versions(),
+        **(json.loads(out.read_text()) if out.exists() else {}),
+    }
+    if not wishes.engine.exists():
+        export = ["export", str(wishes.checkpoint), "-o", str(wishes.engine), "--precision", wishes.precision]
+        report["export"] = measure(*export, *(["--tensorrt", wishes.tensorrt] if wishes.tensorrt else []))
+    manifest = read_bundle(wishes.engine).manifest
+    report["files_gb"] = {name: round(fact.bytes / 1e9, 3) for name, fact in manifest.files.items()}
+    report["parity"] = manifest.parity
+    report["tools"] = manifest.made["tools"]
+    if wishes.radiograph is not None:
+        edited = wishes.engine.parent / f"{wishes.engine.name}-edit.dcm"
+        words = ["edit", str(wishes.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(wishes.engine)]
+        report["edit"] = measure(*words, "--compose", "replace", "--overwrite", "--report", f"{edited}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: report[name] for name in ("export", "edit", "parity") if name in report}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

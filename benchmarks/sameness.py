@@ -1,0 +1,93 @@
+"""Is our edit the one that diffusers makes? Both, side by side in one process, over many settings.
+
+    roentmod-fast export CHECKPOINT -o ENGINE
+    python benchmarks/sameness.py CHECKPOINT ENGINE                      # the whole grid, for small engines
+    python benchmarks/sameness.py CHECKPOINT ENGINE --steps 20 --out benchmarks/results/sameness-sd1.json
+
+The same weights, picture, prompt and seed; theirs is ``StableDiffusionImg2ImgPipeline`` with ``DDIMScheduler`` and
+``torch.Generator("cpu").manual_seed(42)``, in float32. Rows are written as they come; a row
+that is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import time
+from pathlib import Path
+
+import diffusers
+import torch
+
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.devices import physical_cores
+from roentmod_fast.report import installed_versions
+from roentmod_fast_export import verdict
+from roentmod_fast_export.checkpoint import open_checkpoint
+
+RESULTS = Path(__file__).parent / "results"
+STRENGTHS = (0.2, 0.4, 0.75, 1.0)
+GUIDANCES = (1.0, 4.0, 7.5)
+STEPS = (20, 50, 75)
+PROMPT = "right pleural effusion"
+SEED = 42
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("engine", type=Path)
+    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
+    parser.add_argument("--guidances", type=float, nargs="+", default=GUIDANCES)
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
+    parser.add_argument("--vae", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS / "sameness.json")
+    wishes = parser.parse_args()
+
+    opened = open_checkpoint(wishes.checkpoint, wishes.vae)
+    pipeline = verdict.reference_pipeline(opened)
+    editor = Editor.load(wishes.engine, device="cpu", precision="fp32")
+    picture = verdict.edit_picture(opened.model)
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
+        "python": platform.python_version(),
+        "packages": {**installed_versions(), "torch": torch.__version__, "diffusers": diffusers.__version__},
+        "engine": editor.bundle.name,
+        "image_size": opened.model.image_size,
+        "prompt": PROMPT,
+        "seed": SEED,
+        "rows": json.loads(wishes.out.read_text())["rows"] if wishes.out.exists() else [],
+    }
+    done = {(row["strength"], row["guidance"], row["steps"]) for row in report["rows"]}
+    for steps, guidance, strength in itertools.product(wishes.steps, wishes.guidances, wishes.strengths):
+        if (strength, guidance, steps) in done:
+            continue
+        config = EditConfig(strength, guidance, steps, SEED, "replace")
+        started = time.perf_counter()
+        theirs = verdict.reference_edit(pipeline, picture, config, PROMPT)
+        between = time.perf_counter()
+        result = editor.edit(picture, PROMPT, config)
+        ended = time.perf_counter()
+        difference = verdict.edit_difference(theirs, result.decoded)
+        row = {
+            "strength": strength,
+            "guidance": guidance,
+            "steps": steps,
+            "unet_calls": result.unet_calls,
+            "psnr_db": round(difference["psnr_db"], 1),
+            "max_abs": float(f"{difference['max_abs']:.2g}"),
+            "diffusers_s": round(between - started, 2),
+            "ours_s": round(ended - between, 2),
+        }
+        print(json.dumps(row), flush=True)
+        report["rows"].append(row)
+        wishes.out.parent.mkdir(parents=True, exist_ok=True)
+        wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"worst of {len(report['rows'])}: {min(row['psnr_db'] for row in report['rows'])} dB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Networks in int8: weights and activations, convolutions and matrix products, for processors.
+
+NNCF puts quantize and dequantize operators (QDQ) around what is computed in integers: weights a scale for each output
+channel, activations one for each tensor, found by watching them on real edits. The ends stay in float, where a step of
+the scale would show in the picture: the first and last convolution, and what tells the network the time. The text
+encoder runs once an edit and is not worth it: it is that of float32.
+
+OpenVINO computes such a graph in integers; ONNX Runtime's own CPU provider reads it too, but gains nothing from it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.external_data_helper import load_external_data_for_model
+
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.manifest import Model
+from roentmod_fast.engine.networks import INPUTS, Networks
+from roentmod_fast.errors import RoentmodError
+from roentmod_fast.findings import PROMPTS
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.read import read_radiograph
+from roentmod_fast.radiograph.sources import find_sources
+
+from .errors import ExportError
+from .onnx_export import INLINE_LIMIT, network_file
+
+Array = NDArray[Any]
+Samples = dict[str, list[dict[str, Array]]]
+"""For each network, what it was given in real edits; every array a batch of one."""
+
+QUANTIZED = ("unet", "vae_encoder", "vae_decoder")
+IN_FLOAT = re.compile(r"(^|\.)(conv_in|conv_out|time_embedding|time_emb_proj|quant_conv|post_quant_conv)\.")
+"""Parameters whose operators stay in float."""
+
+PHANTOMS = 4
+"""Drawn radiographs that are edited for calibration where the user gives none, each towards another prompt."""
+
+CALLS = 6
+"""UNet calls of an edit that is watched: as many noise levels, over the whole of the way."""
+
+MOST_SAMPLES = {"unet": 24, "vae_encoder": 8, "vae_decoder": 8}
+
+
+def require_nncf() -> None:
+    """Raise :class:`ExportError` where NNCF is not installed."""
+    if importlib.util.find_spec("nncf") is None:
+        raise ExportError("int8 needs nncf: type pip install 'roentmod-fast[int8]'")
+
+
+def calibration_pictures(folder: Path | None, model: Model) -> list[Array]:
+    """Return radiographs to edit: those of ``folder``, by default drawn ones. Float32 (H, W) in [0, 1].
+
+    Raises :class:`ExportError` for a folder without a radiograph.
+    """
+    if folder is None:
+        return [draw(model.image_size, seed).image for seed in range(PHANTOMS)]
+    pictures = []
+    for source in find_sources((folder,)).sources[: 2 * PHANTOMS]:
+        try:
+            pictures.append(read_radiograph(source).image)
+        except RoentmodError:
+            continue
+    if not pictures:
+        raise ExportError(f"--calibrate {folder}: no radiograph in it that can be read")
+    return pictures
+
+
+def watch_edits(folder: Path, pictures: Sequence[Array], say: Callable[[str], None]) -> Samples:
+    """Edit each picture with the float32 engine in ``folder``, towards the paper's prompts in turn.
+
+    Returns what each network was given: the UNet at all noise levels, with and without text.
+    """
+    editor = Editor.load(folder, device="cpu", precision="fp32")
+    samples: Samples = {name: [] for name in QUANTIZED}
+    with _watched(editor.networks, samples):
+        for number, picture in enumerate(pictures):
+            prompt = PROMPTS[number % len(PROMPTS)]
+            say(f"watching edit {number + 1} of {len(pictures)} for int8: {prompt}")
+            config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
+            editor.edit(picture, prompt, config)
+    return {name: _thinned(found, MOST_SAMPLES[name]) for name, found in samples.items()}
+
+
+def quantize(folder: Path, full: Mapping[str, str], samples: Samples, say: Callable[[str], None]) -> dict[str, str]:
+    """Quantize the float32 networks of ``folder``; return the files of the int8 ones, as in the manifest."""
+    files = {"text_encoder": full["text_encoder"]}
+    for network in QUANTIZED:
+        say(f"quantizing {network} on {len(samples[network])} samples")
+        files[network] = file = network_file(network, "int8")
+        _quantize(folder / full[network], folder / file, samples[network])
+    return files
+
+
+def _quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) -> None:
+    import nncf  # late: its import takes seconds
+    from nncf.onnx.quantization.backend_parameters import BackendParameters
+
+    model = _plain(source)
+    in_float = [node.name for node in model.graph.node if any(IN_FLOAT.search(name) for name in node.input)]
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+        subset_size=len(samples),
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=nncf.IgnoredScope(names=in_float, validate=False),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            backend_params={BackendParameters.EXTERNAL_DATA_DIR: str(source.parent)}
+        ),
+    )
+    load_external_data_for_model(quantized, str(source.parent))
+    used = {name for node in quantized.graph.node for name in node.input}
+    kept = [tensor for tensor in quantized.graph.initializer if tensor.name in used]
+    del quantized.graph.initializer[:]
+    quantized.graph.initializer.extend(kept)
+    del quantized.metadata_props[:]
+    large = sum(len(tensor.raw_data) for tensor in kept) > INLINE_LIMIT
+    onnx.save(quantized, target, save_as_external_data=large, location=f"{target.name}.data" if large else None)
+
+
+def _plain(path: Path) -> onnx.ModelProto:
+    """Load a network, weights beside it left where they are, and those stored in half made float32 again."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    halves = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
+    for node in halves:
+        full = numpy_helper.to_array(stored[node.input[0]]).astype(np.float32)
+        graph.initializer.append(numpy_helper.from_array(full, node.output[0]))
+        graph.node.remove(node)
+    gone = {node.input[0] for node in halves}
+    kept = [tensor for tensor in graph.initializer if tensor.name not in gone]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return model
+
+
+@contextmanager
+def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
+    """Keep what each network is given while the block runs."""
+    originals = {name: getattr(networks, name).run for name in samples}
+
+    def keep(name: str) -> Callable[..., dict[str, Array]]:
+        def run(**arrays: Array) -> dict[str, Array]:
+            samples[name].append({port: np.array(arrays[port]) for port in INPUTS[name]})
+            return originals[name](**arrays)
+
+        return run
+
+    for name in samples:
+        getattr(networks, name).run = keep(name)
+    try:
+        yield
+    finally:
+        for name in samples:
+            del getattr(networks, name).run
+
+
+def _thinned(found: list[dict[str, Array]], most: int) -> list[dict[str, Array]]:
+    """Return at most ``most``, evenly spread over all."""
+    if len(found) <= most:
+        return found
+    return [found[index] for index in np.linspace(0, len(found) - 1, most).round().astype(int)]

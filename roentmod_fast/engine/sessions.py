@@ -1,0 +1,73 @@
+"""Sessions of ONNX Runtime, one way to open a network for each device.
+
+On OpenVINO a network is compiled for one shape, and what was compiled is kept in the user's cache folder, so that the
+second start is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from roentmod_fast.engine.devices import Device, import_onnxruntime, openvino_ep_device, physical_cores
+from roentmod_fast.errors import DeviceError, EngineError
+
+BATCH_DIMENSION = "batch"
+"""The name that the exporter gives to the free first dimension of every input."""
+
+
+def open_session(path: Path, device: Device, cache: Path | None = None) -> Any:
+    """Open an ONNX file on ``device``; ``cache`` is a folder for what the device compiles.
+
+    Raises :class:`EngineError` where the file cannot be opened, :class:`DeviceError` where it would run elsewhere.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = physical_cores()
+    arguments: dict[str, Any] = {}
+    if device.name == "openvino":
+        # One picture at a time: see Network.run.
+        options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
+        wishes = openvino_options(device, cache)
+        plugin = openvino_ep_device()
+        if plugin is None:
+            arguments["providers"] = [(device.provider, wishes)]
+        else:
+            options.add_provider_for_devices([plugin], wishes)
+    else:
+        arguments["providers"] = [device.provider]
+    try:
+        session = ort.InferenceSession(str(path), options, **arguments)
+    except Exception as error:  # onnxruntime raises classes of its own, none of them public
+        reason = str(error).splitlines()[0]
+        raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
+    providers = session.get_providers()
+    if providers[0] != device.provider:
+        raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
+    return session
+
+
+def openvino_options(device: Device, cache: Path | None) -> Mapping[str, str]:
+    """Return the provider options of OpenVINO: arithmetic in float32 as the file says, and where to keep it compiled.
+
+    Left alone, OpenVINO computes in bfloat16 where the processor can, which is another result.
+    """
+    options = {"precision": "FP32", "num_of_threads": str(physical_cores())}
+    if cache is not None:
+        options["cache_dir"] = str(cache)
+    return options
+
+
+def cache_folder() -> Path:
+    """Return this user's folder for what can be made again; it need not exist."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "roentmod-fast"

@@ -1,0 +1,141 @@
+"""Presets: named trades of fidelity for time.
+
+``exact`` is the reference and always there. ``balanced`` and ``fast`` belong to an engine and a machine: they are found
+by measuring (:mod:`roentmod_fast.tune`) and kept with their price, so that whoever uses one is told what it costs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from roentmod_fast.engine.bundle import Bundle, user_folder
+from roentmod_fast.engine.manifest import PRECISIONS
+from roentmod_fast.errors import EngineError, SettingError
+
+FORMAT = 1
+FILE_NAME = "presets.json"
+EXACT = "exact"
+NAMES = (EXACT, "balanced", "fast")
+SOLVERS = ("ddim", "dpm++")
+
+
+@dataclass(frozen=True)
+class Means:
+    """By what an edit is made cheaper; the defaults are the reference's, which takes no short cut.
+
+    ``precision``: of the networks, None for the device's own. ``solver``: ``ddim`` or ``dpm++``, DPM-Solver++(2M).
+    ``calls``: of the UNet for one edit, None for as many as steps and strength say; the noise level at the start does
+    not depend on it. Raises :class:`SettingError` for a value that cannot be used.
+    """
+
+    precision: str | None = None
+    solver: str = "ddim"
+    calls: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise SettingError(f"unknown precision {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if self.solver not in SOLVERS:
+            raise SettingError(f"unknown solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
+        if self.calls is not None and self.calls < 1:
+            raise SettingError(f"calls {self.calls} is below 1: give a number such as 10")
+
+    def describe(self) -> str:
+        """Say it in a few words, empty where there is no short cut but the precision."""
+        parts = [] if self.precision is None else [self.precision]
+        if self.solver != "ddim" or self.calls is not None:
+            parts.append(self.solver if self.calls is None else f"{self.solver} in {self.calls} calls")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name for means, with what :mod:`roentmod_fast.tune` measured of them (empty for ``exact``)."""
+
+    name: str
+    means: Means
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def price(self) -> str:
+        """Say what it costs and gives, in the words of the measurement."""
+        if not self.measured:
+            return ""
+        return (
+            f"{self.measured['times_exact']:.1f} times as fast as exact and {self.measured['psnr_db']:.1f} dB from it "
+            f"(median of {self.measured['images']} radiographs on {self.measured['machine']})"
+        )
+
+
+def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Preset:
+    """Return the preset ``name`` of an engine on ``device``.
+
+    What this user has measured comes before what the engine was shipped with. Raises :class:`SettingError` for an
+    unknown name and for one that nobody has measured.
+    """
+    if name not in NAMES:
+        raise SettingError(f"unknown preset {name!r}: expected one of {', '.join(NAMES)}")
+    if name == EXACT:
+        return Preset(EXACT, Means())
+    for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
+        found = read_presets(path, bundle)
+        if name in found:
+            return found[name]
+    raise SettingError(
+        f"preset {name!r} was never measured for engine {bundle.name} on {device}: type roentmod-fast tune "
+        f"--engine {bundle.name} --device {device}"
+    )
+
+
+def tuned_path(bundle: Bundle, device: str) -> Path:
+    """Return where this user's measurements of an engine are kept: by the hash of its manifest."""
+    return user_folder().parent / "tuned" / f"{bundle.manifest_hash[:16]}.{device}.json"
+
+
+def shipped_path(bundle: Bundle, device: str) -> Path:
+    """Return where measurements lie that come with the engine."""
+    return bundle.folder / f"presets.{device}.json"
+
+
+def read_presets(path: Path, bundle: Bundle) -> dict[str, Preset]:
+    """Read presets, none where there is no file.
+
+    Raises :class:`EngineError` for a file that is damaged or speaks of another engine.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path}: cannot be read ({error}): remove it and tune again") from None
+    try:
+        if raw["format"] != FORMAT or raw["manifest_sha256"] != bundle.manifest_hash:
+            raise EngineError(f"{path}: belongs to another engine or version: remove it and tune again")
+        return {
+            name: Preset(name, _means(values["means"]), values["measured"]) for name, values in raw["presets"].items()
+        }
+    except (KeyError, TypeError, AttributeError, SettingError) as error:
+        raise EngineError(f"{path}: not as expected ({error}): remove it and tune again") from None
+
+
+def render_presets(presets: Mapping[str, Preset], bundle: Bundle, evidence: Mapping[str, Any]) -> str:
+    """Return the text that :func:`read_presets` reads back; ``evidence`` is kept along with it."""
+    values = {
+        "format": FORMAT,
+        "manifest_sha256": bundle.manifest_hash,
+        "presets": {
+            name: {"means": asdict(preset.means), "measured": dict(preset.measured)} for name, preset in presets.items()
+        },
+        **evidence,
+    }
+    return json.dumps(values, indent=1) + "\n"
+
+
+def _means(values: Mapping[str, Any]) -> Means:
+    unknown = values.keys() - {item.name for item in fields(Means)}
+    if unknown:
+        raise KeyError(f"unknown means {', '.join(sorted(unknown))}")
+    return Means(**values)
