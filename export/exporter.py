@@ -18,7 +18,7 @@ from roentmod_fast.engine.manifest import (
 )
 from roentmod_fast.errors import SettingError
 
-from . import verdict
+from . import int8, verdict
 from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .errors import VerdictError
@@ -26,7 +26,7 @@ from .onnx_export import WRAPPERS, export_network, free_bytes_needed, network_fi
 from .tensorrt import build_engines, find_compiler
 from .verdict import Parity
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 NOTICE = (
     "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits (Cooke et al., 2025): check what an edit changed"
@@ -48,6 +48,7 @@ def export_checkpoint(
     overwrite: bool = False,
     keep_anyway: bool = False,
     tensorrt: Sequence[str] = (),
+    calibrate: Path | None = None,
     say: Say = lambda text: None,
 ) -> Path:
     """Export a diffusers folder as the bundle ``out``; return ``out``.
@@ -55,7 +56,8 @@ def export_checkpoint(
     ``precisions``: some of :data:`PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of the
     engine, by default that of ``out``; ``notice`` is told to the user at each use. ``store_halves`` stores float32
     weights that half precision holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
-    engines for from the half-precision networks. ``say`` is told of each step.
+    engines for from the half-precision networks. ``calibrate``: a folder of radiographs on whose edits int8 is
+    calibrated, by default drawn ones. ``say`` is told of each step.
 
     Raises :class:`CheckpointError` for what cannot be read, :class:`OutputError` for what cannot be written, and
     :class:`VerdictError`, with nothing left behind, for an engine that misses its limits, unless ``keep_anyway``.
@@ -63,11 +65,18 @@ def export_checkpoint(
     precisions, tensorrt = _in_order(precisions), tuple(dict.fromkeys(tensorrt))
     if tensorrt and "fp16" not in precisions:
         raise SettingError("--tensorrt builds from half precision: add fp16 to --precision, such as fp32,fp16")
+    if "int8" in precisions:
+        int8.require_nncf()
+        if "fp32" not in precisions:
+            raise SettingError("int8 is made from float32: add fp32 to --precision, such as fp32,int8")
+    elif calibrate is not None:
+        raise SettingError("--calibrate belongs to int8: add it to --precision, such as fp32,int8")
     compiler = find_compiler(tensorrt) if tensorrt else None
     opened = open_checkpoint(checkpoint, vae)
     weights = sum(opened.weight_bytes(role) for role in ROLES)
     with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, precisions, tensorrt)) as folder:
-        networks = _export_networks(opened, folder, precisions, store_halves, say)
+        exported = tuple(precision for precision in precisions if precision != "int8")
+        networks = _export_networks(opened, folder, exported, store_halves, say)
         parity = verdict.judge_networks(opened, folder, networks, say)
         if "fp16" in networks:
             _settle_autoencoder(opened, folder, networks, parity, say)
@@ -81,6 +90,12 @@ def export_checkpoint(
             made=made_facts(opened),
         )
         _write(folder, manifest, parity)
+        if "int8" in precisions:
+            networks["int8"] = int8.quantize_engine(folder, networks["fp32"], calibrate, say)
+            parts = {network: networks["int8"][network] for network in int8.QUANTIZED}
+            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, say)["int8"]
+            manifest = replace(manifest, networks=networks, files=_facts(folder, manifest.files))
+            _write(folder, manifest, parity)
         for precision, edit in verdict.judge_edits(opened, folder, precisions, say).items():
             parity[precision][verdict.WHOLE_EDIT] = edit
         missed = verdict.failures(parity)

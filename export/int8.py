@@ -32,6 +32,7 @@ from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
 
+from .apart import apart, folder_bytes
 from .errors import ExportError
 from .onnx_export import INLINE_LIMIT, network_file
 
@@ -58,6 +59,25 @@ def require_nncf() -> None:
         raise ExportError("int8 needs nncf: type pip install 'roentmod-fast[int8]'")
 
 
+def quantize_engine(
+    folder: Path, full: Mapping[str, str], radiographs: Path | None, say: Callable[[str], None] = lambda text: None
+) -> dict[str, str]:
+    """Make int8 networks of the float32 engine in ``folder``; return their files, as in the manifest.
+
+    ``full`` maps each network to its float32 file; ``radiographs`` is a folder whose radiographs are edited for
+    calibration, by default drawn ones are.
+    """
+    weights = folder_bytes(folder)
+    say("int8: watching edits of " + ("drawn radiographs" if radiographs is None else str(radiographs)))
+    samples = apart(weights, watch_edits, folder, radiographs)
+    files = {"text_encoder": full["text_encoder"]}
+    for network in QUANTIZED:
+        say(f"int8: quantizing {network} on {len(samples[network])} samples")
+        files[network] = file = network_file(network, "int8")
+        apart(weights, quantize, folder / full[network], folder / file, samples[network])
+    return files
+
+
 def calibration_pictures(folder: Path | None, model: Model) -> list[Array]:
     """Return radiographs to edit: those of ``folder``, by default drawn ones. Float32 (H, W) in [0, 1].
 
@@ -76,33 +96,22 @@ def calibration_pictures(folder: Path | None, model: Model) -> list[Array]:
     return pictures
 
 
-def watch_edits(folder: Path, pictures: Sequence[Array], say: Callable[[str], None]) -> Samples:
-    """Edit each picture with the float32 engine in ``folder``, towards the paper's prompts in turn.
+def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
+    """Edit radiographs with the float32 engine in ``folder``, towards the paper's prompts in turn.
 
     Returns what each network was given: the UNet at all noise levels, with and without text.
     """
     editor = Editor.load(folder, device="cpu", precision="fp32")
     samples: Samples = {name: [] for name in QUANTIZED}
     with _watched(editor.networks, samples):
-        for number, picture in enumerate(pictures):
-            prompt = PROMPTS[number % len(PROMPTS)]
-            say(f"watching edit {number + 1} of {len(pictures)} for int8: {prompt}")
+        for number, picture in enumerate(calibration_pictures(radiographs, editor.model)):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
-            editor.edit(picture, prompt, config)
+            editor.edit(picture, PROMPTS[(number + 1) % len(PROMPTS)], config)
     return {name: _thinned(found, MOST_SAMPLES[name]) for name, found in samples.items()}
 
 
-def quantize(folder: Path, full: Mapping[str, str], samples: Samples, say: Callable[[str], None]) -> dict[str, str]:
-    """Quantize the float32 networks of ``folder``; return the files of the int8 ones, as in the manifest."""
-    files = {"text_encoder": full["text_encoder"]}
-    for network in QUANTIZED:
-        say(f"quantizing {network} on {len(samples[network])} samples")
-        files[network] = file = network_file(network, "int8")
-        _quantize(folder / full[network], folder / file, samples[network])
-    return files
-
-
-def _quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) -> None:
+def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) -> None:
+    """Write the float32 network ``source`` as the int8 network ``target``, calibrated on ``samples`` of its inputs."""
     import nncf  # late: its import takes seconds
     from nncf.onnx.quantization.backend_parameters import BackendParameters
 

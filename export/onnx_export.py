@@ -186,7 +186,7 @@ def free_bytes_needed(weights: int, precisions: Sequence[str], architectures: Se
 
     An engine built ahead of time holds about what its half-precision network holds, once for each of ``architectures``.
     """
-    shares = {"fp32": 1.0, "fp16": 0.5}
+    shares = {"fp32": 1.0, "fp16": 0.5, "int8": 0.3}
     share = sum(shares[precision] for precision in precisions) + shares["fp16"] * len(architectures)
     return int(weights * share * 1.1) + 20_000_000
 

@@ -24,6 +24,7 @@ from roentmod_fast.engine.networks import INPUTS, OUTPUTS, Network
 from roentmod_fast.errors import EngineError
 from roentmod_fast.phantom import draw
 
+from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
 from .errors import VerdictError
 from .onnx_export import WRAPPERS
@@ -34,9 +35,14 @@ Parity = dict[str, dict[str, dict[str, float]]]
 """For each precision and network, and the whole edit: what :func:`difference` says."""
 
 WHOLE_EDIT = "whole_edit"
-LIMITS = {"fp32": {"relative": 1e-3, "psnr_db": 60.0}, "fp16": {"relative": None, "psnr_db": 35.0}}
+LIMITS: Mapping[str, Mapping[str, float | None]] = {
+    "fp32": {"relative": 1e-3, "psnr_db": 60.0},
+    "fp16": {"relative": None, "psnr_db": 35.0},
+    "int8": {"relative": None, "psnr_db": 20.0},
+}
 """What an engine must keep: for fp32 each network's largest difference relative to the output's range, and the PSNR of
-the whole edit; for fp16 the PSNR of all."""
+the whole edit; for fp16 and int8 the PSNR of all. Below 20 dB int8 has lost the picture; what it costs above that is
+measured on radiographs, by ``roentmod-fast tune``."""
 
 HALF_VAE_DB = 50.0
 HALF_VAE_LARGEST = 65504 / 4
@@ -125,7 +131,7 @@ def judge_networks(
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint; ``networks`` as in the manifest.
 
-    Torch and ONNX Runtime are not in memory together: the checkpoint speaks first, and is let go.
+    Torch and ONNX Runtime are not in memory together: each engine runs in a process of its own.
     """
     parity: Parity = {precision: {} for precision in networks}
     present = {network for parts in networks.values() for network in parts}
@@ -150,7 +156,9 @@ def judge_networks(
                 file = parts[network]
                 if file not in judged:
                     say(f"verdict of {network}: {file}")
-                    judged[file] = judge_network(network, folder / file, inputs[network], reference)
+                    judged[file] = apart(
+                        folder_bytes(folder), judge_network, network, folder / file, inputs[network], reference
+                    )
                 # How near the checkpoint itself comes to what half precision can hold.
                 parity[precision][network] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
     return parity
@@ -161,14 +169,17 @@ def judge_edits(
 ) -> dict[str, dict[str, float]]:
     """Compare our whole edit in each precision with that of diffusers; ``folder`` is a bundle's."""
     say("verdict of a whole edit: the checkpoint, in torch")
-    reference = reference_edit(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
-    gc.collect()
+    reference = apart(sum(opened.weight_bytes(role) for role in ROLES), _reference_of, opened)
     results = {}
     for precision in precisions:
         say(f"verdict of a whole edit: the engine, {precision}")
-        results[precision] = judge_edit(folder, precision, reference)
+        results[precision] = apart(folder_bytes(folder), judge_edit, folder, precision, reference)
         say(f"  {results[precision]['psnr_db']:.1f} dB against the checkpoint")
     return results
+
+
+def _reference_of(opened: Checkpoint) -> NDArray[np.float32]:
+    return reference_edit(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
 
 
 def judge_bundle(

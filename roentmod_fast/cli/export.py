@@ -20,7 +20,13 @@ NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxrunti
     default="fp32",
     show_default=True,
     metavar="LIST",
-    help="Some of fp32,fp16, with commas between them.",
+    help="Some of fp32,fp16,int8, with commas between them.",
+)
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Calibrate int8 on edits of the radiographs in this folder. [default: drawn ones]",
 )
 @click.option(
     "--tensorrt",
@@ -36,6 +42,7 @@ def command(
     output: Path,
     vae: Path | None,
     precisions: str,
+    calibrate: Path | None,
     tensorrt: str,
     name: str | None,
     overwrite: bool,
@@ -50,6 +57,7 @@ def command(
     Examples:
       roentmod-fast export roentgen/ -o engines/roentgen
       roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16
+      roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,int8 --calibrate radiographs/
       roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,fp16 --tensorrt sm89,sm120
     """
     require_export_extra()
@@ -64,6 +72,7 @@ def command(
         overwrite=overwrite,
         keep_anyway=keep_anyway,
         tensorrt=_parts(tensorrt),
+        calibrate=calibrate,
         say=lambda text: click.echo(text, err=True),
     )
     click.echo(bundle)
