@@ -28,6 +28,7 @@ from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample
 from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.label import label_mask
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.modules import SECONDARY_CAPTURE, complete
 from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
@@ -118,7 +119,9 @@ def synthetic_dataset(
     if identity != "keep" and layout.spare is not None:
         # Text of old overlays may stand in the unused bits.
         layout = dataclasses.replace(layout, spare=None)
-    _put_pixels(result, radiograph.to_stored(image), layout)
+    # The label stands in a corner, where padding often is.
+    over_padding = label_mask(radiograph.shape) if labelled else None
+    _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
     _mark(result, source, now, provenance, new_study=source is None or identity != "keep")
     if labelled:
         result.BurnedInAnnotation = "YES"
