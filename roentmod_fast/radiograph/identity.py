@@ -54,6 +54,7 @@ KEPT = _words(
     CollimatorShape CollimatorLeftVerticalEdge CollimatorRightVerticalEdge CollimatorUpperHorizontalEdge
     CollimatorLowerHorizontalEdge
     PositionerType PositionerPrimaryAngle PositionerSecondaryAngle
+    RadiationSetting
     DetectorType DetectorConfiguration DetectorConditionsNominalFlag
     DetectorBinning DetectorElementPhysicalSize DetectorElementSpacing
     DetectorActiveShape DetectorActiveDimensions DetectorActiveOrigin

@@ -217,7 +217,7 @@ def test_text_in_disguise_is_left_out(provenance: Provenance) -> None:
         )
         radiograph = read_dicom(to_bytes(source), "file.dcm")
     dataset = synthetic_dataset(radiograph, radiograph.image, provenance)
-    assert "RescaleType" not in dataset and "DetectorType" not in dataset
+    assert dataset.RescaleType == "US" and "DetectorType" not in dataset
 
 
 def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
