@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -97,6 +102,33 @@ def test_syntaxes_that_others_wrote(frame: bytes, syntax: uid.UID, decoder: str,
     for share in (0.4, 0.7, 0.97):
         with pytest.raises(SourceError, match=r"damaged or truncated|or is truncated"):
             read_dicom(with_frame(frame[: int(len(frame) * share)], syntax), "file.dcm")
+
+
+ENCODERS = {
+    "dcmcjpeg +e1": uid.JPEGLosslessSV1,
+    "dcmcjpeg +el": uid.JPEGLossless,
+    "dcmcjpls +el": uid.JPEGLSLossless,
+    "dcmcrle": uid.RLELossless,
+}
+"""Commands of dcmtk that compress a file, and in what."""
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("command", ENCODERS)
+def test_every_depth_and_sign_as_dcmtk_compresses_them(tmp_path: Path, command: str, signed: bool) -> None:
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip("dcmtk is not installed")
+    source, target = tmp_path / "source.dcm", tmp_path / "target.dcm"
+    for bits in range(8, 17):
+        lowest = -(1 << (bits - 1)) if signed else 0
+        values = np.random.default_rng(bits).integers(lowest, lowest + (1 << bits), (33, 37))
+        header = {"BitsAllocated": 8 if bits == 8 else 16, "BitsStored": bits, "PixelRepresentation": int(signed)}
+        source.write_bytes(to_bytes(make_dataset(values, **header)))
+        done = subprocess.run([*command.split(), str(source), str(target)], check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == ENCODERS[command]
+        radiograph = read_dicom(target.read_bytes(), "file.dcm")
+        np.testing.assert_array_equal(radiograph.stored, values, f"{bits} bits")
 
 
 def with_frame(frame: bytes, syntax: uid.UID) -> bytes:
