@@ -90,7 +90,7 @@ def test_jpeg_baseline() -> None:
         (frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1, "gdcm", 0),
         (frames.JPEG_LOSSLESS, uid.JPEGLossless, "gdcm", 0),
         (frames.JPEG_EXTENDED, uid.JPEGExtended12Bit, "gdcm", 7),
-        (frames.JPEG_LS, uid.JPEGLSLossless, "", 0),
+        (frames.JPEG_LS, uid.JPEGLSLossless, "gdcm", 0),
         (frames.HTJ2K, uid.HTJ2KLossless, "pylibjpeg", 0),
         (frames.HTJ2K, uid.HTJ2K, "pylibjpeg", 0),
     ],
