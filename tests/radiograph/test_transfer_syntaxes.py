@@ -176,6 +176,13 @@ def test_a_decoder_that_ends_its_process_is_an_error(monkeypatch: pytest.MonkeyP
         gdcm_child.decompress(frames.JPEG_LOSSLESS, str(uid.JPEGLosslessSV1), 24, 32, 12)
 
 
+def test_a_decoder_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gdcm_child, "START", 0.0)
+    with pytest.raises(SourceError, match="cannot be decompressed") as caught:
+        read_dicom(with_frame(frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1), "file.dcm")
+    assert "gives no answer: TimeoutExpired" in str(caught.value.__cause__)
+
+
 def test_a_codestream_of_another_size_is_refused() -> None:
     data = with_codestream(jpeg(np.zeros((41, 56))), uid.JPEGBaseline8Bit)
     with pytest.raises(SourceError, match="has 41 x 56 pixels, the header says 40 x 56"):
