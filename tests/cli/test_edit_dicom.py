@@ -13,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import uid
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.read import read_radiograph
-from tests.cli.conftest import Ran
+from tests.cli.conftest import Ran, run_process
 from tests.radiograph.conftest import lut_item, make_dataset, to_bytes
 
 Run = Callable[..., Ran]
@@ -297,6 +298,28 @@ def test_no_string_of_the_header_in_anything_that_is_written(
         chunks = "\n".join(f"{key} {value}" for key, value in preview.info.items())
     assert "SYNTHETIC" in chunks
     assert traces(chunks.encode(), secrets) == set()
+
+
+@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+def test_values_that_break_the_rules_are_not_told_either(tmp_path: Path, identity: str) -> None:
+    """In a process of its own: libraries warn and log there as they do for a user."""
+    with disable_value_validation():
+        source = telling_source("ISO_IR 192")
+        source.AccessionNumber = "ACC-TOO-LONG-FOR-ITS-VR-81549"
+        source.PatientAge = "EIGHTY"
+        source.PatientBirthDate = "11.9.1937 in Köln"
+        source.StudyTime = "half past nine"
+        source.StudyInstanceUID = "1.2.40.not.a.uid"
+        source.PatientSex = "female"
+        source.add_new("KVP", "LO", "about 120 kV")
+        (tmp_path / "IM0001").write_bytes(to_bytes(source))
+        secrets = secrets_of(source)
+    ran = run_process("edit", "IM0001", *QUICK, "--identity", identity, "--report", "report.json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert {"about 120 kV", "1.2.40.not.a.uid", "female", "EIGHTY", "half past nine"} < secrets
+    assert traces((ran.out + ran.err).encode(), secrets) == set()
+    for name in ("IM0001.edema.dcm", "report.json"):
+        assert traces((tmp_path / name).read_bytes(), secrets) == set(), name
 
 
 def test_keep_says_so_and_keeps(roentmod: Run, tmp_path: Path) -> None:
