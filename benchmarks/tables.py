@@ -1,7 +1,7 @@
 """Write the tables of docs/performance.md from the JSON in results/.
 
-    python benchmarks/tables.py            # writes
-    python benchmarks/tables.py --check    # exit 1 where the page is not what the results say
+python benchmarks/tables.py            # writes
+python benchmarks/tables.py --check    # exit 1 where the page is not what the results say
 """
 
 from __future__ import annotations
