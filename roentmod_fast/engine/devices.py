@@ -201,12 +201,23 @@ def ep_devices(plugin: Plugin) -> list[Any]:
     name = module.get_ep_name()
     with _registration:
         if not any(device.ep_name == name for device in ort.get_ep_devices()):
+            _load_bundled_cuda(Path(module.get_library_path()).parent)
             try:
                 ort.register_execution_provider_library(name, module.get_library_path())
             except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
                 if "already registered" not in str(error):
                     raise DeviceError(f"{plugin.package} cannot be loaded: {_reason(error)}") from error
     return [device for device in ort.get_ep_devices() if device.ep_name == name]
+
+
+def _load_bundled_cuda(folder: Path) -> None:
+    """Load CUDA's runtime as the plugin for RTX cards brings it, under a name that the loader does not look for.
+
+    The Linux wheel 0.5.0 holds ``libcudart.so.13.4.36`` and no ``libcudart.so.13``, which the plugin asks for.
+    """
+    for path in sorted(folder.glob("libcudart.so.*.*")):
+        with contextlib.suppress(OSError):  # the registration says what is missing
+            ctypes.CDLL(str(path))
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,15 @@ def test_rtx_is_the_card_that_the_plugin_offers(monkeypatch: pytest.MonkeyPatch,
     assert choose_device("rtx") == RTX  # a second registration would fail the stub
     assert runtime.registered == {RTX.provider: str(tmp_path / "plugin.so")}
     assert RTX.precision == "fp16"
+
+
+def test_the_plugins_own_cuda_is_loaded_before_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "libcudart.so.13.4.36").touch()
+    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(ADA,))
+    loaded: list[tuple[str, int]] = []
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda path: loaded.append((path, len(runtime.registered))))
+    devices.ep_devices(devices.RTX_PLUGIN)
+    assert loaded == [(str(tmp_path / "libcudart.so.13.4.36"), 0)]
 
 
 def test_rtx_without_the_plugin(monkeypatch: pytest.MonkeyPatch, only_this_runtime: dict[str, str]) -> None:
@@ -93,6 +103,8 @@ def test_the_real_plugin_without_a_driver() -> None:
     with pytest.raises(DeviceError, match=r"cannot be loaded: libcuda\.so\.1 not found$"):
         devices.ep_devices(devices.RTX_PLUGIN)
     assert choose_device("auto") == CPU
+    if sys.platform == "linux":
+        assert "onnxruntime_ep_nv_tensorrt_rtx/libcudart.so" in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
 # --- cuda and tensorrt ------------------------------------------------------------------------------------------------
