@@ -24,7 +24,6 @@ from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from roentmod_fast.editor import EditConfig, Editor
-from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import INPUTS, Networks
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.findings import PROMPTS
@@ -78,13 +77,13 @@ def quantize_engine(
     return files
 
 
-def calibration_pictures(folder: Path | None, model: Model) -> list[Array]:
-    """Return radiographs to edit: those of ``folder``, by default drawn ones. Float32 (H, W) in [0, 1].
+def calibration_pictures(folder: Path | None, size: int) -> list[Array]:
+    """Return radiographs to edit: those of ``folder``, by default drawn ones of ``size``. Float32 (H, W) in [0, 1].
 
     Raises :class:`ExportError` for a folder without a radiograph.
     """
     if folder is None:
-        return [draw(model.image_size, seed).image for seed in range(PHANTOMS)]
+        return [draw(size, seed).image for seed in range(PHANTOMS)]
     pictures = []
     for source in find_sources((folder,)).sources[: 2 * PHANTOMS]:
         try:
@@ -104,7 +103,7 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
     editor = Editor.load(folder, device="cpu", precision="fp32")
     samples: Samples = {name: [] for name in QUANTIZED}
     with _watched(editor.networks, samples):
-        for number, picture in enumerate(calibration_pictures(radiographs, editor.model)):
+        for number, picture in enumerate(calibration_pictures(radiographs, editor.model.image_size)):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
             editor.edit(picture, PROMPTS[(number + 1) % len(PROMPTS)], config)
     return {name: _thinned(found, MOST_SAMPLES[name]) for name, found in samples.items()}

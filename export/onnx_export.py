@@ -5,7 +5,7 @@ its own way, fixes a rank-0 time step, gives the encoder's moments joined, takes
 diffusers and transformers releases back; an unpinned resolution of it runs for more than ten minutes.
 
 Batch is free, picture and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
-in the file itself, or past :data:`INLINE_LIMIT` in one file beside it, for protobuf ends at 2 GB.
+in the file itself, or past :data:`INLINE_LIMIT` in one file beside it: protobuf ends at 2 GB, and is read into memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from roentmod_fast.engine.networks import INPUTS, OUTPUTS
 from .checkpoint import quiet
 
 OPSET = 18
-INLINE_LIMIT = 1_500_000_000
-"""Bytes of weights up to which they stand in the ONNX file itself."""
+INLINE_LIMIT = 100_000_000
+"""Bytes of weights up to which they stand in the ONNX file itself; a file beside it is mapped, not copied."""
 
 
 class TextEncoder(nn.Module):

@@ -141,13 +141,13 @@ def _unused_cards() -> Iterator[Observation]:
         line = pip_line("rtx" if fits_rtx else "gpu")
         yield Observation("note", "NVIDIA card", "nothing that is installed here uses it", line)
     for device in usable:
-        if device is RTX:
+        if device == RTX:
             continue
         preload_libraries(device)
         library = missing_library(device)
         if library is not None:
             # Whoever has installed onnxruntime-gpu wants cuda; classic TensorRT is asked for apart.
-            level = "problem" if device is CUDA else "note"
+            level = "problem" if device == CUDA else "note"
             yield Observation(level, f"device {device.name}", f"{library} not found", pip_line(extra_of(device)))
 
 

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from roentmod_fast.radiograph.model import Radiograph
 
 REPORT_FORMAT = 1
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "pydicom", "pillow", "tokenizers")
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-ep-openvino",
+    "numpy",
+    "pydicom",
+    "pillow",
+    "tokenizers",
+)
 
 
 def installed_versions() -> dict[str, str]:
@@ -57,6 +66,7 @@ class RunReport:
                 "device": editor.device.name,
                 "providers": list(editor.networks.providers),
                 "precision": editor.networks.precision,
+                "preset": {"name": editor.preset.name, "measured": dict(editor.preset.measured)},
             }
         )
 

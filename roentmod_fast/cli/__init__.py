@@ -13,7 +13,7 @@ import click
 from roentmod_fast._version import __version__
 from roentmod_fast.errors import RoentmodError, SettingError
 
-COMMANDS = ("edit", "sample", "export", "engines", "doctor")
+COMMANDS = ("edit", "sample", "export", "engines", "tune", "bench", "doctor")
 
 EXIT_NOTHING_DONE = 1
 EXIT_USAGE = 2

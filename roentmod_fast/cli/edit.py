@@ -362,17 +362,22 @@ def _edit_all(
     force: bool,
 ) -> int:
     """Edit source after source; a source that fails is told and left out. Returns how many outputs were written."""
-    from roentmod_fast.errors import OutputError, SourceError
+    from roentmod_fast.errors import OutputError, SettingError, SourceError
     from roentmod_fast.radiograph.read import read_radiograph
 
     done = 0
-    for source in dict.fromkeys(item.source for item in outputs):
+    sources = list(dict.fromkeys(item.source for item in outputs))
+    for source in sources:
         try:
             radiograph = read_radiograph(source, voi=voi, force=force)
             region = where.region(radiograph)
-        except SourceError as error:
-            _say(f"Error: {error}")
-            run.fail(source.name, str(error))
+        except (SourceError, SettingError) as error:
+            if isinstance(error, SettingError) and len(sources) == 1:
+                raise
+            # A mask or a box that does not fit one of several sources fails that one.
+            reason = str(error) if isinstance(error, SourceError) else f"{source.name}: {error}"
+            _say(f"Error: {reason}")
+            run.fail(source.name, reason)
             continue
         for note in radiograph.notes:
             _say(f"note: {radiograph.source}: {note}")

@@ -97,11 +97,11 @@ def choose_device(name: str = "auto") -> Device:
 
 def what_is_missing(device: Device) -> str | None:
     """Say what ``device`` lacks here and what to type, None where nothing is missing that can be known beforehand."""
-    if device is CPU:
+    if device == CPU:
         return None
-    if device is OPENVINO:
+    if device == OPENVINO:
         return _openvino_lacks()
-    return _rtx_lacks() if device is RTX else _cuda_lacks(device)
+    return _rtx_lacks() if device == RTX else _cuda_lacks(device)
 
 
 def _openvino_lacks() -> str | None:
@@ -153,7 +153,7 @@ def _no_driver() -> str:
 
 def extra_of(device: Device) -> str:
     """Return the extra of this package that brings ``device``."""
-    return "gpu" if device is CUDA else device.name
+    return "gpu" if device == CUDA else device.name
 
 
 def pip_line(extra: str) -> str:
@@ -247,7 +247,7 @@ def preload_libraries(device: Device) -> None:
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             ort.preload_dlls(directory="")
-    if device is TENSORRT and importlib.util.find_spec("tensorrt") is not None:
+    if device == TENSORRT and importlib.util.find_spec("tensorrt") is not None:
         importlib.import_module("tensorrt")
 
 

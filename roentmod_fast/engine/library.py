@@ -14,7 +14,7 @@ from roentmod_fast.engine.bundle import Bundle, read_bundle, user_folder, verify
 from roentmod_fast.engine.manifest import FILE_NAME
 from roentmod_fast.errors import EngineError, OutputError
 
-SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
+SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "presets.cpu.json", "presets.openvino.json")
 """Files that come along although the manifest does not list them."""
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import Plan, plan_on_rtx
-from roentmod_fast.engine.devices import CPU, RTX, TENSORRT, Device, card_of, rtx_ep_device
+from roentmod_fast.engine.devices import CPU, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
 from roentmod_fast.engine.manifest import TOKENIZER_NAME
 from roentmod_fast.engine.sessions import cache_folder, open_session
 from roentmod_fast.errors import DeviceError, EngineError
@@ -119,7 +119,7 @@ class Network:
         try:
             result: list[Array] = self._session.run(names, item)
         except Exception as error:  # onnxruntime raises classes of its own, none of them public
-            if self._device is CPU:
+            if self._device == CPU:
                 raise
             reason = str(error).splitlines()[0]
             raise DeviceError(f"{self.role}: {self._device.name} failed while it ran: {reason}") from error
@@ -138,13 +138,18 @@ def _plan(bundle: Bundle, device: Device, precision: str) -> dict[str, Plan]:
     files = bundle.files_of(precision)
     roles = bundle.manifest.networks[precision]
     cache = cache_folder() / bundle.manifest_hash[:16] / device.name
-    if device is RTX:
+    if device == RTX:
         offer = rtx_ep_device()
         card = None if offer is None else card_of(offer)
         return {role: plan_on_rtx(bundle, role, precision, card, cache) for role in roles}
-    if device is TENSORRT:
+    if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]))
     return {role: Plan(bundle.path(file), files, cache) for role, file in roles.items()}
+
+
+def _device_of(role: str, device: Device) -> Device:
+    """Return where a network runs: OpenVINO does not take the text encoder whole, which is a thousandth of the work."""
+    return CPU if device == OPENVINO and role == "text_encoder" else device
 
 
 @dataclass(frozen=True)
@@ -190,9 +195,14 @@ class Networks:
         for role, plan in plans.items():
             if plan.note:
                 tell(plan.note)
-            half = in_half(bundle, role, chosen)
             opened[role] = Network(
-                role, plan.path, device, plan.cache, half=half, exact=chosen == "fp32", keep=plan.keep
+                role,
+                plan.path,
+                _device_of(role, device),
+                plan.cache,
+                half=in_half(bundle, role, chosen),
+                exact=chosen == "fp32",
+                keep=plan.keep,
             )
         return cls(**opened, precision=chosen, notes=tuple(notes))
 

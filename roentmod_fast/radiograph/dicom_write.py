@@ -28,8 +28,9 @@ from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample
 from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.label import label_mask
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
-from roentmod_fast.radiograph.modules import SECONDARY_CAPTURE, complete
+from roentmod_fast.radiograph.modules import KNOWN, SECONDARY_CAPTURE, complete
 from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
 
 __all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
@@ -106,7 +107,8 @@ def synthetic_dataset(
     else:
         pseudonyms = identify(source, result, identity, key)
         sop_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
-    result.SOPClassUID = uid.UID(SECONDARY_CAPTURE if kind == "secondary-capture" else sop_class)
+    twin = kind == "source" and sop_class in KNOWN
+    result.SOPClassUID = uid.UID(sop_class if twin else SECONDARY_CAPTURE)
     if result.SOPClassUID == SECONDARY_CAPTURE:
         # "SYN", Synthetic Image, is a defined term of Conversion Type (C.8.6.1).
         result.ConversionType = "SYN"
@@ -118,7 +120,9 @@ def synthetic_dataset(
     if identity != "keep" and layout.spare is not None:
         # Text of old overlays may stand in the unused bits.
         layout = dataclasses.replace(layout, spare=None)
-    _put_pixels(result, radiograph.to_stored(image), layout)
+    # The label stands in a corner, where padding often is.
+    over_padding = label_mask(radiograph.shape) if labelled else None
+    _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
     _mark(result, source, now, provenance, new_study=source is None or identity != "keep")
     if labelled:
         result.BurnedInAnnotation = "YES"
@@ -148,7 +152,7 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
     data = values.astype(cell).astype(cell(0).dtype.newbyteorder("<")).tobytes()
     result.PixelData = data + b"\0" * (len(data) % 2)
     result["PixelData"].VR = "OB" if layout.bits_allocated == 8 else "OW"
-    for keyword in ("NumberOfFrames", "PlanarConfiguration"):
+    for keyword in ("NumberOfFrames", "FrameIncrementPointer", "PlanarConfiguration"):
         if keyword in result:
             del result[keyword]
 

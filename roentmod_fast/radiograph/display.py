@@ -53,12 +53,15 @@ class Display:
             image[outside] = 0
         return image
 
-    def invert(self, image: Array, stored: NDArray[np.int32]) -> NDArray[np.int32]:
+    def invert(
+        self, image: Array, stored: NDArray[np.int32], over_padding: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int32]:
         """Return stored values that show ``image``, as near as the table goes.
 
         ``image``: float32 in [0, 1]; ``stored``: the source's stored values, int32 of the same shape. A pixel that
         shows what its stored value shows keeps it, also outside the window, where many values show the same. Another
-        pixel takes, among the values that show its brightness best, the one nearest to its old value.
+        pixel takes, among the values that show its brightness best, the one nearest to its old value. Padding stays
+        padding, but where ``over_padding`` (bool, of the same shape) is true a picture may be put over it.
         """
         if not np.isfinite(image).all():
             raise ValueError("the edited picture holds values that are no numbers")
@@ -66,7 +69,7 @@ class Display:
         changed = image != self.show(stored)
         outside = self._padded(stored)
         if outside is not None:
-            changed &= ~outside
+            changed &= ~outside if over_padding is None else ~outside | over_padding
         if not changed.any():
             return result
         old = result[changed].astype(np.int64) - self.lowest

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from typing import Any
 
-TIMEOUT = 60
-"""Seconds after which a frame counts as one that GDCM cannot decompress."""
+START, MEGAPIXEL = 5.0, 1.0
+"""Seconds for the start of the child and for each million pixels; after them a frame counts as damaged."""
 
 _COMPLAINTS = (b"Premature end", b"Corrupt", b"Bogus", b"Invalid", b"invalid")
 
@@ -24,8 +24,9 @@ def decompress(frame: bytes, syntax: str, rows: int, columns: int, precision: in
     Raises ValueError where GDCM cannot decompress it whole.
     """
     command = [sys.executable, "-m", __name__, syntax, str(rows), str(columns), str(precision)]
+    seconds = START + MEGAPIXEL * rows * columns / 1e6
     try:
-        done = subprocess.run(command, input=frame, capture_output=True, check=False, timeout=TIMEOUT)
+        done = subprocess.run(command, input=frame, capture_output=True, check=False, timeout=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"GDCM gives no answer: {type(error).__name__}") from error
     if done.returncode != 0:

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
+from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.radiograph import header
@@ -54,6 +55,7 @@ KEPT = _words(
     CollimatorShape CollimatorLeftVerticalEdge CollimatorRightVerticalEdge CollimatorUpperHorizontalEdge
     CollimatorLowerHorizontalEdge
     PositionerType PositionerPrimaryAngle PositionerSecondaryAngle
+    RadiationSetting
     DetectorType DetectorConfiguration DetectorConditionsNominalFlag
     DetectorBinning DetectorElementPhysicalSize DetectorElementSpacing
     DetectorActiveShape DetectorActiveDimensions DetectorActiveOrigin
@@ -235,10 +237,24 @@ def _elements(dataset: Dataset) -> list[DataElement]:
         if tag.group == 0x7FE0 or tag.element == 0:
             continue
         try:
-            result.append(dataset[tag])
+            element: DataElement | None = dataset[tag]
         except Exception:  # a value that cannot be parsed cannot be written either
-            continue
+            element = None
+        keyword = keyword_for_tag(tag)
+        if keyword and dictionary_VR(tag) == "DS" and not _holds_numbers(element):
+            # Several numbers in one string ("2048, 1024"): read as such, so written as such.
+            numbers = [DSfloat(number, auto_format=True) for number in header.numbers(dataset, keyword)]
+            element = DataElement(tag, "DS", numbers) if numbers else element
+        if element is not None:
+            result.append(element)
     return result
+
+
+def _holds_numbers(element: DataElement | None) -> bool:
+    if element is None or element.VR != "DS":
+        return False
+    values = element.value if element.VM > 1 else [element.value]
+    return not any(isinstance(value, str) and value for value in values)
 
 
 def _may_be_kept(element: DataElement) -> bool:

@@ -11,20 +11,32 @@ Array = NDArray[np.float32]
 TEXT = "SYNTHETIC"
 
 
-def burn_label(image: Array, text: str = TEXT) -> Array:
-    """Return a copy of a picture with ``text`` in white on black in its lower left corner.
+def burn_label(image: Array) -> Array:
+    """Return a copy of a picture with :data:`TEXT` in white on black in its lower left corner.
 
     ``image``: float32 (H, W) in [0, 1]; so is the result. Tell :func:`~.dicom_write.write_dicom` that it is
     ``labelled``.
     """
-    rows, columns = image.shape
+    letters = _letters(*image.shape)
+    result = np.array(image, dtype=np.float32)
+    result[image.shape[0] - letters.shape[0] :, : letters.shape[1]] = letters
+    return result
+
+
+def label_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where the label stands in a picture of ``shape`` (H, W): bool (H, W)."""
+    letters = _letters(*shape)
+    mask = np.zeros(shape, dtype=bool)
+    mask[shape[0] - letters.shape[0] :, : letters.shape[1]] = True
+    return mask
+
+
+def _letters(rows: int, columns: int) -> Array:
+    """Return the label for a picture of that size: float32 in [0, 1]."""
     size = max(8, round(min(rows, columns * 0.8) * 0.035))
     font = ImageFont.load_default(size=size)
-    left, top, right, bottom = font.getbbox(text)
+    left, top, right, bottom = font.getbbox(TEXT)
     margin = max(2, size // 4)
     plate = Image.new("L", (int(right - left) + 2 * margin, int(bottom - top) + 2 * margin), 0)
-    ImageDraw.Draw(plate).text((margin - left, margin - top), text, font=font, fill=255)
-    letters = np.asarray(plate, dtype=np.float32)[:rows, :columns] / np.float32(255)
-    result = np.array(image, dtype=np.float32)
-    result[rows - letters.shape[0] :, : letters.shape[1]] = letters
-    return result
+    ImageDraw.Draw(plate).text((margin - left, margin - top), TEXT, font=font, fill=255)
+    return np.asarray(plate, dtype=np.float32)[:rows, :columns] / np.float32(255)

@@ -29,6 +29,9 @@ _RISE = 60
 _STRONG = 100
 """...and somewhere in each marker by this much."""
 
+_SATURATED, _VERY_STRONG = 240, 150
+"""Marks that touch bone cannot be told from it by their shape; those of this level that rise by this much are marks."""
+
 _JOIN = 9
 """Strokes nearer than about half of this belong together."""
 
@@ -54,21 +57,7 @@ def marker_mask(image: Array) -> Mask:
     opened = _spread(_spread(levels, _STROKE, np.minimum), _STROKE, np.maximum)
     rise = levels - opened
     strokes = rise > _RISE
-    joined = _spread(strokes, _JOIN, np.logical_or)
-    found = np.zeros(shape, dtype=bool)
-    for component in _components(joined):
-        rows, columns = component
-        top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-        sides = sorted((bottom - top, right - left))
-        if sides[0] > _WIDEST * _SIDE or sides[1] > _LONGEST * _SIDE:
-            continue
-        inside = strokes[rows, columns]
-        if inside.sum() < 6 or rise[rows, columns].max() < _STRONG:
-            continue
-        across, down = (left + right) / 2 / shape[1], (top + bottom) / 2 / shape[0]
-        across, down = min(across, 1 - across), min(down, 1 - down)
-        if min(across, down) < _EDGE or (across < _CORNER[0] and down < _CORNER[1]):
-            found[rows, columns] = True
+    found = _marks(strokes, rise, _STRONG) | _marks((rise > _STRONG) & (levels >= _SATURATED), rise, _VERY_STRONG)
     if not found.any():
         return np.zeros(image.shape, dtype=bool)
     found = _spread(found, 5, np.logical_or)
@@ -76,6 +65,25 @@ def marker_mask(image: Array) -> Mask:
         (image.shape[1], image.shape[0]), Image.Resampling.NEAREST
     )
     return np.asarray(large) > 0
+
+
+def _marks(strokes: Mask, rise: NDArray[np.int16], strong: int) -> Mask:
+    """Return the groups of strokes that have the size and the place of marks and rise by ``strong`` somewhere."""
+    shape = strokes.shape
+    found = np.zeros(shape, dtype=bool)
+    for rows, columns in _components(_spread(strokes, _JOIN, np.logical_or)):
+        top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+        sides = sorted((bottom - top, right - left))
+        if sides[0] > _WIDEST * _SIDE or sides[1] > _LONGEST * _SIDE:
+            continue
+        inside = strokes[rows, columns]
+        if inside.sum() < 6 or rise[rows, columns].max() < strong:
+            continue
+        across, down = (left + right) / 2 / shape[1], (top + bottom) / 2 / shape[0]
+        across, down = min(across, 1 - across), min(down, 1 - down)
+        if min(across, down) < _EDGE or (across < _CORNER[0] and down < _CORNER[1]):
+            found[rows, columns] = True
+    return found
 
 
 def _spread(values: NDArray[Any], size: int, extreme: np.ufunc) -> NDArray[Any]:

@@ -65,17 +65,19 @@ class Radiograph:
         """Height and width of the upright picture in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
-    def to_stored(self, image: Array) -> NDArray[np.int32]:
+    def to_stored(self, image: Array, over_padding: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
         """Bring an edited picture back to stored values.
 
         ``image``: float32 (H, W) in [0, 1], upright, the shape of :attr:`image`. Returns int32 in the file's own
-        orientation; where ``image`` shows what the source shows, the source's stored value.
+        orientation; where ``image`` shows what the source shows, the source's stored value. Pixel padding stays, but
+        where ``over_padding``, bool (H, W), is true.
         """
         if self.display is None or self.stored is None:
             raise ValueError(f"{self.source}: no stored values to go back to")
         if image.shape != self.image.shape:
             raise ValueError(f"{self.source}: edit of shape {image.shape}, expected {self.image.shape}")
-        return self.display.invert(self.orientation.back(image), self.stored)
+        over = None if over_padding is None else self.orientation.back(over_padding)
+        return self.display.invert(self.orientation.back(image), self.stored, over)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import uid
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
@@ -217,7 +218,7 @@ def test_text_in_disguise_is_left_out(provenance: Provenance) -> None:
         )
         radiograph = read_dicom(to_bytes(source), "file.dcm")
     dataset = synthetic_dataset(radiograph, radiograph.image, provenance)
-    assert "RescaleType" not in dataset and "DetectorType" not in dataset
+    assert dataset.RescaleType == "US" and "DetectorType" not in dataset
 
 
 def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,3 +242,15 @@ def test_a_place_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(identity, "_data_folder", lambda: tmp_path / "file")
     with pytest.raises(OutputError, match="set ROENTMOD_PSEUDONYM_KEY, or choose --identity strip"):
         pseudonym_key()
+
+
+@pytest.mark.parametrize("way", ["pseudonym", "keep", "strip"])
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_numbers_in_one_string_are_written_apart(provenance: Provenance, way: str, syntax: uid.UID) -> None:
+    source = make_dataset(RAMP, WindowCenter=None, WindowWidth=None)
+    source.add_new("WindowCenter", "LO", "1000, 2000")
+    source.add_new("WindowWidth", "LO", "900, 1800")
+    radiograph = read_dicom(to_bytes(source, syntax), "file.dcm", voi=1)
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=way)
+    assert (dataset.WindowCenter, dataset.WindowWidth) == ([1000, 2000], [900, 1800])
+    assert dataset["WindowCenter"].VR == "DS"

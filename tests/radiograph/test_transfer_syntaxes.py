@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -85,7 +90,7 @@ def test_jpeg_baseline() -> None:
         (frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1, "gdcm", 0),
         (frames.JPEG_LOSSLESS, uid.JPEGLossless, "gdcm", 0),
         (frames.JPEG_EXTENDED, uid.JPEGExtended12Bit, "gdcm", 7),
-        (frames.JPEG_LS, uid.JPEGLSLossless, "", 0),
+        (frames.JPEG_LS, uid.JPEGLSLossless, "gdcm", 0),
         (frames.HTJ2K, uid.HTJ2KLossless, "pylibjpeg", 0),
         (frames.HTJ2K, uid.HTJ2K, "pylibjpeg", 0),
     ],
@@ -97,6 +102,33 @@ def test_syntaxes_that_others_wrote(frame: bytes, syntax: uid.UID, decoder: str,
     for share in (0.4, 0.7, 0.97):
         with pytest.raises(SourceError, match=r"damaged or truncated|or is truncated"):
             read_dicom(with_frame(frame[: int(len(frame) * share)], syntax), "file.dcm")
+
+
+ENCODERS = {
+    "dcmcjpeg +e1": uid.JPEGLosslessSV1,
+    "dcmcjpeg +el": uid.JPEGLossless,
+    "dcmcjpls +el": uid.JPEGLSLossless,
+    "dcmcrle": uid.RLELossless,
+}
+"""Commands of dcmtk that compress a file, and in what."""
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("command", ENCODERS)
+def test_every_depth_and_sign_as_dcmtk_compresses_them(tmp_path: Path, command: str, signed: bool) -> None:
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip("dcmtk is not installed")
+    source, target = tmp_path / "source.dcm", tmp_path / "target.dcm"
+    for bits in range(8, 17):
+        lowest = -(1 << (bits - 1)) if signed else 0
+        values = np.random.default_rng(bits).integers(lowest, lowest + (1 << bits), (33, 37))
+        header = {"BitsAllocated": 8 if bits == 8 else 16, "BitsStored": bits, "PixelRepresentation": int(signed)}
+        source.write_bytes(to_bytes(make_dataset(values, **header)))
+        done = subprocess.run([*command.split(), str(source), str(target)], check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert pydicom.dcmread(target).file_meta.TransferSyntaxUID == ENCODERS[command]
+        radiograph = read_dicom(target.read_bytes(), "file.dcm")
+        np.testing.assert_array_equal(radiograph.stored, values, f"{bits} bits")
 
 
 def with_frame(frame: bytes, syntax: uid.UID) -> bytes:
@@ -142,6 +174,13 @@ def test_a_decoder_that_ends_its_process_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(gdcm_child, "__name__", "no.such.module")
     with pytest.raises(ValueError, match="status 1"):
         gdcm_child.decompress(frames.JPEG_LOSSLESS, str(uid.JPEGLosslessSV1), 24, 32, 12)
+
+
+def test_a_decoder_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gdcm_child, "START", 0.0)
+    with pytest.raises(SourceError, match="cannot be decompressed") as caught:
+        read_dicom(with_frame(frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1), "file.dcm")
+    assert "gives no answer: TimeoutExpired" in str(caught.value.__cause__)
 
 
 def test_a_codestream_of_another_size_is_refused() -> None:

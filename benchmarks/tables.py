@@ -1,0 +1,149 @@
+"""Write the tables of docs/performance.md from the JSON in results/.
+
+python benchmarks/tables.py            # writes
+python benchmarks/tables.py --check    # exit 1 where the page is not what the results say
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """Return a Markdown table; None is said as not measured."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join("not measured" if cell is None else str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def provenance(report: dict[str, Any]) -> str:
+    """Say where and with what a result was measured."""
+    packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
+    return f"{report['date']}, {report['machine']}, Python {report['python']}, {packages}."
+
+
+def speed(report: dict[str, Any]) -> str:
+    """Seconds of each way, and how many times as fast as diffusers."""
+    ways = report["ways"]
+    base = ways["diffusers, eager"]
+    rows = []
+    for name, way in ways.items():
+        whole = way.get("edit_s")
+        rows.append(
+            (
+                name,
+                way["guided_unet_call_s"],
+                way["vae_encoder_s"],
+                way["vae_decoder_s"],
+                f"{whole} ({way['unet_calls']} calls)" if whole else None,
+                f"{base['edit_s'] / whole:.1f}" if whole else None,
+                way["first_unet_call_after_s"],
+                way["peak_gb"],
+            )
+        )
+    rate = report["matrix_product_gflops"]
+    head = (
+        "way",
+        "guided UNet call, s",
+        "VAE encoder, s",
+        "VAE decoder, s",
+        "whole edit, s",
+        "times diffusers",
+        "first UNet call after, s",
+        "peak memory, GB",
+    )
+    note = (
+        f"{report['rounds']} interleaved rounds, medians; whole edits once. A large float32 matrix product ran at "
+        f"{rate['median']} GFLOP/s (median; highest {rate['highest']}), a guided call is {report['guided_call_tflop']} "
+        f"TFLOP. {provenance(report)}"
+    )
+    return f"{table(head, rows)}\n\n{note}"
+
+
+def means(report: dict[str, Any]) -> str:
+    """Fidelity of each short cut to the exact edit."""
+    exact = next(row for row in report["rows"] if row["means"] == "exact")
+    rows = [
+        (
+            row["means"],
+            row["looks_at_unet"],
+            "" if row is exact else row["psnr_db_median"],
+            "" if row is exact else row["psnr_db_lowest"],
+            f"{100 * row['present']:.0f} %",
+        )
+        for row in report["rows"]
+    ]
+    head = ("means", "looks at the UNet", "dB to exact, median", "lowest", "finding present")
+    note = f"{report['phantoms']} phantoms, {report['edits_a_row']} edits a row, device {report['device']}. "
+    return f"{table(head, rows)}\n\n{note}{provenance(report)}"
+
+
+def full_size(report: dict[str, Any]) -> str:
+    """What the export of one checkpoint took, and its verdict."""
+    rows = [
+        (stage, report[stage]["wall_s"], report[stage]["processor_s"], report[stage]["peak_gb"])
+        for stage in ("export", "edit")
+        if stage in report
+    ]
+    costs = table(("stage", "wall, s", "processor, s", "peak memory, GB"), rows)
+    verdicts = [
+        (precision, network, f"{values['relative']:.1g}", f"{values['psnr_db']:.1f}")
+        for precision, networks in report["parity"].items()
+        for network, values in networks.items()
+    ]
+    parity = table(("precision", "network", "largest difference over the range", "dB"), verdicts)
+    return f"{costs}\n\n{parity}\n\n{provenance(report)}"
+
+
+def sameness(report: dict[str, Any]) -> str:
+    """Our edit against that of diffusers over settings: rows are strengths, columns steps and guidance."""
+    found = {(row["strength"], row["steps"], row["guidance"]): row["psnr_db"] for row in report["rows"]}
+    columns = sorted({(steps, guidance) for _, steps, guidance in found})
+    strengths = sorted({strength for strength, _, _ in found})
+    rows = [(strength, *(found.get((strength, *column)) for column in columns)) for strength in strengths]
+    head = ("strength", *(f"{steps} steps, guidance {guidance:g}" for steps, guidance in columns))
+    worst = min(found.values())
+    return f"{table(head, rows)}\n\nPSNR in dB, worst {worst}. {provenance(report)}"
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "speed": ("speed.json", speed),
+    "means": ("means.json", means),
+    "full size, 1.4": ("full_size-sd1.json", full_size),
+    "full size, 2.1": ("full_size-sd2.json", full_size),
+    "sameness, tiny": ("sameness-tiny-sd1.json", sameness),
+    "sameness, full size": ("sameness-sd1.json", sameness),
+}
+
+
+def render(text: str) -> str:
+    """Return the page with each table between its marks written anew; one without results says so."""
+    for name, (file, write) in TABLES.items():
+        begin, end = f"<!-- {name}: written by benchmarks/tables.py -->", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise SystemExit(f"{PAGE.name}: has no marks for {name}: add {begin} and {end}")
+        path = RESULTS / file
+        body = write(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "Not measured."
+        text = f"{before}{begin}\n\n{body}\n\n{end}{after}"
+    return text
+
+
+def main() -> None:
+    before = PAGE.read_text(encoding="utf-8")
+    after = render(before)
+    if "--check" in sys.argv[1:]:
+        sys.exit(before != after)
+    PAGE.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

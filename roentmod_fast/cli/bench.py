@@ -1,0 +1,101 @@
+"""``roentmod-fast bench``: how many images a second, here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("bench")
+@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Choice(["cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    help="Repeat for more. [default: those that are here]",
+)
+@click.option(
+    "--preset",
+    "names",
+    multiple=True,
+    type=click.Choice(["exact", "balanced", "fast"]),
+    help="Repeat for more. [default: exact, and those that were measured]",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Edits for each, interleaved.")
+@click.option("--json", "report", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures as JSON.")
+def command(
+    engine: str | None, devices: tuple[str, ...], names: tuple[str, ...], runs: int, report: Path | None
+) -> None:
+    """Measure how long an edit takes with each device and preset; a drawn radiograph, one prompt, all defaults.
+
+    \b
+    Examples:
+      roentmod-fast bench
+      roentmod-fast bench --engine roentgen --device openvino --preset fast --runs 5 --json bench.json
+    """
+    import json
+    import platform
+    import statistics
+
+    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.engine.bundle import find_bundle
+    from roentmod_fast.engine.devices import DEVICES, choose_device, physical_cores
+    from roentmod_fast.errors import DeviceError, SettingError
+    from roentmod_fast.phantom import draw
+    from roentmod_fast.presets import NAMES
+    from roentmod_fast.radiograph.atomic import write_atomically
+    from roentmod_fast.report import installed_versions
+
+    bundle = find_bundle(engine)
+    editors: dict[tuple[str, str], Editor] = {}
+    for device in devices or DEVICES[1:]:
+        try:
+            choose_device(device)
+        except DeviceError:
+            if devices:
+                raise
+            continue
+        for name in names or NAMES:
+            try:
+                editors[device, name] = Editor.load(bundle.folder, device, preset=name)
+            except SettingError:
+                if names:
+                    raise
+    image = draw(bundle.manifest.model.image_size, 0).image
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in editors}
+    for run in range(runs + 1):
+        for key, editor in editors.items():
+            result = editor.edit(image, "edema", EditConfig(seed=run))
+            if run:  # the first one warms up
+                seconds[key].append(sum(result.seconds.values()))
+    rows = [
+        {
+            "device": device,
+            "preset": name,
+            "means": editors[device, name].preset.means.describe() or editors[device, name].networks.precision,
+            "seconds": round(statistics.median(values), 4),
+            "lowest": round(min(values), 4),
+            "highest": round(max(values), 4),
+            "images_a_second": round(1 / statistics.median(values), 4),
+        }
+        for (device, name), values in seconds.items()
+    ]
+    click.echo(f"{bundle.name}, {runs} edits each, interleaved, median (lowest to highest)")
+    for row in rows:
+        click.echo(
+            f"{row['device']:<9} {row['preset']:<9} {row['seconds']:8.2f} s ({row['lowest']:.2f} to "
+            f"{row['highest']:.2f})  {row['images_a_second']:7.3f} images/s  {row['means']}"
+        )
+    if report is not None:
+        values = {
+            "engine": bundle.name,
+            "manifest_sha256": bundle.manifest_hash,
+            "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
+            "python": platform.python_version(),
+            "packages": installed_versions(),
+            "runs": runs,
+            "rows": rows,
+        }
+        write_atomically(report, (json.dumps(values, indent=1) + "\n").encode(), overwrite=True)

@@ -1,0 +1,177 @@
+"""Measure what short cuts cost an engine on this machine, and keep what is worth it as presets.
+
+Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and each precision the bundle
+has. A candidate is compared with the exact edit of the same radiograph, prompt and seed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.bundle import Bundle
+from roentmod_fast.engine.devices import Device
+from roentmod_fast.presets import EXACT, Means, Preset
+from roentmod_fast.radiograph.compose import change_statistics
+
+Array = NDArray[np.float32]
+Say = Callable[[str], None]
+
+CALLS = (3, 4, 5, 6, 8, 10)
+"""Numbers of UNet calls that are tried."""
+
+MIN_PSNR = 35.0
+"""How near to the exact edit the worst edit of ``fast`` must be, in dB."""
+
+BALANCED_MARGIN = 5.0
+"""By how many dB ``balanced`` is nearer."""
+
+KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
+"""How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
+
+SLOW_ON_CPU = ("fp16",)
+"""Precisions that a processor computes slower than float32: they are not tried."""
+
+PERFECT_DB = 200.0
+"""Said of two pictures that are equal."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured of one candidate over all edits.
+
+    ``psnr_db``, ``worst_db``, ``ssim``: of its pictures against the exact ones, median and lowest; ``kept``: how much
+    of the exact edit's change it makes, median and the value farthest from 1; ``seconds``: of one edit, median.
+    """
+
+    means: Means
+    psnr_db: float
+    worst_db: float
+    ssim: float
+    kept: float
+    farthest_kept: float
+    seconds: float
+
+    def holds(self, name: str, min_psnr: float) -> bool:
+        """Tell whether it is good enough for the preset ``name``."""
+        low, high = KEPT[name]
+        least = min_psnr + (BALANCED_MARGIN if name == "balanced" else 0.0)
+        return self.worst_db >= least and low <= self.farthest_kept <= high
+
+
+@dataclass(frozen=True)
+class _Exact:
+    """An exact edit: ``decoded`` and the same without any edit, (S, S)."""
+
+    image: Array
+    prompt: str
+    seed: int
+    decoded: Array
+    base: Array
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All trials, the seconds of an exact edit (median), and the presets that were chosen."""
+
+    exact_seconds: float
+    trials: tuple[Trial, ...]
+    presets: dict[str, Preset]
+
+
+def tune(
+    bundle: Bundle,
+    device: Device,
+    images: Sequence[Array],
+    prompts: Sequence[str],
+    *,
+    min_psnr: float = MIN_PSNR,
+    machine: str = "",
+    say: Say = lambda text: None,
+) -> Tuning:
+    """Measure the candidates on ``images``, float32 (H, W) in [0, 1], each towards each prompt; choose presets.
+
+    One precision is in memory at a time. Raises :class:`EngineError` and :class:`DeviceError` as ``Editor.load`` does.
+    """
+    editor = Editor.load(bundle.folder, device.name, "fp32")
+    exact = [_edit_exactly(editor, image, prompt, seed) for seed, image in enumerate(images) for prompt in prompts]
+    exact_seconds = statistics.median(edit.seconds for edit in exact)
+    say(f"exact: {exact_seconds:.2f} s")
+    trials: list[Trial] = []
+    for precision in bundle.manifest.networks:
+        if precision in SLOW_ON_CPU and device.name in ("cpu", "openvino"):
+            continue
+        if precision != editor.networks.precision:
+            del editor
+            editor = Editor.load(bundle.folder, device.name, precision)
+        for means in _candidates(editor.networks.precision):
+            trials.append(_try(editor, means, exact))
+            say(describe(trials[-1], exact_seconds))
+    presets = {}
+    for name in KEPT:
+        good = [trial for trial in trials if trial.holds(name, min_psnr) and trial.seconds < exact_seconds]
+        if good:
+            best = min(good, key=lambda trial: trial.seconds)
+            measured = {
+                "times_exact": round(exact_seconds / best.seconds, 2),
+                "psnr_db": round(best.psnr_db, 1),
+                "worst_db": round(best.worst_db, 1),
+                "ssim": round(best.ssim, 4),
+                "kept": round(best.kept, 3),
+                "seconds": round(best.seconds, 3),
+                "images": len(images),
+                "prompts": len(prompts),
+                "machine": machine,
+            }
+            presets[name] = Preset(name, best.means, measured)
+    return Tuning(exact_seconds, tuple(trials), presets)
+
+
+def describe(trial: Trial, exact_seconds: float) -> str:
+    """Say a trial in one line."""
+    return (
+        f"{trial.means.describe()}: {trial.seconds:.2f} s, {exact_seconds / trial.seconds:.1f} times {EXACT}, "
+        f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, {100 * trial.kept:.0f} % of the "
+        f"change (farthest {100 * trial.farthest_kept:.0f} %)"
+    )
+
+
+def _candidates(precision: str) -> Iterator[Means]:
+    for calls in CALLS:
+        yield Means(precision, "dpm++", calls)
+    if precision != "fp32":
+        yield Means(precision)
+
+
+def _edit_exactly(editor: Editor, image: Array, prompt: str, seed: int) -> _Exact:
+    prepared = editor.prepare(image, EditConfig(seed=seed, compose="replace"))
+    result = editor.apply(prepared, prompt)
+    return _Exact(image, prompt, seed, result.decoded, editor.reconstruct(prepared), sum(result.seconds.values()))
+
+
+def _try(editor: Editor, means: Means, exact: Sequence[_Exact]) -> Trial:
+    psnr, ssim, kept, seconds = [], [], [], []
+    for edit in exact:
+        config = EditConfig(seed=edit.seed, compose="replace", solver=means.solver, calls=means.calls)
+        result = editor.edit(edit.image, edit.prompt, config)
+        likeness = change_statistics(edit.decoded, result.decoded)
+        psnr.append(PERFECT_DB if likeness.psnr_db is None else likeness.psnr_db)
+        ssim.append(likeness.ssim)
+        wanted, made = edit.decoded - edit.base, result.decoded - edit.base
+        kept.append(float((wanted * made).sum() / max(float((wanted * wanted).sum()), 1e-12)))
+        seconds.append(sum(result.seconds.values()))
+    return Trial(
+        means=means,
+        psnr_db=statistics.median(psnr),
+        worst_db=min(psnr),
+        ssim=statistics.median(ssim),
+        kept=statistics.median(kept),
+        farthest_kept=max(kept, key=lambda share: abs(share - 1)),
+        seconds=statistics.median(seconds),
+    )

@@ -1,0 +1,87 @@
+"""Networks in int8: made for real by NNCF, on the tiny checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.bundle import read_bundle, verify_files
+from roentmod_fast.errors import SettingError, SourceError
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.dicom_write import write_sample
+from roentmod_fast_export import export_checkpoint, exporter, int8
+from roentmod_fast_export.errors import ExportError
+
+needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="nncf is not installed")
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first layout, in float32 and int8."""
+    out = tmp_path_factory.mktemp("int8") / "tiny"
+    return export_checkpoint(checkpoints / "sd1", out, precisions=("fp32", "int8"), keep_anyway=True)
+
+
+@needs_nncf
+def test_the_engine_edits_in_int8(bundle: Path) -> None:
+    verify_files(read_bundle(bundle))
+    manifest = read_bundle(bundle).manifest
+    assert manifest.networks["int8"]["text_encoder"] == manifest.networks["fp32"]["text_encoder"]
+    assert set(manifest.parity["int8"]) == {"unet", "vae_encoder", "vae_decoder", "whole_edit"}
+    image = draw(64, 0).image
+    config = EditConfig(steps=10, compose="replace")
+    full, small = (Editor.load(bundle, "cpu", precision).edit(image, "edema", config) for precision in ("fp32", "int8"))
+    difference = np.abs(full.decoded - small.decoded)
+    assert 0 < difference.max() < 0.5
+    assert -10 * np.log10(np.mean(difference**2)) > 20
+
+
+@needs_nncf
+def test_weights_are_integers_and_the_ends_are_not(bundle: Path) -> None:
+    graph = onnx.load(bundle / "unet.int8.onnx").graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    made_by = {output: node for node in graph.node for output in node.output}
+    integers = floats = 0
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        source = made_by.get(node.input[1])
+        if source is not None and source.op_type == "DequantizeLinear":
+            assert kinds[source.input[0]] == onnx.TensorProto.INT8
+            integers += 1
+        else:
+            assert int8.IN_FLOAT.search(node.input[1]), node.input[1]
+            floats += 1
+    assert integers > floats >= 2
+
+
+def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_sample(tmp_path / "mine" / "chest.dcm", draw(128, 5).image, seed=5, findings=())
+    (tmp_path / "mine" / "notes.txt").write_text("no radiograph")
+    (own,) = int8.calibration_pictures(tmp_path / "mine", 64)
+    np.testing.assert_allclose(own, draw(128, 5).image, atol=0.5 / 255)
+
+
+def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no radiograph")
+    with pytest.raises((ExportError, SourceError), match=r"no radiograph|not a radiograph|nothing"):
+        int8.calibration_pictures(tmp_path, 64)
+
+
+def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"int8 needs nncf: type pip install 'roentmod-fast\[int8\]'"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("fp32", "int8"))
+    monkeypatch.undo()
+    with pytest.raises(SettingError, match="--calibrate belongs to int8"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out", calibrate=tmp_path)
+    monkeypatch.setattr(exporter.int8, "require_nncf", lambda: None)
+    with pytest.raises(SettingError, match="int8 is made from float32"):
+        export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("int8",))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,110 @@
+"""Presets: what they may hold, where they are kept, and that none is used that nobody has measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roentmod_fast.engine.bundle import Bundle, read_bundle
+from roentmod_fast.errors import EngineError, SettingError
+from roentmod_fast.presets import (
+    Means,
+    Preset,
+    find_preset,
+    read_presets,
+    render_presets,
+    shipped_path,
+    tuned_path,
+)
+
+GOLDENS = Path(__file__).parent / "goldens"
+MEASURED = {"times_exact": 3.2, "psnr_db": 41.0, "images": 2, "machine": "a machine"}
+FAST = Preset("fast", Means("fp32", "dpm++", 4), MEASURED)
+
+
+@pytest.fixture
+def bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return read_bundle(GOLDENS / "tiny_bundle")
+
+
+def keep(path: Path, bundle: Bundle, *presets: Preset) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_presets({preset.name: preset for preset in presets}, bundle, {"why": "a test"}))
+
+
+def test_exact_takes_no_short_cut(bundle: Bundle) -> None:
+    exact = find_preset(bundle)
+    assert (exact.name, exact.means, exact.price()) == ("exact", Means(), "")
+    assert (Means().solver, Means().calls, Means().precision) == ("ddim", None, None)
+
+
+def test_what_was_measured_is_found_again_with_its_price(bundle: Bundle) -> None:
+    keep(tuned_path(bundle, "cpu"), bundle, FAST)
+    found = find_preset(bundle, "fast", "cpu")
+    assert found == FAST
+    assert found.price() == "3.2 times as fast as exact and 41.0 dB from it (median of 2 radiographs on a machine)"
+    assert found.means.describe() == "fp32, dpm++ in 4 calls"
+
+
+def test_what_was_never_measured_is_refused(bundle: Bundle) -> None:
+    keep(tuned_path(bundle, "cpu"), bundle, FAST)
+    with pytest.raises(SettingError, match=r"'balanced' was never measured .* type roentmod-fast tune --engine"):
+        find_preset(bundle, "balanced", "cpu")
+    with pytest.raises(SettingError, match=r"on openvino: type roentmod-fast tune .* --device openvino"):
+        find_preset(bundle, "fast", "openvino")
+    with pytest.raises(SettingError, match="unknown preset 'quick': expected one of exact, balanced, fast"):
+        find_preset(bundle, "quick", "cpu")
+
+
+def test_the_users_own_measurement_goes_before_the_shipped_one(bundle: Bundle, tmp_path: Path) -> None:
+    moved = Bundle(tmp_path / "engine", bundle.manifest, bundle.manifest_hash)
+    keep(shipped_path(moved, "cpu"), moved, Preset("fast", Means("fp32", "dpm++", 8), MEASURED))
+    assert find_preset(moved, "fast", "cpu").means.calls == 8
+    keep(tuned_path(moved, "cpu"), moved, FAST)
+    assert find_preset(moved, "fast", "cpu").means.calls == 4
+
+
+def test_presets_of_another_engine_or_damaged_ones_are_an_error(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    other = Bundle(bundle.folder, bundle.manifest, "0" * 64)
+    keep(path, other, FAST)
+    with pytest.raises(EngineError, match="belongs to another engine"):
+        read_presets(path, bundle)
+    path.write_text("{")
+    with pytest.raises(EngineError, match="cannot be read"):
+        read_presets(path, bundle)
+    keep(path, bundle, FAST)
+    values = json.loads(path.read_text())
+    values["presets"]["fast"]["means"]["magic"] = 1
+    path.write_text(json.dumps(values))
+    with pytest.raises(EngineError, match="unknown means magic"):
+        read_presets(path, bundle)
+    assert read_presets(tmp_path / "none.json", bundle) == {}
+
+
+@pytest.mark.parametrize(
+    ("means", "message"),
+    [
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"solver": "euler"}, "unknown solver 'euler'"),
+        ({"calls": 0}, "calls 0 is below 1"),
+    ],
+)
+def test_means_that_cannot_be_used(means: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Means(**means)  # type: ignore[arg-type]
+
+
+def test_the_shipped_engine_is_tuned() -> None:
+    from roentmod_fast.engine.bundle import find_bundle
+
+    phantom = find_bundle("phantom")
+    for device in ("cpu", "openvino"):
+        shipped = read_presets(shipped_path(phantom, device), phantom)
+        assert set(shipped) == {"balanced", "fast"}
+        assert shipped["balanced"].measured["worst_db"] >= 40 and shipped["fast"].measured["worst_db"] >= 35
