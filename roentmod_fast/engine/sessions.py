@@ -84,16 +84,15 @@ def open_session(
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if device in (CUDA, TENSORRT):
         preload_libraries(device)
-    building = _begin_keeping(options, keep)
     try:
-        with _quiet(ort, device):
+        with _keeping(options, keep), _quiet(ort, device):
             session = ort.InferenceSession(str(path), options, enable_fallback=0, **arguments)
+    except DeviceError:
+        raise
     except Exception as error:  # onnxruntime raises classes of its own, none of them public
         _complain_of_library(path, device)
         reason = str(error).splitlines()[0]
         raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
-    finally:
-        _end_keeping(building, keep)
     providers = session.get_providers()
     if providers[0] != device.provider:
         _complain_of_library(path, device)
@@ -145,29 +144,25 @@ def _complain_of_library(path: Path, device: Device) -> None:
         )
 
 
-def _begin_keeping(options: Any, keep: Path | None) -> Path | None:
-    """Have what is compiled written into a folder beside that of ``keep``; return it for :func:`_end_keeping`."""
+@contextmanager
+def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
+    """Have what the session compiles written beside ``keep``'s folder, and put in its place when it is whole."""
     if keep is None:
-        return None
+        yield
+        return
     building = keep.parent.with_name(f"{keep.parent.name}.{os.getpid()}")
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
+        building.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"{building}: what is compiled cannot be kept there ({error.strerror})") from None
     options.add_session_config_entry("ep.context_enable", "1")
     options.add_session_config_entry("ep.context_embed_mode", "0")  # an engine of 2 GB would not fit into an ONNX file
     options.add_session_config_entry("ep.context_file_path", str(building / keep.name))
-    return building
-
-
-def _end_keeping(building: Path | None, keep: Path | None) -> None:
-    """Put what was compiled in its place at once, or leave nothing behind."""
-    if building is None or keep is None:
-        return
-    if (building / keep.name).is_file() and not keep.parent.exists():
-        building.replace(keep.parent)
-    else:
+    try:
+        yield
+        if (building / keep.name).is_file() and not keep.parent.exists():
+            building.replace(keep.parent)
+    finally:
         shutil.rmtree(building, ignore_errors=True)
 
 

@@ -45,10 +45,10 @@ class StubSession:
     def __init__(self, runtime: StubRuntime, path: str, options: StubOptions, **arguments: Any) -> None:
         self.path, self.options, self.arguments = path, options, arguments
         runtime.sessions.append(self)
-        if runtime.failure is not None:
-            raise runtime.failure
         if "ep.context_file_path" in options.entries:
             Path(options.entries["ep.context_file_path"]).write_bytes(Path(path).read_bytes())
+        if runtime.failure is not None:
+            raise runtime.failure
         asked = [item[0] if isinstance(item, tuple) else item for item in arguments.get("providers", [])]
         asked += [device.ep_name for device in options.devices]
         self._providers = runtime.providers_got or [*asked, "CPUExecutionProvider"]

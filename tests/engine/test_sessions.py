@@ -121,6 +121,12 @@ def test_nothing_is_left_of_what_did_not_compile(runtime: StubRuntime, tmp_path:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"a file")
+    with pytest.raises(DeviceError, match="what is compiled cannot be kept there"):
+        open_session(tmp_path / "unet.onnx", RTX, keep=tmp_path / "cache" / "compiled" / "engine.onnx")
+
+
 def test_a_card_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
     network = Network("vae_decoder", _named(tmp_path, "vae_decoder"), CUDA)
 
