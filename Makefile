@@ -1,6 +1,7 @@
 # make demo   an edit of a drawn radiograph, from nothing
 # make test   all tests, from nothing
 # make test-export   the tests of the torch side, in an environment of their own
+# make test-openvino   the runtime's tests on OpenVINO, in an environment of their own
 # All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -8,8 +9,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 VENV_EXPORT := .venv-export
+VENV_OPENVINO := .venv-openvino
 
-.PHONY: demo test test-export lint clean
+.PHONY: demo test test-export test-openvino lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -23,6 +25,9 @@ test: $(VENV)/.dev
 
 test-export: $(VENV_EXPORT)/.dev
 	$(VENV_EXPORT)/bin/python -m pytest tests/export tests/engines tests/test_import_diet.py
+
+test-openvino: $(VENV_OPENVINO)/.dev
+	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_tune.py tests/cli/test_tune.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,8 +45,14 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_EXPORT)
-	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,dev]'
+	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,dev]'
+	touch $@
+
+# onnxruntime-openvino serves any x86 processor, the plugin of the openvino extra only those of Intel.
+$(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV_OPENVINO)
+	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-openvino
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_EXPORT) demo
+	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) demo
