@@ -12,7 +12,7 @@ import pytest
 from roentmod_fast.engine import networks
 from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
-from roentmod_fast.engine.devices import CPU, CUDA, RTX
+from roentmod_fast.engine.devices import CPU, CUDA, RTX, TENSORRT
 from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, parse_manifest, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import EngineError
@@ -146,6 +146,17 @@ def test_an_autoencoder_that_stays_in_float32_is_known(tmp_path: Path) -> None:
     assert networks.in_half(bundle, "unet", "fp16")
     assert not networks.in_half(bundle, "vae_decoder", "fp16")
     assert not networks.in_half(bundle, "unet", "fp32")
+
+
+def test_only_what_is_in_half_precision_is_computed_in_it(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_engines(tmp_path / "b")
+    mixed = {**bundle.manifest.networks["fp16"], "vae_decoder": "vae_decoder.onnx"}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, networks={**bundle.manifest.networks, "fp16": mixed}))
+    Networks.open(bundle, TENSORRT)
+    wishes = {Path(session.path).name: session.arguments["providers"][0][1] for session in card.sessions}
+    assert wishes["vae_decoder.onnx"]["trt_fp16_enable"] == "0"
+    assert wishes["unet.fp16.onnx"]["trt_fp16_enable"] == "1"
+    assert ADA.key in wishes["unet.fp16.onnx"]["trt_engine_cache_path"]
 
 
 @pytest.mark.parametrize(
