@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from roentmod_fast._version import __version__
+from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import find_bundle, list_bundles, user_folder, verify_files
-from roentmod_fast.engine.devices import DEVICES, choose_device, import_onnxruntime, physical_cores
+from roentmod_fast.engine.compiled import tensorrt_version
+from roentmod_fast.engine.devices import (
+    CUDA,
+    DEVICES,
+    OPENVINO_PLUGIN,
+    RTX,
+    RTX_PLUGIN,
+    RUNTIMES,
+    TENSORRT,
+    choose_device,
+    extra_of,
+    import_onnxruntime,
+    missing_library,
+    physical_cores,
+    pip_line,
+    preload_libraries,
+    version_of,
+    what_is_missing,
+)
 from roentmod_fast.errors import RoentmodError
 
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-"""Distributions that all own the module ``onnxruntime``: two of them at once break each other."""
+RTX_ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
 
 CODECS = {
     "pylibjpeg-openjpeg": "JPEG 2000",
@@ -32,15 +49,12 @@ class Observation:
 
 
 def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return version_of(distribution)
 
 
 def examine() -> tuple[Observation, ...]:
     """Look at interpreter, packages, devices and engines; never raises for what it finds."""
-    return (*_packages(), *_devices(), *_engines())
+    return (*_packages(), *_cards(), *_devices(), *_engines())
 
 
 def _packages() -> Iterator[Observation]:
@@ -70,8 +84,33 @@ def _packages() -> Iterator[Observation]:
         )
     elif present:
         yield Observation("ok", "onnxruntime", said)
+    for plugin in (OPENVINO_PLUGIN, RTX_PLUGIN):
+        version = _version(plugin.package)
+        if version is not None:
+            inside = f", TensorRT for RTX {tensorrt_version()}" if plugin is RTX_PLUGIN else ""
+            yield Observation("ok", plugin.package, f"{version}{inside}")
     if _version("torch") is not None:
         yield Observation("note", "torch", f"{_version('torch')} is installed; the runtime does not use it")
+
+
+def _cards() -> Iterator[Observation]:
+    cards = nvidia.list_cards()
+    if not nvidia.has_driver():
+        what = "the driver does not work" if cards else "no NVIDIA driver"
+        yield Observation("note", "NVIDIA driver", f"{nvidia.CUDA_LIBRARY} not found: {what}")
+        return
+    if not cards:
+        remedy = "see what nvidia-smi says"
+        yield Observation("note", "NVIDIA card", "there is a driver, but it shows no card to this process", remedy)
+        return
+    driver = f"{cards[0].driver or 'of an unknown version'}"
+    if nvidia.driver_is_old(cards[0]):
+        remedy = f"install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} or later"
+        yield Observation("problem", "NVIDIA driver", f"{driver} is too old for CUDA 13", remedy)
+    else:
+        yield Observation("ok", "NVIDIA driver", driver)
+    for card in cards:
+        yield Observation("ok", "NVIDIA card", f"{card.name}, {card.architecture}, {card.memory / 2**30:.0f} GiB")
 
 
 def _devices() -> Iterator[Observation]:
@@ -89,6 +128,27 @@ def _devices() -> Iterator[Observation]:
         else:
             detail = f"{physical_cores()} threads" if device.name == "cpu" else device.provider
             yield Observation("ok", f"device {name}", f"{device.name} ({detail})" if name == "auto" else detail)
+    yield from _unused_cards()
+
+
+def _unused_cards() -> Iterator[Observation]:
+    """Say what keeps a card from being used: a package that is not there, or a library that a package needs."""
+    if not nvidia.list_cards() or not nvidia.has_driver():
+        return
+    usable = [device for device in (RTX, CUDA, TENSORRT) if what_is_missing(device) is None]
+    if not usable:
+        fits_rtx = any(card.architecture in RTX_ARCHITECTURES for card in nvidia.list_cards())
+        line = pip_line("rtx" if fits_rtx else "gpu")
+        yield Observation("note", "NVIDIA card", "nothing that is installed here uses it", line)
+    for device in usable:
+        if device == RTX:
+            continue
+        preload_libraries(device)
+        library = missing_library(device)
+        if library is not None:
+            # Whoever has installed onnxruntime-gpu wants cuda; classic TensorRT is asked for apart.
+            level = "problem" if device == CUDA else "note"
+            yield Observation(level, f"device {device.name}", f"{library} not found", pip_line(extra_of(device)))
 
 
 def _engines() -> Iterator[Observation]:

@@ -5,18 +5,27 @@ A device that is asked for by name and is not there is an error; nothing falls b
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
+import importlib.metadata
 import importlib.util
+import io
 import os
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from roentmod_fast.engine import nvidia
 from roentmod_fast.errors import DeviceError
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+"""Distributions that all own the module ``onnxruntime``: two of them at once break each other."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,35 @@ class Device:
     precision: str
 
 
+@dataclass(frozen=True)
+class Plugin:
+    """A provider that is a package of its own, which onnxruntime loads when it is told to."""
+
+    package: str
+
+    @property
+    def module(self) -> str:
+        return self.package.replace("-", "_")
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
+
 CPU = Device("cpu", "CPUExecutionProvider", "fp32")
 OPENVINO = Device("openvino", "OpenVINOExecutionProvider", "fp32")
+CUDA = Device("cuda", "CUDAExecutionProvider", "fp16")
+RTX = Device("rtx", "NvTensorRTRTXExecutionProvider", "fp16")
+TENSORRT = Device("tensorrt", "TensorrtExecutionProvider", "fp16")
 
-OPENVINO_PLUGIN = "onnxruntime_ep_openvino"
+BY_NAME = {device.name: device for device in (CPU, OPENVINO, CUDA, RTX, TENSORRT)}
+AUTOMATIC = (RTX, CUDA, CPU)
+"""What ``auto`` tries, in order. Neither OpenVINO nor classic TensorRT, which compiles for minutes, is a surprise."""
+
+OPENVINO_PLUGIN = Plugin("onnxruntime-ep-openvino")
+RTX_PLUGIN = Plugin("onnxruntime-ep-nv-tensorrt-rtx")
+RTX_CARDS = "GeForce RTX 30, 40, 50 and RTX PRO: sm86, sm89, sm120 and later"
+
 _registration = threading.Lock()
 
 
@@ -51,45 +85,183 @@ def choose_device(name: str = "auto") -> Device:
     """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    ort = import_onnxruntime()
-    if name in ("auto", CPU.name):
-        return CPU
-    if name == OPENVINO.name:
-        if openvino_ep_device() is None and OPENVINO.provider not in ort.get_available_providers():
-            raise DeviceError(f"device {name!r} is absent: {_openvino_remedy()}")
-        return OPENVINO
-    raise DeviceError(f"device {name!r} is not supported by this version: use --device cpu")
+    import_onnxruntime()
+    if name == "auto":
+        return next(device for device in AUTOMATIC if what_is_missing(device) is None)
+    device = BY_NAME[name]
+    missing = what_is_missing(device)
+    if missing is not None:
+        raise DeviceError(f"device {name!r} is absent: {missing}")
+    return device
+
+
+def what_is_missing(device: Device) -> str | None:
+    """Say what ``device`` lacks here and what to type, None where nothing is missing that can be known beforehand."""
+    if device == CPU:
+        return None
+    if device == OPENVINO:
+        return _openvino_lacks()
+    return _rtx_lacks() if device == RTX else _cuda_lacks(device)
+
+
+def _openvino_lacks() -> str | None:
+    if OPENVINO.provider in import_onnxruntime().get_available_providers():
+        return None
+    if not OPENVINO_PLUGIN.installed:
+        return f"type {pip_line('openvino')}"
+    try:
+        if openvino_ep_device() is not None:
+            return None
+    except DeviceError as error:
+        return str(error)
+    return (
+        f"the plugin {OPENVINO_PLUGIN.package} offers no processor here (it serves those of Intel only): type "
+        f"pip uninstall onnxruntime {OPENVINO_PLUGIN.package} && pip install onnxruntime-openvino"
+    )
+
+
+def _rtx_lacks() -> str | None:
+    if not RTX_PLUGIN.installed:
+        return f"type {pip_line('rtx')}"
+    if not nvidia.has_driver():
+        return _no_driver()
+    try:
+        if rtx_ep_device() is not None:
+            return None
+    except DeviceError as error:
+        return str(error)
+    cards = nvidia.list_cards()
+    seen = ", ".join(f"{card.name} ({card.architecture})" for card in cards) or "no NVIDIA card"
+    hint = f": type {pip_line('gpu')} and --device cuda" if cards else ""
+    return f"the plugin {RTX_PLUGIN.package} takes {RTX_CARDS}, and here is {seen}{hint}"
+
+
+def _cuda_lacks(device: Device) -> str | None:
+    if device.provider not in import_onnxruntime().get_available_providers():
+        return f"this onnxruntime is built without it: type {pip_line(extra_of(device))}"
+    if not nvidia.has_driver():
+        return _no_driver()
+    return None if nvidia.list_cards() else "no NVIDIA card was found: see what nvidia-smi says"
+
+
+def _no_driver() -> str:
+    return (
+        f"no NVIDIA driver ({nvidia.CUDA_LIBRARY} not found): install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} "
+        "or later; pip has none"
+    )
+
+
+def extra_of(device: Device) -> str:
+    """Return the extra of this package that brings ``device``."""
+    return "gpu" if device == CUDA else device.name
+
+
+def pip_line(extra: str) -> str:
+    """Return what to type to install ``extra``, without leaving two onnxruntimes over each other."""
+    owner = "onnxruntime-gpu" if extra in ("gpu", "tensorrt") else "onnxruntime"
+    others = [name for name in RUNTIMES if name != owner and version_of(name) is not None]
+    line = f"pip install 'roentmod-fast[{extra}]'"
+    return f"pip uninstall {' '.join(others)} && {line}" if others else line
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the installed version of a distribution, None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# --- plugins ----------------------------------------------------------------------------------------------------------
 
 
 def openvino_ep_device() -> Any:
     """Return the processor as ONNX Runtime's OpenVINO plugin offers it, None where there is no plugin or no offer.
 
-    The plugin is registered on the first call. Up to version 1.8 it offers processors of Intel only.
+    Up to version 1.8 it offers processors of Intel only.
     """
-    if importlib.util.find_spec(OPENVINO_PLUGIN) is None:
-        return None
-    ort = import_onnxruntime()
-    plugin = importlib.import_module(OPENVINO_PLUGIN)
-    name = plugin.get_ep_name()
-    with _registration:
-        if not any(device.ep_name == name for device in ort.get_ep_devices()):
-            try:
-                ort.register_execution_provider_library(name, plugin.get_library_path())
-            except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
-                if "already registered" not in str(error):
-                    reason = str(error).splitlines()[0]
-                    raise DeviceError(f"{OPENVINO_PLUGIN} cannot be loaded: {reason}") from error
-    offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
+    offered = ep_devices(OPENVINO_PLUGIN)
     return next((device for device in offered if device.ep_metadata.get("ov_device") == "CPU"), None)
 
 
-def _openvino_remedy() -> str:
-    if importlib.util.find_spec(OPENVINO_PLUGIN) is None:
-        return "type pip install 'roentmod-fast[openvino]'"
-    return (
-        "the plugin onnxruntime-ep-openvino offers no processor here (it serves those of Intel only): type "
-        "pip uninstall onnxruntime onnxruntime-ep-openvino && pip install onnxruntime-openvino"
-    )
+def rtx_ep_device() -> Any:
+    """Return the first card that the plugin for RTX cards offers, None where there is no plugin or no offer."""
+    return next(iter(ep_devices(RTX_PLUGIN)), None)
+
+
+def ep_devices(plugin: Plugin) -> list[Any]:
+    """Return what ``plugin`` offers to run on; it is registered with onnxruntime on the first call.
+
+    Raises :class:`DeviceError` where it cannot be loaded.
+    """
+    if not plugin.installed:
+        return []
+    ort = import_onnxruntime()
+    module = importlib.import_module(plugin.module)
+    name = module.get_ep_name()
+    with _registration:
+        if not any(device.ep_name == name for device in ort.get_ep_devices()):
+            _load_bundled_cuda(Path(module.get_library_path()).parent)
+            try:
+                ort.register_execution_provider_library(name, module.get_library_path())
+            except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
+                if "already registered" not in str(error):
+                    raise DeviceError(f"{plugin.package} cannot be loaded: {_reason(error)}") from error
+    return [device for device in ort.get_ep_devices() if device.ep_name == name]
+
+
+def _load_bundled_cuda(folder: Path) -> None:
+    """Load CUDA's runtime as the plugin for RTX cards brings it, under a name that the loader does not look for.
+
+    The Linux wheel 0.5.0 holds ``libcudart.so.13.4.36`` and no ``libcudart.so.13``, which the plugin asks for.
+    """
+    for path in sorted(folder.glob("libcudart.so.*.*")):
+        with contextlib.suppress(OSError):  # the registration says what is missing
+            ctypes.CDLL(str(path))
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of onnxruntime; of a library that does not load only what is missing."""
+    first = str(error).splitlines()[0]
+    missing = re.search(r"with error: (\S+): cannot open shared object file", first)
+    return f"{missing.group(1)} not found" if missing else first
+
+
+def card_of(ep_device: Any) -> nvidia.Card | None:
+    """Return the card behind an offer of a plugin, by its address on the bus; None where that does not tell.
+
+    Windows gives no address: there the only card is meant, and of several none.
+    """
+    cards = nvidia.list_cards()
+    address = str(ep_device.device.metadata.get("pci_bus_id", "")).lower()
+    matching = [card for card in cards if card.pci_bus == address] if address else list(cards)
+    return matching[0] if len(matching) == 1 else None
+
+
+# --- onnxruntime-gpu --------------------------------------------------------------------------------------------------
+
+
+def preload_libraries(device: Device) -> None:
+    """Load CUDA, cuDNN and TensorRT where pip has put them, which the loader of the system would not find."""
+    ort = import_onnxruntime()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            ort.preload_dlls(directory="")
+    if device == TENSORRT and importlib.util.find_spec("tensorrt") is not None:
+        importlib.import_module("tensorrt")
+
+
+def missing_library(device: Device) -> str | None:
+    """Return the first library that the provider of ``device`` does not find, None where that is not known."""
+    ort = import_onnxruntime()
+    path = Path(str(ort.__file__)).parent / "capi" / f"libonnxruntime_providers_{device.name}.so"
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        found = re.match(r"(\S+): cannot open shared object file", str(error))
+        if found and not found.group(1).startswith(str(path)):
+            return found.group(1)
+    return None
 
 
 def physical_cores() -> int:

@@ -142,6 +142,8 @@ def parse_manifest(text: str, where: str) -> Manifest:
             raise EngineError(f"{where}: files.{name} leaves the bundle's folder: refused")
     if TOKENIZER_NAME not in facts:
         raise EngineError(f"{where}: files does not list {TOKENIZER_NAME}")
+    for index, record in enumerate(raw.get("tensorrt", ())):
+        _check_engine(record, facts, f"{where}: tensorrt[{index}]")
     return Manifest(
         name=str(raw["name"]),
         model=_model(raw["model"], where),
@@ -171,6 +173,23 @@ def _model(values: object, where: str) -> Model:
     if min(getattr(model, name) for name in counts) < 1 or model.image_size % model.vae_scale:
         raise EngineError(f"{where}: model has a count below 1, or image_size is no multiple of vae_scale")
     return model
+
+
+def _check_engine(record: object, facts: Mapping[str, FileFact], where: str) -> None:
+    """Check the record of an engine that was built ahead of time. Raises :class:`EngineError`."""
+    if not isinstance(record, dict):
+        raise EngineError(f"{where}: expected an object, found {type(record).__name__}")
+    for name in ("network", "architecture", "file", "engine", "package", "version"):
+        if not isinstance(record.get(name), str):
+            raise EngineError(f"{where}.{name}: expected str, found {record.get(name)!r}")
+    if record["network"] not in NETWORKS:
+        raise EngineError(f"{where}.network is {record['network']!r}: expected one of {', '.join(NETWORKS)}")
+    source = record.get("source")
+    if not isinstance(source, dict) or not source:
+        raise EngineError(f"{where}.source: expected an object that is not empty, found {source!r}")
+    for name in (record["file"], record["engine"], *source):
+        if name not in facts:
+            raise EngineError(f"{where} names {name!r}, which files does not list")
 
 
 def _stays_inside(name: str) -> bool:

@@ -5,7 +5,7 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import Bundle, verify_files
-from roentmod_fast.engine.devices import CPU, OPENVINO, Device
+from roentmod_fast.engine.compiled import Plan, plan_on_rtx
+from roentmod_fast.engine.devices import CPU, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
+from roentmod_fast.engine.manifest import TOKENIZER_NAME
 from roentmod_fast.engine.sessions import cache_folder, open_session
-from roentmod_fast.errors import EngineError
+from roentmod_fast.errors import DeviceError, EngineError
 
 Array = NDArray[Any]
 
@@ -53,14 +56,25 @@ OUTPUTS: Mapping[str, Mapping[str, Port]] = {
 class Network:
     """One opened network."""
 
-    def __init__(self, role: str, path: Path, device: Device, cache: Path | None = None) -> None:
-        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; ``cache`` is for what it compiles.
+    def __init__(
+        self,
+        role: str,
+        path: Path,
+        device: Device,
+        cache: Path | None = None,
+        *,
+        half: bool = False,
+        exact: bool = True,
+        keep: Path | None = None,
+    ) -> None:
+        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; the rest as :func:`open_session` takes it.
 
         Raises :class:`EngineError` where the file is no ONNX model or its ports differ from the contract,
         :class:`DeviceError` where the session does not run on ``device``.
         """
-        self._session = open_session(path, device, cache)
+        self._session = open_session(path, device, cache, half=half, exact=exact, keep=keep)
         self.role = role
+        self._device = device
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._check(path, "input", INPUTS[role], self._session.get_inputs())
         self._check(path, "output", OUTPUTS[role], self._session.get_outputs())
@@ -81,7 +95,7 @@ class Network:
 
         Each item is computed alone, so that what it gives does not depend on what it is computed with; on a processor
         this costs no time (see the performance page). Raises :class:`EngineError` naming the input whose shape does not
-        fit, or a result that is not finite.
+        fit, or a result that is not finite, :class:`DeviceError` where a card fails, such as for want of memory.
         """
         for name, array in arrays.items():
             shape = self.fixed[name]
@@ -92,7 +106,7 @@ class Network:
         names = list(OUTPUTS[self.role])
         count = next(iter(arrays.values())).shape[0]
         items: Sequence[list[Array]] = [
-            self._session.run(names, {name: array[index : index + 1] for name, array in arrays.items()})
+            self._run_item(names, {name: array[index : index + 1] for name, array in arrays.items()})
             for index in range(count)
         ]
         values = {name: np.concatenate(parts) for name, parts in zip(names, zip(*items, strict=True), strict=True)}
@@ -100,6 +114,37 @@ class Network:
             if not np.isfinite(value).all():
                 raise EngineError(f"{self.role}: its output {name} holds NaN or infinity: the picture would be wrong")
         return values
+
+    def _run_item(self, names: list[str], item: Mapping[str, Array]) -> list[Array]:
+        try:
+            result: list[Array] = self._session.run(names, item)
+        except Exception as error:  # onnxruntime raises classes of its own, none of them public
+            if self._device == CPU:
+                raise
+            reason = str(error).splitlines()[0]
+            raise DeviceError(f"{self.role}: {self._device.name} failed while it ran: {reason}") from error
+        return result
+
+
+def in_half(bundle: Bundle, role: str, precision: str) -> bool:
+    """Return whether the network computes in half precision: an autoencoder may stay in float32 among the fp16 ones."""
+    networks = bundle.manifest.networks
+    full = networks.get("fp32", {}).get(role, f"{role}.onnx")
+    return precision == "fp16" and networks[precision][role] != full
+
+
+def _plan(bundle: Bundle, device: Device, precision: str) -> dict[str, Plan]:
+    """Say how each network is opened on ``device``, by role."""
+    files = bundle.files_of(precision)
+    roles = bundle.manifest.networks[precision]
+    cache = cache_folder() / bundle.manifest_hash[:16] / device.name
+    if device == RTX:
+        offer = rtx_ep_device()
+        card = None if offer is None else card_of(offer)
+        return {role: plan_on_rtx(bundle, role, precision, card, cache) for role in roles}
+    if device == TENSORRT:
+        cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]))
+    return {role: Plan(bundle.path(file), files, cache) for role, file in roles.items()}
 
 
 def _device_of(role: str, device: Device) -> Device:
@@ -116,18 +161,50 @@ class Networks:
     vae_encoder: Network
     vae_decoder: Network
     precision: str
+    notes: tuple[str, ...] = ()
+    """What the user should know of how they were opened: a precision that the bundle lacks, an engine that is stale."""
 
     @classmethod
-    def open(cls, bundle: Bundle, device: Device, precision: str | None = None) -> Networks:
-        """Check the bundle's files and open its networks in ``precision``, by default the device's own."""
-        chosen = device.precision if precision is None else precision
-        verify_files(bundle, bundle.files_of(chosen))
-        parts = bundle.manifest.networks[chosen]
-        cache = cache_folder() / bundle.manifest_hash[:16] / device.name
-        opened = {
-            role: Network(role, bundle.path(file), _device_of(role, device), cache) for role, file in parts.items()
-        }
-        return cls(**opened, precision=chosen)
+    def open(
+        cls,
+        bundle: Bundle,
+        device: Device,
+        precision: str | None = None,
+        say: Callable[[str], None] = lambda note: None,
+    ) -> Networks:
+        """Check the bundle's files and open its networks in ``precision``.
+
+        By default it is the device's own, or float32 where the bundle lacks that. ``say`` is given each of ``notes``
+        before what it speaks of is done, for a card may compile for a minute.
+        """
+        notes: list[str] = []
+
+        def tell(note: str) -> None:
+            notes.append(note)
+            say(note)
+
+        chosen = precision
+        if chosen is None:
+            chosen = device.precision
+            if chosen not in bundle.manifest.networks and "fp32" in bundle.manifest.networks:
+                tell(f"engine {bundle.name} has no {chosen} networks: {device.name} runs fp32")
+                chosen = "fp32"
+        plans = _plan(bundle, device, chosen)
+        verify_files(bundle, {TOKENIZER_NAME, *(name for plan in plans.values() for name in plan.files)})
+        opened = {}
+        for role, plan in plans.items():
+            if plan.note:
+                tell(plan.note)
+            opened[role] = Network(
+                role,
+                plan.path,
+                _device_of(role, device),
+                plan.cache,
+                half=in_half(bundle, role, chosen),
+                exact=chosen == "fp32",
+                keep=plan.keep,
+            )
+        return cls(**opened, precision=chosen, notes=tuple(notes))
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -1,24 +1,68 @@
-"""Sessions of ONNX Runtime, one way to open a network for each device."""
+"""Sessions of ONNX Runtime, one way to open a network for each device.
+
+Every network is opened for one picture at a time. On TensorRT it is compiled for that shape, and what was compiled is
+kept in the user's cache folder, so that the second start is quick.
+
+ONNX Runtime hands to the processor what its provider does not take, and a whole network where the provider does not
+load; its Python side even opens a session again without the provider after an error. None of this happens here in
+silence: see :func:`check_assignment`.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from roentmod_fast.engine.devices import Device, import_onnxruntime, openvino_ep_device, physical_cores
+from roentmod_fast.engine.devices import (
+    CPU,
+    CUDA,
+    OPENVINO,
+    RTX,
+    TENSORRT,
+    Device,
+    extra_of,
+    import_onnxruntime,
+    missing_library,
+    openvino_ep_device,
+    physical_cores,
+    pip_line,
+    preload_libraries,
+    rtx_ep_device,
+)
 from roentmod_fast.errors import DeviceError, EngineError
 
 BATCH_DIMENSION = "batch"
 """The name that the exporter gives to the free first dimension of every input."""
 
+SHAPE_ARITHMETIC = frozenset(
+    ("Cast", "Constant", "ConstantOfShape", "Gather", "Identity", "Range", "Shape", "Size", "Squeeze", "Unsqueeze")
+)
+"""Operators that a provider may leave to the processor: they compute shapes, and cost nothing."""
 
-def open_session(path: Path, device: Device, cache: Path | None = None) -> Any:
+GPU_DEVICES = (CUDA, RTX, TENSORRT)
+
+
+def open_session(
+    path: Path,
+    device: Device,
+    cache: Path | None = None,
+    *,
+    half: bool = False,
+    exact: bool = True,
+    keep: Path | None = None,
+) -> Any:
     """Open an ONNX file on ``device``; ``cache`` is a folder for what the device compiles.
 
-    Raises :class:`EngineError` where the file cannot be opened, :class:`DeviceError` where it would run elsewhere.
+    ``half``: the network computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by
+    which a network compiled for an RTX card can be opened the next time. Raises :class:`EngineError` where the file
+    cannot be opened, :class:`DeviceError` where it would run elsewhere.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -27,26 +71,118 @@ def open_session(path: Path, device: Device, cache: Path | None = None) -> Any:
     # One picture at a time, see Network.run: with all shapes known memory is planned ahead, and half as much taken.
     options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
     arguments: dict[str, Any] = {}
-    if device.name == "openvino":
+    wishes = provider_options(device, cache, half=half, exact=exact)
+    plugin = {OPENVINO: openvino_ep_device, RTX: rtx_ep_device}.get(device, lambda: None)()
+    if plugin is not None:
+        options.add_provider_for_devices([plugin], wishes)
+    else:
+        arguments["providers"] = [(device.provider, wishes)] if wishes else [device.provider]
+    if device == OPENVINO:
         # Nothing falls back in silence: a network that OpenVINO does not take whole cannot be opened.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        wishes = openvino_options()
-        plugin = openvino_ep_device()
-        if plugin is None:
-            arguments["providers"] = [(device.provider, wishes)]
-        else:
-            options.add_provider_for_devices([plugin], wishes)
-    else:
-        arguments["providers"] = [device.provider]
+    if device in GPU_DEVICES:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if device in (CUDA, TENSORRT):
+        preload_libraries(device)
     try:
-        session = ort.InferenceSession(str(path), options, **arguments)
+        with _keeping(options, keep), _quiet(ort, device):
+            session = ort.InferenceSession(str(path), options, enable_fallback=0, **arguments)
+    except DeviceError:
+        raise
     except Exception as error:  # onnxruntime raises classes of its own, none of them public
+        _complain_of_library(path, device)
         reason = str(error).splitlines()[0]
         raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
     providers = session.get_providers()
     if providers[0] != device.provider:
+        _complain_of_library(path, device)
         raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
+    if device in GPU_DEVICES:
+        check_assignment(session, device, path)
     return session
+
+
+@contextmanager
+def _quiet(ort: ModuleType, device: Device) -> Iterator[None]:
+    """Keep onnxruntime from writing on stderr what :func:`open_session` says in one line."""
+    if device not in GPU_DEVICES:
+        yield
+        return
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)
+
+
+def check_assignment(session: Any, device: Device, path: Path) -> None:
+    """Check that ``device`` runs every node of the network but :data:`SHAPE_ARITHMETIC`.
+
+    Raises :class:`DeviceError` naming the operators that would run elsewhere, and where onnxruntime is too old to tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise DeviceError(
+            "this onnxruntime cannot say where it runs a network, so it might be the processor: "
+            f"expected 1.24 or later, type {pip_line(extra_of(device))} --upgrade"
+        )
+    elsewhere: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        if part.ep_name != device.provider:
+            elsewhere.update(node.op_type for node in part.get_nodes())
+    strangers = {name: count for name, count in elsewhere.items() if name not in SHAPE_ARITHMETIC}
+    if strangers:
+        said = ", ".join(f"{name} ({count})" for name, count in sorted(strangers.items()))
+        raise DeviceError(f"{path}: {device.name} does not take the whole network, {said} would run elsewhere: refused")
+
+
+def _complain_of_library(path: Path, device: Device) -> None:
+    """Raise :class:`DeviceError` where a library is missing that onnxruntime-gpu needs for ``device``."""
+    missing = missing_library(device) if device in (CUDA, TENSORRT) else None
+    if missing is not None:
+        raise DeviceError(
+            f"{path}: device {device.name!r} needs {missing}, which was not found: type {pip_line(extra_of(device))}"
+        )
+
+
+@contextmanager
+def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
+    """Have what the session compiles written beside ``keep``'s folder, and put in its place when it is whole."""
+    if keep is None:
+        yield
+        return
+    building = keep.parent.with_name(f"{keep.parent.name}.{os.getpid()}")
+    try:
+        building.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"{building}: what is compiled cannot be kept there ({error.strerror})") from None
+    options.add_session_config_entry("ep.context_enable", "1")
+    options.add_session_config_entry("ep.context_embed_mode", "0")  # an engine of 2 GB would not fit into an ONNX file
+    options.add_session_config_entry("ep.context_file_path", str(building / keep.name))
+    try:
+        yield
+        if (building / keep.name).is_file() and not keep.parent.exists():
+            building.replace(keep.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def provider_options(device: Device, cache: Path | None, *, half: bool = False, exact: bool = True) -> dict[str, str]:
+    """Return the options of the provider of ``device``; see :func:`open_session`."""
+    if device == CPU:
+        return {}
+    if device == OPENVINO:
+        return dict(openvino_options())
+    if device == CUDA:
+        return {"device_id": "0", "use_tf32": "0" if exact else "1"}
+    if device == RTX:
+        # The graph is TensorRT's own: it captures and replays by itself, whatever memory the arrays lie in.
+        options = {"enable_cuda_graph": "1", "nv_persistent_context_memory": "1"}
+        return options if cache is None else {**options, "nv_runtime_cache_path": str(cache)}
+    options = {"device_id": "0", "trt_fp16_enable": "1" if half else "0"}
+    if cache is None:
+        return options
+    kept = {"trt_engine_cache_path": str(cache), "trt_timing_cache_path": str(cache)}
+    return {**options, "trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", **kept}
 
 
 def openvino_options() -> Mapping[str, str]:

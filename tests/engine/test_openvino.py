@@ -84,7 +84,7 @@ def with_plugin(monkeypatch: pytest.MonkeyPatch) -> object:
         plugin = types.SimpleNamespace(
             get_ep_name=lambda: OPENVINO.provider, get_library_path=lambda: "/plugin/library.so"
         )
-        modules = {"onnxruntime": runtime, devices.OPENVINO_PLUGIN: plugin}
+        modules = {"onnxruntime": runtime, devices.OPENVINO_PLUGIN.module: plugin}
         monkeypatch.setattr(devices.importlib, "import_module", modules.__getitem__)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in modules else None)
         return runtime
@@ -99,7 +99,7 @@ def test_the_plugin_is_registered_once_and_given_its_own_processor(with_plugin: 
     open_session(tmp_path / "unet.onnx", OPENVINO)
     assert runtime.registered == [(OPENVINO.provider, "/plugin/library.so")]
     ((path, options, arguments),) = runtime.opened
-    assert (path, arguments) == (str(tmp_path / "unet.onnx"), {})
+    assert (path, arguments) == (str(tmp_path / "unet.onnx"), {"enable_fallback": 0})
     assert options.asked["devices"] == [processor]
     assert options.asked["wishes"]["precision"] == "FP32"
     assert options.dimensions == {"batch": 1}

@@ -1,0 +1,60 @@
+"""Networks on a real NVIDIA card, against the processor. Without a card these tests skip and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roentmod_fast.engine import networks, nvidia
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import BY_NAME, CPU, CUDA, RTX, TENSORRT, Device, what_is_missing
+from roentmod_fast.engine.networks import Networks
+
+TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
+TOLERANCE = {"cuda": 1e-3, "rtx": 1e-2, "tensorrt": 1e-2}
+"""Largest difference over the largest value. CUDA is held to float32; TensorRT rounds products to TF32, 10 bits."""
+
+pytestmark = pytest.mark.skipif(not nvidia.list_cards(), reason="no NVIDIA device")
+
+
+@pytest.fixture(params=[CUDA, RTX, TENSORRT], ids=lambda device: device.name)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Device]:
+    """Each device of an NVIDIA card that this environment has, with a cache of its own."""
+    chosen: Device = BY_NAME[request.param.name]
+    missing = what_is_missing(chosen)
+    if missing is not None:
+        pytest.skip(missing)
+    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path)
+    yield chosen
+
+
+def test_every_network_gives_what_the_processor_gives(device: Device) -> None:
+    bundle = read_bundle(TINY)
+    here, there = Networks.open(bundle, CPU), Networks.open(bundle, device)
+    assert there.providers[0] == device.provider
+    draws = np.random.default_rng(0)
+    side = bundle.manifest.model.image_size
+    latents = draws.standard_normal((2, 4, bundle.manifest.model.latent_size, bundle.manifest.model.latent_size))
+    latents = latents.astype(np.float32)
+    image = draws.uniform(-1, 1, (1, 3, side, side)).astype(np.float32)
+    tokens = np.arange(2 * bundle.manifest.model.max_tokens, dtype=np.int64).reshape(2, -1) % 50
+    text = here.encode_text(tokens)
+    pairs = {
+        "text_encoder": (text, there.encode_text(tokens)),
+        "unet": (here.predict(latents, 500, text), there.predict(latents, 500, text)),
+        "vae_encoder": (here.encode_image(image)[0], there.encode_image(image)[0]),
+        "vae_decoder": (here.decode(latents), there.decode(latents)),
+    }
+    for role, (expected, found) in pairs.items():
+        difference = np.abs(expected - found).max() / np.abs(expected).max()
+        assert difference < TOLERANCE[device.name], f"{role}: {difference:.2g}"
+
+
+def test_a_second_start_gives_the_same(device: Device) -> None:
+    bundle = read_bundle(TINY)
+    image = np.zeros((1, 3, bundle.manifest.model.image_size, bundle.manifest.model.image_size), np.float32)
+    first, second = (Networks.open(bundle, device).encode_image(image)[0] for _ in range(2))
+    np.testing.assert_allclose(first, second, atol=1e-4)

@@ -1,0 +1,185 @@
+"""Which engine is opened on an RTX card: the bundle's own, one kept from before, or the ONNX file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roentmod_fast.engine import networks
+from roentmod_fast.engine.bundle import Bundle, read_bundle
+from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
+from roentmod_fast.engine.devices import CPU, CUDA, RTX, TENSORRT
+from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, parse_manifest, render_manifest
+from roentmod_fast.engine.networks import Networks
+from roentmod_fast.errors import EngineError
+from tests.engine.conftest import write_bundle
+from tests.engine.stub_runtime import ADA, StubRuntime, install, offer
+
+VERSION = "1.7.1.116"
+GPU_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def write_engines(folder: Path, architecture: str = "sm89", **changes: Any) -> Bundle:
+    """Write a bundle with fp16 networks and an engine of each."""
+    manifest = write_bundle(folder)
+    records = []
+    for network in NETWORKS:
+        names = [f"{network}.fp16.onnx", f"{network}.{architecture}.onnx", f"{network}.{architecture}.engine"]
+        for name in names:
+            (folder / name).write_bytes(name.encode())
+            manifest = replace(manifest, files={**manifest.files, name: fact_of(folder / name)})
+        record = {
+            "network": network,
+            "architecture": architecture,
+            "batch": [1, 2],
+            "file": names[1],
+            "engine": names[2],
+            "source": {names[0]: manifest.files[names[0]].sha256},
+            "package": "tensorrt_rtx",
+            "version": VERSION,
+        }
+        records.append({**record, **changes})
+    half = {network: f"{network}.fp16.onnx" for network in NETWORKS}
+    manifest = replace(manifest, networks={**manifest.networks, "fp16": half}, tensorrt=tuple(records))
+    (folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
+    return read_bundle(folder)
+
+
+@pytest.fixture(autouse=True)
+def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
+    """An RTX card, a plugin that holds TensorRT 1.7.1, and a cache of the test's own."""
+    plugin = tmp_path / "plugin"
+    plugin.mkdir()
+    (plugin / "libtensorrt_rtx.so.1.7.1").touch()
+    (plugin / "libtensorrt_rtx.so.1").touch()
+    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
+    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, cards=(ADA,))
+    stub.offers = [offer(ADA)]
+    return stub
+
+
+def test_the_plugin_names_its_tensorrt() -> None:
+    assert tensorrt_version() == "1.7.1"
+    assert begins_with("1.7.1.116", "1.7.1")
+    assert not begins_with("1.7.11.3", "1.7.1")
+
+
+def test_an_engine_that_fits_is_opened_instead(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_engines(tmp_path / "b")
+    # It is not read, so it is not checked either.
+    (tmp_path / "b" / "unet.fp16.onnx").unlink()
+    opened = Networks.open(bundle, RTX)
+    assert [Path(session.path).name for session in card.sessions] == [f"{network}.sm89.onnx" for network in NETWORKS]
+    assert opened.precision == "fp16"
+    assert opened.notes == ()
+    assert not any("ep.context_enable" in session.options.entries for session in card.sessions)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_engine_that_was_altered_is_refused(tmp_path: Path) -> None:
+    bundle = write_engines(tmp_path / "b")
+    (tmp_path / "b" / "unet.sm89.engine").write_bytes(b"unet.sm89.enginf")
+    with pytest.raises(EngineError, match=r"unet\.sm89\.engine: altered"):
+        Networks.open(bundle, RTX)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "reason"),
+    [
+        ("sm89", {"source": {"unet.fp16.onnx": "0" * 64}}, "is stale: unet.fp16.onnx has changed since"),
+        ("sm120", {}, "is for sm120, the card is sm89"),
+        ("sm89", {"version": "1.8.0.3"}, "is of TensorRT 1.8.0.3, the plugin holds 1.7.1"),
+        ("sm89", {"package": "tensorrt"}, "is of tensorrt, not of tensorrt_rtx"),
+    ],
+)
+def test_an_engine_that_does_not_fit_is_told_and_not_used(
+    tmp_path: Path, card: StubRuntime, architecture: str, changes: dict[str, Any], reason: str
+) -> None:
+    bundle = write_engines(tmp_path / "b", architecture, **changes)
+    said: list[str] = []
+    opened = Networks.open(bundle, RTX, say=said.append)
+    unet = next(note for note in opened.notes if note.startswith("unet"))
+    assert f"no engine of the bundle is used: unet.{architecture}.onnx {reason}; unet is compiled" in unet
+    assert tuple(said) == opened.notes
+    assert str(bundle.path("unet.fp16.onnx")) in [session.path for session in card.sessions]
+
+
+def test_what_was_compiled_once_is_opened_the_next_time(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_engines(tmp_path / "b")
+    bundle = replace(bundle, manifest=replace(bundle.manifest, tensorrt=()))
+    first = Networks.open(bundle, RTX)
+    assert first.notes == tuple(f"{network} is compiled for this card, once" for network in NETWORKS)
+    second = Networks.open(bundle, RTX)
+    assert second.notes == ()
+    opened = [Path(session.path) for session in card.sessions[len(NETWORKS) :]]
+    assert {path.name for path in opened} == {"engine.onnx"}
+    for part in (bundle.manifest_hash[:16], "rtx", ADA.key, "tensorrt-1.7.1"):
+        assert all(part in path.parts for path in opened), part
+
+
+def test_of_an_unknown_card_nothing_is_kept(tmp_path: Path) -> None:
+    bundle = write_engines(tmp_path / "b")
+    plan = plan_on_rtx(bundle, "unet", "fp16", None, tmp_path / "cache")
+    assert plan.path.name == "unet.fp16.onnx"
+    assert plan.keep is None
+    assert "the card's architecture is not known" in plan.note
+
+
+def test_a_bundle_without_half_precision_runs_in_float32_and_says_so(tmp_path: Path, card: StubRuntime) -> None:
+    write_bundle(tmp_path / "b")
+    opened = Networks.open(read_bundle(tmp_path / "b"), CUDA)
+    assert opened.precision == "fp32"
+    assert opened.notes == ("engine mock has no fp16 networks: cuda runs fp32",)
+    assert all(session.arguments["providers"][0][1]["use_tf32"] == "0" for session in card.sessions)
+    with pytest.raises(EngineError, match="has no fp16 networks, only fp32"):
+        Networks.open(read_bundle(tmp_path / "b"), CUDA, "fp16")
+
+
+def test_an_autoencoder_that_stays_in_float32_is_known(tmp_path: Path) -> None:
+    bundle = write_engines(tmp_path / "b")
+    mixed = {**bundle.manifest.networks["fp16"], "vae_decoder": "vae_decoder.onnx"}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, networks={**bundle.manifest.networks, "fp16": mixed}))
+    assert networks.in_half(bundle, "unet", "fp16")
+    assert not networks.in_half(bundle, "vae_decoder", "fp16")
+    assert not networks.in_half(bundle, "unet", "fp32")
+
+
+def test_only_what_is_in_half_precision_is_computed_in_it(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_engines(tmp_path / "b")
+    mixed = {**bundle.manifest.networks["fp16"], "vae_decoder": "vae_decoder.onnx"}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, networks={**bundle.manifest.networks, "fp16": mixed}))
+    Networks.open(bundle, TENSORRT)
+    wishes = {Path(session.path).name: session.arguments["providers"][0][1] for session in card.sessions}
+    assert wishes["vae_decoder.onnx"]["trt_fp16_enable"] == "0"
+    assert wishes["unet.fp16.onnx"]["trt_fp16_enable"] == "1"
+    assert ADA.key in wishes["unet.fp16.onnx"]["trt_engine_cache_path"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"architecture": 89}, r"tensorrt\[0\]\.architecture: expected str, found 89"),
+        ({"network": "vae"}, r"network is 'vae': expected one of"),
+        ({"engine": "elsewhere.engine"}, r"names 'elsewhere\.engine', which files does not list"),
+        ({"source": {}}, r"source: expected an object that is not empty"),
+        ({"source": {"gone.onnx": "0"}}, r"names 'gone\.onnx', which files does not list"),
+    ],
+)
+def test_a_record_that_is_not_as_it_should_be_is_refused(
+    tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    manifest = write_engines(tmp_path / "b").manifest
+    raw = json.loads(render_manifest(manifest))
+    raw["tensorrt"][0].update(change)
+    with pytest.raises(EngineError, match=complaint):
+        parse_manifest(json.dumps(raw), "manifest.json")
+
+
+def test_the_processor_reads_no_engine(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_engines(tmp_path / "b")
+    Networks.open(bundle, CPU)
+    assert [Path(session.path).name for session in card.sessions] == [f"{network}.onnx" for network in NETWORKS]
