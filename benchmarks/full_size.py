@@ -75,7 +75,9 @@ def main() -> None:
         edited = wishes.engine.parent / f"{wishes.engine.name}-edit.dcm"
         words = ["edit", str(wishes.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(wishes.engine)]
         keep(report, out)  # an export of a quarter of an hour is not lost with an edit that fails
-        report["edit"] = measure(*words, "--device", "cpu", "--compose", "replace", "--overwrite", "--report", f"{edited}.json")
+        report["edit"] = measure(
+            *words, "--device", "cpu", "--compose", "replace", "--overwrite", "--report", f"{edited}.json"
+        )
     keep(report, out)
     print(json.dumps({name: report[name] for name in ("export", "edit", "parity") if name in report}, indent=1))
 

@@ -192,17 +192,19 @@ class Editor:
         device: str = "auto",
         precision: str | None = None,
         preset: str | Preset = EXACT,
+        say: Callable[[str], None] = lambda note: None,
     ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. Raises :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
+        preset's. ``say`` is told what a device does at its first start, and what it does without. Raises
+        :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
         :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that is not known.
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        networks = Networks.open(bundle, chosen, precision or named.means.precision)
+        networks = Networks.open(bundle, chosen, precision or named.means.precision, say)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named)
 

@@ -79,7 +79,7 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
     if name not in NAMES:
         raise SettingError(f"unknown preset {name!r}: expected one of {', '.join(NAMES)}")
     if name == EXACT:
-        return Preset(EXACT, Means())
+        return Preset(EXACT, Means("fp32"))
     for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
         found = read_presets(path, bundle)
         if name in found:

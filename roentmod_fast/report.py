@@ -21,6 +21,7 @@ PACKAGES = (
     "onnxruntime-gpu",
     "onnxruntime-openvino",
     "onnxruntime-ep-openvino",
+    "onnxruntime-ep-nv-tensorrt-rtx",
     "numpy",
     "pydicom",
     "pillow",
@@ -66,6 +67,7 @@ class RunReport:
                 "device": editor.device.name,
                 "providers": list(editor.networks.providers),
                 "precision": editor.networks.precision,
+                "notes": list(editor.networks.notes),
                 "preset": {"name": editor.preset.name, "measured": dict(editor.preset.measured)},
             }
         )

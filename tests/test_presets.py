@@ -39,7 +39,7 @@ def keep(path: Path, bundle: Bundle, *presets: Preset) -> None:
 
 def test_exact_takes_no_short_cut(bundle: Bundle) -> None:
     exact = find_preset(bundle)
-    assert (exact.name, exact.means, exact.price()) == ("exact", Means(), "")
+    assert (exact.name, exact.means, exact.price()) == ("exact", Means("fp32"), "")
     assert (Means().solver, Means().calls, Means().precision) == ("ddim", None, None)
 
 

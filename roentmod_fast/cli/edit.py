@@ -279,7 +279,7 @@ def command(
 
     if identity == "keep":
         _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
-    editor = Editor.load(engine, device, precision, preset)
+    editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"))
     means = replace(editor.settings(config).means, precision=editor.networks.precision)
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
     if editor.preset.price():
