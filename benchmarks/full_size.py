@@ -26,8 +26,8 @@ COMMAND = [sys.executable, "-c", "from roentmod_fast.cli import main; main()"]
 
 
 def measure(*arguments: str) -> dict[str, float]:
-    """Run the command line once; return wall and processor seconds and the peak of resident memory in GB, of the largest
-    process."""
+    """Run the command line once; return wall and processor seconds and the peak of resident memory in GB, of the
+    largest process."""
     started = time.perf_counter()
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -68,7 +68,7 @@ def open_session(
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = physical_cores()
-    # Memory is given back after each step: at full size an edit takes 5.2 GB so and 8.9 with an arena, in the same time.
+    # Memory is given back after each step: at full size an edit takes 5.2 GB so, 8.9 with an arena, in the same time.
     options.enable_cpu_mem_arena = False
     # One picture at a time, see Network.run: with all shapes known memory is planned ahead, and half as much taken.
     options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
