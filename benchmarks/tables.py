@@ -40,6 +40,7 @@ def speed(report: dict[str, Any]) -> str:
             (
                 name,
                 way["guided_unet_call_s"],
+                f"{1000 * report['guided_call_tflop'] / way['guided_unet_call_s']:.0f}",
                 way["vae_encoder_s"],
                 way["vae_decoder_s"],
                 f"{whole} ({way['unet_calls']} calls)" if whole else None,
@@ -52,6 +53,7 @@ def speed(report: dict[str, Any]) -> str:
     head = (
         "way",
         "guided UNet call, s",
+        "GFLOP/s",
         "VAE encoder, s",
         "VAE decoder, s",
         "whole edit, s",

@@ -264,3 +264,16 @@ def test_the_command_says_what_it_does(checkpoints: Path, tmp_path: Path) -> Non
     assert result.stdout == f"{tmp_path / 'mine'}\n"
     assert "exporting unet, fp32" in result.stderr
     assert "dB against the checkpoint" in result.stderr
+
+
+def test_the_verdict_is_given_again(checkpoints: Path, tmp_path: Path) -> None:
+    engine = export_checkpoint(checkpoints / "sd1", tmp_path / "mine")
+    words = ["engines", "verify", str(engine), "--against"]
+    result = CliRunner().invoke(cli, [*words, str(checkpoints / "sd1")])
+    assert result.exit_code == 0, result.output
+    assert "files are as the manifest says" in result.stdout
+    assert "fp32 unet: " in result.stdout and "fp32 whole_edit: " in result.stdout
+    other = CliRunner().invoke(cli, [*words, str(checkpoints / "v")])
+    assert isinstance(other.exception, VerdictError)
+    alone = CliRunner().invoke(cli, ["engines", "verify", str(engine), "--vae", str(tmp_path)])
+    assert "--vae belongs to --against" in str(alone.exception)
