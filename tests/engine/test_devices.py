@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roentmod_fast.engine import devices, nvidia
-from roentmod_fast.engine.devices import AUTOMATIC, CPU, CUDA, RTX, TENSORRT, choose_device
+from roentmod_fast.engine.devices import AUTOMATIC, CPU, CUDA, OPENVINO, RTX, TENSORRT, choose_device
 from roentmod_fast.errors import DeviceError
 from tests.engine.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
@@ -142,7 +142,7 @@ def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_auto_takes_the_best_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert [device.name for device in AUTOMATIC] == ["rtx", "cuda", "cpu"]
+    assert [device.name for device in AUTOMATIC] == ["rtx", "cuda", "openvino", "cpu"]
     runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, cards=(ADA,))
     runtime.offers = [offer(ADA)]
     assert choose_device("auto") == RTX
@@ -150,6 +150,8 @@ def test_auto_takes_the_best_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert choose_device("auto") == CUDA
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, driver=False)
     assert choose_device("auto") == CPU
+    install(monkeypatch, StubRuntime((OPENVINO.provider, CPU.provider)), plugin=tmp_path, driver=False)
+    assert choose_device("auto") == OPENVINO
 
 
 def test_an_unknown_device_is_named() -> None:
