@@ -282,7 +282,7 @@ def command(
     editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"))
     means = replace(editor.settings(config).means, precision=editor.networks.precision)
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
-    if editor.preset.price():
+    if editor.preset.price() and means == editor.preset.means:
         _say(f"preset {preset}: {editor.preset.price()}")
     if editor.bundle.manifest.notice:
         _say(f"note: {editor.bundle.manifest.notice}")
