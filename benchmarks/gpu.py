@@ -41,7 +41,7 @@ def our_tasks(device: str, engine: Path) -> dict[str, Task]:
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.phantom import draw
 
-    editor = Editor.load(engine, device=device)
+    editor = Editor.load(engine, device, "fp16")
     model, networks = editor.model, editor.networks
     latents = np.zeros((2, model.latent_channels, model.latent_size, model.latent_size), np.float32)
     image = np.zeros((1, 3, model.image_size, model.image_size), np.float32)
