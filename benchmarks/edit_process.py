@@ -10,33 +10,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from roentmod_fast.engine.devices import physical_cores
-from roentmod_fast.report import installed_versions
+from process import ROENTMOD, run_process
+
+from roentmod_fast.report import machine_facts
 
 RESULTS = Path(__file__).parent / "results"
-COMMAND = [sys.executable, "-c", "from roentmod_fast.cli import main; main()"]
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
     """Run the command line once; return wall and processor seconds and the peak of resident memory in MB."""
-    started = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(arguments)}: exit status {process.returncode}")
-    return {"wall_s": wall, "processor_s": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1024}
+    took = run_process([*ROENTMOD, *arguments], stderr=subprocess.DEVNULL)
+    return {"wall_s": took.wall_s, "processor_s": took.processor_s, "peak_mb": took.peak_bytes / 1024**2}
 
 
 def spread(runs: list[dict[str, float]]) -> dict[str, Any]:
@@ -69,9 +60,7 @@ def main() -> None:
                 runs[name].append(measure(arguments))
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-        "python": platform.python_version(),
-        "packages": installed_versions(),
+        **machine_facts(),
         "runs": wishes.runs,
         "options": wishes.extra,
         **{name: spread(values) for name, values in runs.items()},

@@ -10,34 +10,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from process import ROENTMOD, run_process
+
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import physical_cores
-from roentmod_fast.report import installed_versions
+from roentmod_fast.report import machine_facts
 
 RESULTS = Path(__file__).parent / "results"
-COMMAND = [sys.executable, "-c", "from roentmod_fast.cli import main; main()"]
 
 
 def measure(*arguments: str) -> dict[str, float]:
     """Run the command line once; return wall and processor seconds and the peak of resident memory in GB, of the
     largest process."""
-    started = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(arguments)}: exit status {process.returncode}")
+    took = run_process([*ROENTMOD, *arguments])
     return {
-        "wall_s": round(time.perf_counter() - started, 1),
-        "processor_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak_gb": round(usage.ru_maxrss / 1024**2, 2),
+        "wall_s": round(took.wall_s, 1),
+        "processor_s": round(took.processor_s, 1),
+        "peak_gb": round(took.peak_bytes / 1024**3, 2),
     }
 
 
@@ -59,9 +50,7 @@ def main() -> None:
     out = wishes.out or RESULTS / f"full_size-{wishes.checkpoint.name}.json"
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-        "python": platform.python_version(),
-        "packages": installed_versions(),
+        **machine_facts(),
         **(json.loads(out.read_text()) if out.exists() else {}),
     }
     if not wishes.engine.exists():

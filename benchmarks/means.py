@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,13 @@ from numpy.typing import NDArray
 from phantom_fidelity import KEY_OF, RESULTS, psnr
 
 from phantom_reader import read
-from roentmod_fast.diffusion import Course, DpmSolver, add_noise, ddim_step, denoise, guide
+from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
 from roentmod_fast.editor import EditConfig, Editor, Prepared
-from roentmod_fast.engine.devices import physical_cores
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.report import installed_versions
+from roentmod_fast.report import machine_facts
 
 Array = NDArray[np.float32]
 GUIDANCE = 4.0
@@ -64,11 +61,7 @@ ROWS = (
 
 def course_of(editor: Editor, row: Row, full: Course) -> Course:
     """Return the timesteps of a row."""
-    if row.calls is None:
-        return full
-    shares = (np.arange(row.calls, 0, -1) / row.calls) ** row.power
-    timesteps = (full.start * shares).round().astype(np.int64)
-    return Course(timesteps, np.append(timesteps[1:], -1))
+    return full if row.calls is None else editor.schedule.short_course(full.start, row.calls, row.power)
 
 
 def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Array, int]:
@@ -87,8 +80,7 @@ def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Arra
 
     course = course_of(editor, row, prepared.course)
     x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(course.start))
-    solver: Callable[..., Array] = DpmSolver(len(course)) if row.solver == "dpm++" else ddim_step
-    for step in denoise(x_t, editor.schedule, course, predict, solver):
+    for step in denoise(x_t, editor.schedule, course, predict, SOLVERS[row.solver](len(course))):
         x_t = step.x_t
     return editor._decode(x_t, prepared.watch), looks
 
@@ -148,9 +140,7 @@ def write(wishes: argparse.Namespace, editor: Editor, found: dict[str, list[dict
         )
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-        "python": platform.python_version(),
-        "packages": installed_versions(),
+        **machine_facts(),
         "engine": {"name": editor.bundle.name, "manifest_sha256": editor.bundle.manifest_hash},
         "device": wishes.device,
         "phantoms": phantoms,

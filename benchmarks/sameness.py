@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -22,8 +21,7 @@ import diffusers
 import torch
 
 from roentmod_fast.editor import EditConfig, Editor
-from roentmod_fast.engine.devices import physical_cores
-from roentmod_fast.report import installed_versions
+from roentmod_fast.report import machine_facts
 from roentmod_fast_export import verdict
 from roentmod_fast_export.checkpoint import open_checkpoint
 
@@ -50,11 +48,11 @@ def main() -> None:
     pipeline = verdict.reference_pipeline(opened)
     editor = Editor.load(wishes.engine, device="cpu", precision="fp32")
     picture = verdict.edit_picture(opened.model)
+    facts = machine_facts()
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-        "python": platform.python_version(),
-        "packages": {**installed_versions(), "torch": torch.__version__, "diffusers": diffusers.__version__},
+        **facts,
+        "packages": {**facts["packages"], "torch": torch.__version__, "diffusers": diffusers.__version__},
         "engine": editor.bundle.name,
         "image_size": opened.model.image_size,
         "prompt": PROMPT,

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from process import run_process
 
-from roentmod_fast.engine.devices import physical_cores
-from roentmod_fast.report import installed_versions
+from roentmod_fast.report import machine_facts
 
 HERE = Path(__file__).parent
 GUIDED_CALL_TFLOP = 1.61
@@ -76,14 +74,8 @@ def run(way: dict[str, Any], pythons: dict[str, str], wishes: argparse.Namespace
     command += way.get("words", [])
     if not edit:
         command.append("--no-edit")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
-    return {**json.loads(text.strip().splitlines()[-1]), "peak_gb": usage.ru_maxrss / 1024**2}
+    took = run_process(command, stderr=subprocess.DEVNULL)
+    return {**json.loads(took.stdout.strip().splitlines()[-1]), "peak_gb": took.peak_bytes / 1024**3}
 
 
 def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,9 +112,7 @@ def main() -> None:
             print(f"round {number + 1}: {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
             report = {
                 "date": time.strftime("%Y-%m-%d"),
-                "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-                "python": platform.python_version(),
-                "packages": installed_versions(),
+                **machine_facts(),
                 "rounds": number + 1,
                 "matrix_product_gflops": {"median": round(statistics.median(rates)), "highest": round(max(rates))},
                 "guided_call_tflop": GUIDED_CALL_TFLOP,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast._version import __version__
+from roentmod_fast.engine.devices import version_of
 from roentmod_fast.errors import OutputError
 
 from .checkpoint import Checkpoint
@@ -83,18 +83,12 @@ def copy_licence(checkpoint: Checkpoint, folder: Path) -> str | None:
 
 def made_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the manifest says of its own making: tools, checkpoint, date (of ``SOURCE_DATE_EPOCH`` if set)."""
-    versions = {}
-    for name in TOOLS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     zone = datetime.timezone.utc
     now = datetime.datetime.now(zone) if epoch is None else datetime.datetime.fromtimestamp(int(epoch), zone)
     return {
         "roentmod_fast": __version__,
-        "tools": versions,
+        "tools": {name: version for name in TOOLS if (version := version_of(name)) is not None},
         "checkpoint": checkpoint.folder.name,
         "checkpoint_sha256": checkpoint.sha256(),
         "checkpoint_precision": checkpoint.precisions(),

@@ -129,12 +129,9 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
         ),
     )
     load_external_data_for_model(quantized, str(source.parent))
-    used = {name for node in quantized.graph.node for name in node.input}
-    kept = [tensor for tensor in quantized.graph.initializer if tensor.name in used]
-    del quantized.graph.initializer[:]
-    quantized.graph.initializer.extend(kept)
+    _drop_unused(quantized.graph)
     del quantized.metadata_props[:]
-    large = sum(len(tensor.raw_data) for tensor in kept) > INLINE_LIMIT
+    large = sum(len(tensor.raw_data) for tensor in quantized.graph.initializer) > INLINE_LIMIT
     onnx.save(quantized, target, save_as_external_data=large, location=f"{target.name}.data" if large else None)
 
 
@@ -148,11 +145,16 @@ def _plain(path: Path) -> onnx.ModelProto:
         full = numpy_helper.to_array(stored[node.input[0]]).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(full, node.output[0]))
         graph.node.remove(node)
-    gone = {node.input[0] for node in halves}
-    kept = [tensor for tensor in graph.initializer if tensor.name not in gone]
+    _drop_unused(graph)
+    return model
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Take out the weights that no operator reads."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    return model
 
 
 @contextmanager

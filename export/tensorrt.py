@@ -24,7 +24,7 @@ import onnx
 import torch
 from onnx import helper
 
-from roentmod_fast.engine.manifest import NETWORKS, FileFact
+from roentmod_fast.engine.manifest import NETWORKS, FileFact, with_weights
 
 from .errors import ExportError
 from .onnx_export import OPSET
@@ -105,11 +105,7 @@ def build_engines(
     records = []
     for network in NETWORKS:
         path = folder / networks[network]
-        source = {
-            name: fact.sha256
-            for name, fact in files.items()
-            if name == path.name or name.startswith(f"{path.name}.")  # the weights beside it
-        }
+        source = {name: files[name].sha256 for name in with_weights(path.name, files)}
         digest = hashlib.sha256("".join(source[name] for name in sorted(source)).encode()).hexdigest()
         low, high = BATCHES[network]
         for architecture in architectures:

@@ -48,10 +48,6 @@ class Observation:
     remedy: str = ""
 
 
-def _version(distribution: str) -> str | None:
-    return version_of(distribution)
-
-
 def examine() -> tuple[Observation, ...]:
     """Look at interpreter, packages, devices and engines; never raises for what it finds."""
     return (*_packages(), *_cards(), *_devices(), *_engines())
@@ -62,18 +58,18 @@ def _packages() -> Iterator[Observation]:
         "ok", "roentmod-fast", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
     for name in ("numpy", "pydicom", "pillow", "click", "tokenizers"):
-        version = _version(name)
+        version = version_of(name)
         if version is None:
             yield Observation("problem", name, "not installed", "pip install roentmod-fast")
         else:
             yield Observation("ok", name, version)
     for name, what in CODECS.items():
-        version = _version(name)
+        version = version_of(name)
         if version is None:
             yield Observation("problem", name, f"not installed: {what} files cannot be read", f"pip install {name}")
         else:
             yield Observation("ok", name, f"{version} ({what})")
-    present = {name: version for name in RUNTIMES if (version := _version(name)) is not None}
+    present = {name: version for name in RUNTIMES if (version := version_of(name)) is not None}
     said = ", ".join(f"{name} {version}" for name, version in present.items())
     if len(present) > 1:
         yield Observation(
@@ -85,12 +81,12 @@ def _packages() -> Iterator[Observation]:
     elif present:
         yield Observation("ok", "onnxruntime", said)
     for plugin in (OPENVINO_PLUGIN, RTX_PLUGIN):
-        version = _version(plugin.package)
+        version = version_of(plugin.package)
         if version is not None:
             inside = f", TensorRT for RTX {tensorrt_version()}" if plugin is RTX_PLUGIN else ""
             yield Observation("ok", plugin.package, f"{version}{inside}")
-    if _version("torch") is not None:
-        yield Observation("note", "torch", f"{_version('torch')} is installed; the runtime does not use it")
+    if version_of("torch") is not None:
+        yield Observation("note", "torch", f"{version_of('torch')} is installed; the runtime does not use it")
 
 
 def _cards() -> Iterator[Observation]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
-from roentmod_fast.diffusion import Course, DpmSolver, Schedule, TorchNoise, add_noise, ddim_step, denoise, guide
+from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide
 from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
@@ -42,9 +42,6 @@ Progress = Callable[[int, int], None]
 
 COMPOSE_MODES = ("contrast", "delta", "replace")
 DEFAULT_COMPOSE = "contrast"
-
-SOLVERS: Mapping[str, Callable[[int], Solver]] = {"ddim": lambda count: ddim_step, "dpm++": DpmSolver}
-"""How each solver is made for a run of ``count`` steps."""
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
@@ -123,8 +120,8 @@ class Prepared:
     ``source``: float32 (H, W) in [0, 1]; ``x_0`` its scaled latents and ``noise`` the noise, (1, channels, s, s).
     ``region``: where to edit, float32 (H, W) in [0, 1], None for everywhere; ``latent_region`` is 1 for the latents
     that it touches and 0 for those that are held to the source. ``reference`` is what the edit is compared with when it
-    is put back, decoded (S, S), made when first needed; ``first_unconditional`` is what the UNet sees at the first step
-    without text, the same for all prompts.
+    is put back, decoded (S, S), made when first needed; ``empty_text`` are the states of the empty prompt, and
+    ``first_unconditional`` is what the UNet sees with them at the first step, the same for all prompts.
     """
 
     source: Array
@@ -137,6 +134,7 @@ class Prepared:
     region: Array | None = None
     latent_region: Array | None = None
     reference: Array | None = None
+    empty_text: Array | None = None
     first_unconditional: Array | None = None
     unet_calls: int = 0
 
@@ -248,7 +246,8 @@ class Editor:
     def settings(self, config: EditConfig | None = None) -> EditSettings:
         """Return ``config`` with the engine's defaults filled in. Raises :class:`SettingError`."""
         wishes = EditConfig() if config is None else config
-        settings = EditSettings.of(wishes, self.bundle.manifest.edit, self.model, self.preset.means)
+        means = replace(self.preset.means, precision=self.networks.precision)
+        settings = EditSettings.of(wishes, self.bundle.manifest.edit, self.model, means)
         self._course(settings)
         return settings
 
@@ -349,26 +348,26 @@ class Editor:
         # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
         guided = prompt is not None and settings.guidance > 1
         with watch.measure("text_encoder"):
-            texts = ("", prompt) if guided else (prompt or "",)
-            tokens = np.concatenate([self._tokenizer.encode(text or "") for text in texts])
-            states = self.networks.encode_text(tokens)
-        without_text, with_text = states[:1], states[-1:]
+            if prepared.empty_text is None:
+                prepared.empty_text = self._encode_text("")
+            empty = prepared.empty_text
+            text = empty if prompt is None else self._encode_text(prompt)
 
-        def look(x_t: Array, timestep: int, text: Array, *, empty: bool) -> Array:
-            """Call the UNet; without text (``empty``) at the first step only once for all prompts."""
-            shared = empty and timestep == prepared.course.start
+        def look(x_t: Array, timestep: int, states: Array) -> Array:
+            """Call the UNet; with the empty prompt at the first step only once for all prompts."""
+            shared = states is empty and timestep == prepared.course.start
             if shared and prepared.first_unconditional is not None:
                 return prepared.first_unconditional
-            output = self.networks.predict(x_t, timestep, text)
+            output = self.networks.predict(x_t, timestep, states)
             if shared:
                 prepared.first_unconditional = output
             return output
 
         def predict(x_t: Array, timestep: int) -> Array:
             with watch.measure("unet"):
-                output = look(x_t, timestep, with_text, empty=prompt is None)
+                output = look(x_t, timestep, text)
                 if guided:
-                    output = guide(look(x_t, timestep, without_text, empty=True), output, settings.guidance)
+                    output = guide(look(x_t, timestep, empty), output, settings.guidance)
             prepared.unet_calls += 1
             tell.call()
             return output
@@ -378,6 +377,10 @@ class Editor:
         for step in denoise(x_t, self.schedule, prepared.course, predict, solver):
             x_t = step.x_t
         return self._decode(x_t, watch)
+
+    def _encode_text(self, text: str) -> Array:
+        """Return the states of one prompt, (1, max_tokens, width)."""
+        return self.networks.encode_text(self._tokenizer.encode(text))
 
     def _decode(self, latents: Array, watch: Stopwatch) -> Array:
         """Scaled latents (1, channels, s, s) -> picture (S, S) in [0, 1]: the mean of the three channels."""
@@ -403,7 +406,7 @@ class Editor:
             engine_hash=self.bundle.manifest_hash,
             software_version=__version__,
             device=self.device.name,
-            means=replace(settings.means, precision=self.networks.precision).describe(),
+            means=settings.means.describe(),
         )
 
 

@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.engine.bundle import Bundle, user_folder
 from roentmod_fast.engine.manifest import PRECISIONS
 from roentmod_fast.errors import EngineError, SettingError
 
 FORMAT = 1
-FILE_NAME = "presets.json"
 EXACT = "exact"
 NAMES = (EXACT, "balanced", "fast")
-SOLVERS = ("ddim", "dpm++")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roentmod_fast._version import __version__
+from roentmod_fast.engine.devices import physical_cores, version_of
 
 if TYPE_CHECKING:
     from roentmod_fast.editor import Editor, EditResult
@@ -31,13 +31,16 @@ PACKAGES = (
 
 def installed_versions() -> dict[str, str]:
     """Return the version of each of the runtime's packages that is installed."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return {name: version for name in PACKAGES if (version := version_of(name)) is not None}
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return on what and with what a measurement was made: machine, Python, packages."""
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
+        "python": platform.python_version(),
+        "packages": installed_versions(),
+    }
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
+from roentmod_fast.presets import Means, Preset
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -159,3 +160,8 @@ def test_latents_outside_a_region_are_held_to_the_source(editor: Editor, image: 
 def test_a_region_of_another_shape_is_refused(editor: Editor, image: np.ndarray) -> None:
     with pytest.raises(SettingError, match="region of shape"):
         editor.edit(image, "edema", region=np.ones((8, 8), np.float32))
+
+
+def test_settings_name_the_precision_that_really_runs() -> None:
+    unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", Means()))
+    assert unsaid.settings().means.precision == unsaid.networks.precision == "fp32"

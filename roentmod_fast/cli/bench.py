@@ -36,17 +36,16 @@ def command(
       roentmod-fast bench --engine roentgen --device openvino --preset fast --runs 5 --json bench.json
     """
     import json
-    import platform
     import statistics
 
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import DEVICES, choose_device, physical_cores
+    from roentmod_fast.engine.devices import DEVICES, choose_device
     from roentmod_fast.errors import DeviceError, SettingError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES
     from roentmod_fast.radiograph.atomic import write_atomically
-    from roentmod_fast.report import installed_versions
+    from roentmod_fast.report import machine_facts
 
     bundle = find_bundle(engine)
     editors: dict[tuple[str, str], Editor] = {}
@@ -92,9 +91,7 @@ def command(
         values = {
             "engine": bundle.name,
             "manifest_sha256": bundle.manifest_hash,
-            "machine": f"{platform.system()} {platform.machine()}, {physical_cores()} cores",
-            "python": platform.python_version(),
-            "packages": installed_versions(),
+            **machine_facts(),
             "runs": runs,
             "rows": rows,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -280,7 +280,7 @@ def command(
     if identity == "keep":
         _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
     editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"))
-    means = replace(editor.settings(config).means, precision=editor.networks.precision)
+    means = editor.settings(config).means
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
     if editor.preset.price() and means == editor.preset.means:
         _say(f"preset {preset}: {editor.preset.price()}")

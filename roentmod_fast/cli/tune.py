@@ -41,17 +41,15 @@ def command(
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
-    import platform
-
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import choose_device, physical_cores
+    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import SourceError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
     from roentmod_fast.radiograph.atomic import write_atomically
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
-    from roentmod_fast.report import installed_versions
+    from roentmod_fast.report import machine_facts
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)
@@ -62,7 +60,8 @@ def command(
         pictures = [read_radiograph(source).image for source in found]
         if not pictures:
             raise SourceError(f"{images}: no radiograph in it")
-    machine = f"{platform.system()} {platform.machine()}, {physical_cores()} cores"
+    facts = machine_facts()
+    machine = facts["machine"]
     click.echo(f"engine {bundle.name}, device {chosen.name}, {len(pictures)} radiographs, {machine}", err=True)
     tuning = tune(
         bundle,
@@ -79,6 +78,6 @@ def command(
         click.echo(f"{name}: {text}", err=True)
     path = output or tuned_path(bundle, chosen.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    evidence = {"packages": installed_versions(), "exact_seconds": round(tuning.exact_seconds, 3)}
+    evidence = {"packages": facts["packages"], "exact_seconds": round(tuning.exact_seconds, 3)}
     write_atomically(path, render_presets(tuning.presets, bundle, evidence).encode(), overwrite=True)
     click.echo(path)

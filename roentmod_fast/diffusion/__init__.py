@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roentmod_fast.diffusion.denoise import DenoiseStep, Predict, Solver, denoise
+from roentmod_fast.diffusion.denoise import SOLVERS, DenoiseStep, Predict, Solver, denoise
 from roentmod_fast.diffusion.guidance import guide
 from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Course, Schedule
@@ -11,6 +11,7 @@ from roentmod_fast.diffusion.solvers import DpmSolver, add_noise, ddim_step, dpm
 __all__ = [
     "BETA_SCHEDULES",
     "PREDICTIONS",
+    "SOLVERS",
     "TIMESTEP_SPACINGS",
     "Course",
     "DenoiseStep",

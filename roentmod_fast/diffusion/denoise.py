@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.diffusion.schedule import Course, Schedule
-from roentmod_fast.diffusion.solvers import Scalar, ddim_step, to_epsilon
+from roentmod_fast.diffusion.solvers import DpmSolver, Scalar, ddim_step, to_epsilon
 
 Array = NDArray[np.float32]
 
@@ -18,6 +18,9 @@ Predict = Callable[[Array, int], Array]
 
 Solver = Callable[[Array, Array, Scalar, Scalar], Array]
 """``solver(x_t, eps, alpha_bar_t, alpha_bar_prev)`` gives the latents one step on."""
+
+SOLVERS: Mapping[str, Callable[[int], Solver]] = {"ddim": lambda count: ddim_step, "dpm++": DpmSolver}
+"""The solvers by name, each made for one run of ``count`` steps."""
 
 
 @dataclass(frozen=True)

@@ -141,14 +141,14 @@ class Schedule:
         timesteps = self.partial(steps, strength)
         return Course(timesteps, timesteps - self.train_timesteps // steps)
 
-    def short_course(self, start: int, calls: int) -> Course:
+    def short_course(self, start: int, calls: int, power: float = SHORT_COURSE_POWER) -> Course:
         """Return ``calls`` steps from ``start`` to the finished latents, each arriving where the next one begins.
 
         The noise level at the start, and so the strength, does not depend on the number of calls. Steps grow shorter
-        towards the end, by :data:`SHORT_COURSE_POWER`. Raises :class:`SettingError` for calls that need more timesteps
-        than there are.
+        towards the end, by ``power``, see :data:`SHORT_COURSE_POWER`; 1 is even. Raises :class:`SettingError` for calls
+        that need more timesteps than there are.
         """
-        shares = (np.arange(1, calls + 1) / max(calls, 1)) ** SHORT_COURSE_POWER
+        shares = (np.arange(1, calls + 1) / max(calls, 1)) ** power
         timesteps: Timesteps = np.unique((start * shares).round().astype(np.int64))[::-1]
         if calls < 1 or len(timesteps) < calls or timesteps[-1] < 1:
             raise SettingError(f"calls {calls} cannot be spread over {start} timesteps: use a number such as 5")

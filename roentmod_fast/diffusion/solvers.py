@@ -51,21 +51,21 @@ def dpm_step(
     x_0: Array,
     alpha_bar_t: Scalar,
     alpha_bar_prev: Scalar,
-    x_0_before: Array | None = None,
-    alpha_bar_before: Scalar = 1.0,
+    before: tuple[Array, Scalar] | None = None,
 ) -> Array:
     """Return x_prev by one step of DPM-Solver++(2M) (Lu et al. 2022, DPM-Solver++, algorithm 2).
 
-    ``x_0`` is the finished picture as the network sees it now, and ``x_0_before`` as it saw it one step earlier, at
-    ``alpha_bar_before``; without that the step is of first order, which is DDIM's.
+    ``x_0`` is the finished picture as the network sees it now, and ``before`` as it saw it one step earlier, with the
+    alpha_bar of that step; without it the step is of first order, which is DDIM's.
     """
     signal_t, sigma_t = _split(alpha_bar_t)
     signal_prev, sigma_prev = _split(alpha_bar_prev)
     estimate = x_0
-    if x_0_before is not None:
-        here, there, before = (_half_log_snr(value) for value in (alpha_bar_t, alpha_bar_prev, alpha_bar_before))
+    if before is not None:
+        x_0_before, alpha_bar_before = before
+        here, there, past = (_half_log_snr(value) for value in (alpha_bar_t, alpha_bar_prev, alpha_bar_before))
         # How far the estimate moves until the middle of the step, by how far it moved over the last one.
-        estimate = x_0 + np.float32((there - here) / (2 * (here - before))) * (x_0 - x_0_before)
+        estimate = x_0 + np.float32((there - here) / (2 * (here - past))) * (x_0 - x_0_before)
     ratio = np.float32(sigma_prev / sigma_t)
     x_prev: Array = ratio * x_t + np.float32(signal_prev - ratio * signal_t) * estimate
     return x_prev
@@ -85,9 +85,7 @@ class DpmSolver:
         self._left -= 1
         before = self._before if self._left else None
         self._before = (x_0, alpha_bar_t)
-        if before is None:
-            return dpm_step(x_t, x_0, alpha_bar_t, alpha_bar_prev)
-        return dpm_step(x_t, x_0, alpha_bar_t, alpha_bar_prev, *before)
+        return dpm_step(x_t, x_0, alpha_bar_t, alpha_bar_prev, before)
 
 
 def _half_log_snr(alpha_bar: Scalar) -> float:

@@ -15,6 +15,7 @@ from roentmod_fast.engine.manifest import (
     Manifest,
     parse_manifest,
     sha256_of,
+    with_weights,
 )
 from roentmod_fast.errors import EngineError
 
@@ -43,9 +44,8 @@ class Bundle:
         if parts is None:
             has = ", ".join(self.manifest.networks)
             raise EngineError(f"{self.folder}: has no {precision} networks, only {has}: choose one of these")
-        networks = set(parts.values())
-        data = {name for name in self.manifest.files if any(name.startswith(f"{network}.") for network in networks)}
-        return tuple(sorted({TOKENIZER_NAME} | networks | data))
+        networks = {name for network in parts.values() for name in with_weights(network, self.manifest.files)}
+        return tuple(sorted({TOKENIZER_NAME} | networks))
 
 
 def read_bundle(folder: Path) -> Bundle:

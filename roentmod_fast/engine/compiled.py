@@ -16,6 +16,7 @@ from typing import Any
 
 from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import RTX_PLUGIN
+from roentmod_fast.engine.manifest import with_weights
 from roentmod_fast.engine.nvidia import Card
 
 PACKAGE = "tensorrt_rtx"
@@ -52,7 +53,7 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
         return Plan(bundle.path(record["file"]), (record["file"], record["engine"]), kernels)
     if card is not None and kept.is_file():
         return Plan(kept, (), kernels, note=note)
-    source = tuple(name for name in bundle.manifest.files if name == file or name.startswith(f"{file}."))
+    source = with_weights(file, bundle.manifest.files)
     once = "at each start, for the card is not known" if card is None else "once"
     compiling = f"{role} is compiled for this card, {once}"
     keep = None if card is None else kept

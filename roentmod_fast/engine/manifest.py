@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -205,6 +205,11 @@ def render_manifest(manifest: Manifest) -> str:
     first = ("format", "name", "notice")
     ordered = {key: values[key] for key in first} | {key: value for key, value in values.items() if key not in first}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+
+def with_weights(network: str, files: Iterable[str]) -> tuple[str, ...]:
+    """Return those of ``files`` that the ONNX file ``network`` consists of: itself, and its weights where beside it."""
+    return tuple(name for name in files if name == network or name.startswith(f"{network}."))
 
 
 def sha256_of(path: Path) -> str:

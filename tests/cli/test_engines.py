@@ -70,9 +70,9 @@ def test_doctor_is_content_with_this_machine(roentmod: Run) -> None:
 
 
 def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.checkup._version
+    real = roentmod_fast.checkup.version_of
     monkeypatch.setattr(
-        roentmod_fast.checkup, "_version", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
+        roentmod_fast.checkup, "version_of", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
     )
     ran = roentmod("doctor")
     assert ran.code == 1
@@ -81,8 +81,8 @@ def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: p
 
 
 def test_doctor_names_a_missing_package(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.checkup._version
-    monkeypatch.setattr(roentmod_fast.checkup, "_version", lambda name: None if name == "python-gdcm" else real(name))
+    real = roentmod_fast.checkup.version_of
+    monkeypatch.setattr(roentmod_fast.checkup, "version_of", lambda name: None if name == "python-gdcm" else real(name))
     ran = roentmod("doctor")
     assert ran.code == 1
     assert "remedy: pip install python-gdcm" in ran.out

@@ -1,0 +1,38 @@
+"""Run a process once and say what it took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ROENTMOD = (sys.executable, "-c", "from roentmod_fast.cli import main; main()")
+"""The command line, as a user types it."""
+
+
+@dataclass(frozen=True)
+class Took:
+    """Wall and processor seconds, and the peak of resident memory in bytes, of the largest process."""
+
+    wall_s: float
+    processor_s: float
+    peak_bytes: int
+    stdout: str
+
+
+def run_process(command: Sequence[str], **wishes: Any) -> Took:
+    """Run ``command`` to its end; ``wishes`` go to ``subprocess.Popen``. A failure ends the benchmark."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **wishes)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
+    return Took(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
