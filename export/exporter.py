@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +14,17 @@ from roentmod_fast.engine.manifest import (
     Manifest,
     fact_of,
     render_manifest,
+    with_weights,
 )
 from roentmod_fast.errors import SettingError
 
 from . import int8, verdict
+from .apart import apart
 from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .errors import VerdictError
-from .onnx_export import WRAPPERS, export_network, free_bytes_needed, network_file
+from .fused import fuse_attention, fused_file
+from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed, network_file
 from .tensorrt import build_engines, find_compiler
 from .verdict import Parity
 
@@ -77,7 +79,8 @@ def export_checkpoint(
     with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, precisions, tensorrt)) as folder:
         exported = tuple(precision for precision in precisions if precision != "int8")
         networks = _export_networks(opened, folder, exported, store_halves, say)
-        parity = verdict.judge_networks(opened, folder, networks, say)
+        fused = _fuse(folder, networks, say)
+        parity = verdict.judge_networks(opened, folder, networks, fused, say)
         if "fp16" in networks:
             _settle_autoencoder(opened, folder, networks, parity, say)
         write_tokenizer(opened, folder / TOKENIZER_NAME)
@@ -88,12 +91,13 @@ def export_checkpoint(
             files=_facts(folder),
             notice=notice,
             made=made_facts(opened),
+            fused=fused,
         )
         _write(folder, manifest, parity)
         if "int8" in precisions:
             networks["int8"] = int8.quantize_engine(folder, networks["fp32"], calibrate, say)
             parts = {network: networks["int8"][network] for network in int8.QUANTIZED}
-            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, say)["int8"]
+            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, {}, say)["int8"]
             manifest = replace(manifest, networks=networks, files=_facts(folder, manifest.files))
             _write(folder, manifest, parity)
         for precision, edit in verdict.judge_edits(opened, folder, precisions, say).items():
@@ -126,19 +130,35 @@ def _export_networks(
     """Export each network; one part of the checkpoint is in memory at a time. Returns the files as in the manifest."""
     networks: Files = {precision: {} for precision in precisions}
     for role in ROLES:
-        module = opened.load(role)
-        for precision in precisions:  # fp32 comes first: halving the module is for good
-            if precision == "fp16":
-                module = module.half()
-            for network in NETWORKS:
-                if WRAPPERS[network][0] != role:
-                    continue
-                say(f"exporting {network}, {precision}")
-                file = networks[precision][network] = network_file(network, precision)
-                export_network(network, module, opened.model, _width(opened), folder / file, store_halves=store_halves)
-        del module
-        gc.collect()
-    return networks
+        mine = [network for network in NETWORKS if WRAPPERS[network][0] == role]
+        for precision in precisions:
+            say(f"exporting {' and '.join(mine)}, {precision}")
+            apart(opened.weight_bytes(role), _export_role, opened, role, mine, precision, folder, store_halves)
+            networks[precision] |= {network: network_file(network, precision) for network in mine}
+    return {precision: {network: files[network] for network in NETWORKS} for precision, files in networks.items()}
+
+
+def _export_role(
+    opened: Checkpoint, role: str, networks: Sequence[str], precision: str, folder: Path, store_halves: bool
+) -> None:
+    """Export those ``networks`` that are made of one part of the checkpoint."""
+    module = opened.load(role)
+    if precision == "fp16":
+        module = module.half()
+    for network in networks:
+        path = folder / network_file(network, precision)
+        export_network(network, module, opened.model, _width(opened), path, store_halves=store_halves)
+
+
+def _fuse(folder: Path, networks: Files, say: Say) -> dict[str, str]:
+    """Write the second graphs of the networks that get one; return them by the file of the first."""
+    fused = {}
+    for parts in networks.values():
+        for network in FUSED:
+            fused[parts[network]] = file = fused_file(parts[network])
+            say(f"fusing the attention of {parts[network]}")
+            fuse_attention(folder / parts[network], folder / file)
+    return fused
 
 
 def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity, say: Say) -> None:
@@ -147,11 +167,12 @@ def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parit
         if WRAPPERS[network][0] != "vae" or verdict.fits_half(parity["fp16"][network]):
             continue
         say(f"{network} stays in float32: half precision is too small for it")
-        (folder / networks["fp16"][network]).unlink()
+        for name in with_weights(networks["fp16"][network], [path.name for path in folder.iterdir()]):
+            (folder / name).unlink()
         networks["fp16"][network] = file = network_file(network, "fp32")
         if not (folder / file).exists():
             export_network(network, opened.load("vae"), opened.model, _width(opened), folder / file)
-            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, say)
+            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, {}, say)
             parity["fp16"][network] = full["fp16"][network]
         else:
             parity["fp16"][network] = parity["fp32"][network]

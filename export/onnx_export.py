@@ -6,6 +6,7 @@ diffusers and transformers releases back; an unpinned resolution of it runs for 
 
 Batch is free, picture and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
 in the file itself, or past :data:`INLINE_LIMIT` in one file beside it: protobuf ends at 2 GB, and is read into memory.
+Those of a network in :data:`FUSED` always lie beside it, for two graphs share them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from .checkpoint import quiet
 OPSET = 18
 INLINE_LIMIT = 100_000_000
 """Bytes of weights up to which they stand in the ONNX file itself; a file beside it is mapped, not copied."""
+
+FUSED = ("unet",)
+"""Networks that get a second graph, see ``fused``: in the others attention is a small part, or one head that is not
+quicker so."""
 
 
 class TextEncoder(nn.Module):
@@ -135,7 +140,7 @@ def export_network(
     if store_halves:
         _store_halves(onnx_model.graph)
     size = sum(value.const_value.nbytes for value in onnx_model.graph.initializers.values() if value.const_value)
-    data = f"{path.name}.data" if size > INLINE_LIMIT else None
+    data = f"{path.name}.data" if size > INLINE_LIMIT or network in FUSED else None
     ir.save(onnx_model, path, external_data=data)
 
 

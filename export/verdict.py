@@ -106,9 +106,11 @@ def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str
     return results, largest
 
 
-def judge_network(network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs) -> dict[str, float]:
+def judge_network(
+    network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, half: bool = False
+) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(network, path, CPU)
+    opened = Network(network, path, CPU, half=half)
     verdicts = []
     for values, expected in zip(inputs, reference, strict=True):
         try:
@@ -127,9 +129,10 @@ def judge_networks(
     opened: Checkpoint,
     folder: Path,
     networks: Mapping[str, Mapping[str, str]],
+    fused: Mapping[str, str],
     say: Callable[[str], None] = lambda text: None,
 ) -> Parity:
-    """Compare each network of a bundle's folder with the checkpoint; ``networks`` as in the manifest.
+    """Compare each network of a bundle's folder with the checkpoint; ``networks`` and ``fused`` as in the manifest.
 
     Torch and ONNX Runtime are not in memory together: each engine runs in a process of its own.
     """
@@ -153,14 +156,18 @@ def judge_networks(
             reference, largest = references[network]
             judged: dict[str, dict[str, float]] = {}
             for precision, parts in networks.items():
-                file = parts[network]
-                if file not in judged:
-                    say(f"verdict of {network}: {file}")
-                    judged[file] = apart(
-                        folder_bytes(folder), judge_network, network, folder / file, inputs[network], reference
-                    )
-                # How near the checkpoint itself comes to what half precision can hold.
-                parity[precision][network] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
+                half = precision == "fp16"
+                files = {network: parts[network], f"{network}_fused": fused.get(parts[network])}
+                for name, file in files.items():
+                    if file is None:
+                        continue
+                    if file not in judged:
+                        say(f"verdict of {network}: {file}")
+                        judged[file] = apart(
+                            folder_bytes(folder), judge_network, network, folder / file, inputs[network], reference, half
+                        )
+                    # How near the checkpoint itself comes to what half precision can hold.
+                    parity[precision][name] = {**judged[file], **({"largest": largest} if half else {})}
     return parity
 
 
@@ -179,7 +186,7 @@ def judge_edits(
 
 
 def _reference_of(opened: Checkpoint) -> NDArray[np.float32]:
-    return reference_edit(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
+    return reference_edit_once(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
 
 
 def judge_bundle(
@@ -195,7 +202,7 @@ def judge_bundle(
     if opened.model != bundle.manifest.model:
         raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
     networks = bundle.manifest.networks
-    parity = judge_networks(opened, bundle.folder, networks, say)
+    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.fused, say)
     for precision, edit in judge_edits(opened, bundle.folder, tuple(networks), say).items():
         parity[precision][WHOLE_EDIT] = edit
     missed = failures(parity)
@@ -249,18 +256,37 @@ def reference_edit(
     pipeline: Any, picture: NDArray[np.float32], config: EditConfig, prompt: str = EDIT_PROMPT
 ) -> NDArray[np.float32]:
     """Edit with diffusers: float32 (S, S) in [0, 1], the mean of the three channels. ``config`` must be complete."""
-    image = torch.from_numpy(picture.copy())[None, None].expand(-1, 3, -1, -1)
     with quiet(), torch.no_grad():
-        result = pipeline(
-            prompt=prompt,
-            image=image,
-            strength=config.strength,
-            guidance_scale=config.guidance,
-            num_inference_steps=config.steps,
-            generator=torch.Generator("cpu").manual_seed(config.seed),
-            output_type="np",
-        )
+        result = pipeline(prompt=prompt, output_type="np", **_wishes(picture, config))
     return np.asarray(result.images[0].mean(axis=2), dtype=np.float32)
+
+
+def reference_edit_once(pipeline: Any, picture: NDArray[np.float32], config: EditConfig) -> NDArray[np.float32]:
+    """Edit as :func:`reference_edit` with :data:`EDIT_PROMPT`, and let go of each network after its last use.
+
+    The pipeline is of no use afterwards; the edit takes two thirds of the memory.
+    """
+    with quiet(), torch.no_grad():
+        states, empty_states = pipeline.encode_prompt(EDIT_PROMPT, "cpu", 1, do_classifier_free_guidance=True)
+        pipeline.text_encoder = None
+        wishes = {"prompt_embeds": states, "negative_prompt_embeds": empty_states, **_wishes(picture, config)}
+        latents = pipeline(output_type="latent", **wishes).images
+        pipeline.unet = None
+        gc.collect()
+        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+        [image] = pipeline.image_processor.postprocess(decoded, output_type="np")
+    return np.asarray(image.mean(axis=2), dtype=np.float32)
+
+
+def _wishes(picture: NDArray[np.float32], config: EditConfig) -> dict[str, Any]:
+    """Return what diffusers' pipeline is called with, but for prompt and kind of output."""
+    return {
+        "image": torch.from_numpy(picture.copy())[None, None].expand(-1, 3, -1, -1),
+        "strength": config.strength,
+        "guidance_scale": config.guidance,
+        "num_inference_steps": config.steps,
+        "generator": torch.Generator("cpu").manual_seed(config.seed),
+    }
 
 
 def verdict_config() -> EditConfig:

@@ -39,13 +39,17 @@ class Bundle:
         return self.folder / file
 
     def files_of(self, precision: str) -> tuple[str, ...]:
-        """Return the files that an edit in ``precision`` reads: tokenizer, four networks, their external data."""
+        """Return the files that an edit in ``precision`` reads: tokenizer, four networks, their weights, fused graphs.
+
+        Raises :class:`EngineError` where the bundle has no such networks.
+        """
         parts = self.manifest.networks.get(precision)
         if parts is None:
             has = ", ".join(self.manifest.networks)
             raise EngineError(f"{self.folder}: has no {precision} networks, only {has}: choose one of these")
         networks = {name for network in parts.values() for name in with_weights(network, self.manifest.files)}
-        return tuple(sorted({TOKENIZER_NAME} | networks))
+        fused = {self.manifest.fused[network] for network in parts.values() if network in self.manifest.fused}
+        return tuple(sorted({TOKENIZER_NAME} | networks | fused))
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -75,8 +75,9 @@ class Manifest:
     """All of ``manifest.json``.
 
     ``networks`` maps a precision to the file of each of the four networks; ``files`` maps every file, external data
-    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``parity`` and
-    ``made`` are kept as they stand.
+    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``fused`` maps
+    a network's file to a second graph over the same weights, in operators that only ONNX Runtime's own providers know.
+    ``parity`` and ``made`` are kept as they stand.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Manifest:
     parity: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     tensorrt: tuple[Mapping[str, Any], ...] = ()
+    fused: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -142,6 +144,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
             raise EngineError(f"{where}: files.{name} leaves the bundle's folder: refused")
     if TOKENIZER_NAME not in facts:
         raise EngineError(f"{where}: files does not list {TOKENIZER_NAME}")
+    fused = raw.get("fused", {})
+    if not isinstance(fused, dict) or not all(name in facts for pair in fused.items() for name in pair):
+        raise EngineError(f"{where}: fused must map files that are listed to files that are listed, found {fused!r}")
     for index, record in enumerate(raw.get("tensorrt", ())):
         _check_engine(record, facts, f"{where}: tensorrt[{index}]")
     return Manifest(
@@ -154,6 +159,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         parity=raw.get("parity", {}),
         made=raw.get("made", {}),
         tensorrt=tuple(raw.get("tensorrt", ())),
+        fused=fused,
     )
 
 
@@ -200,8 +206,9 @@ def _stays_inside(name: str) -> bool:
 def render_manifest(manifest: Manifest) -> str:
     """Return the text of ``manifest.json``, which :func:`parse_manifest` reads back to an equal manifest."""
     values = asdict(manifest)
-    if not manifest.tensorrt:
-        del values["tensorrt"]
+    for optional in ("tensorrt", "fused"):
+        if not values[optional]:
+            del values[optional]
     first = ("format", "name", "notice")
     ordered = {key: values[key] for key in first} | {key: value for key, value in values.items() if key not in first}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"

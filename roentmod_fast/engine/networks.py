@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import Plan, plan_on_rtx
-from roentmod_fast.engine.devices import CPU, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
+from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
 from roentmod_fast.engine.manifest import TOKENIZER_NAME
 from roentmod_fast.engine.sessions import cache_folder, open_session
 from roentmod_fast.errors import DeviceError, EngineError
@@ -144,7 +144,8 @@ def _plan(bundle: Bundle, device: Device, precision: str) -> dict[str, Plan]:
         return {role: plan_on_rtx(bundle, role, precision, card, cache) for role in roles}
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]))
-    return {role: Plan(bundle.path(file), files, cache) for role, file in roles.items()}
+    graphs = bundle.manifest.fused if device in (CPU, CUDA) else {}
+    return {role: Plan(bundle.path(graphs.get(file, file)), files, cache) for role, file in roles.items()}
 
 
 def _device_of(role: str, device: Device) -> Device:

@@ -61,9 +61,10 @@ def export_once(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         digest = hashlib.sha256(f"{network} {width} {model} {store_halves} {module.config}".encode())
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype}".encode() + value.numpy().tobytes())
-        stored = exported / f"{digest.hexdigest()}.onnx"
+        stored = exported / digest.hexdigest()
         if not stored.exists():
-            export_network(network, module, model, width, stored, store_halves=store_halves)
-        shutil.copyfile(stored, path)
+            stored.mkdir()
+            export_network(network, module, model, width, stored / path.name, store_halves=store_halves)
+        shutil.copytree(stored, path.parent, dirs_exist_ok=True)
 
     monkeypatch.setattr(exporter, "export_network", export)
