@@ -157,18 +157,19 @@ def judge_networks(
             judged: dict[str, dict[str, float]] = {}
             for precision, parts in networks.items():
                 half = precision == "fp16"
-                files = {network: parts[network], f"{network}_fused": fused.get(parts[network])}
-                for name, file in files.items():
-                    if file is None:
-                        continue
+                for name, file in _graphs(network, parts[network], fused):
                     if file not in judged:
                         say(f"verdict of {network}: {file}")
-                        judged[file] = apart(
-                            folder_bytes(folder), judge_network, network, folder / file, inputs[network], reference, half
-                        )
+                        work = (network, folder / file, inputs[network], reference, half)
+                        judged[file] = apart(folder_bytes(folder), judge_network, *work)
                     # How near the checkpoint itself comes to what half precision can hold.
                     parity[precision][name] = {**judged[file], **({"largest": largest} if half else {})}
     return parity
+
+
+def _graphs(network: str, file: str, fused: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what a verdict is given of, and its name: a network's file, and its fused graph where it has one."""
+    return [(network, file), *([(f"{network}_fused", fused[file])] if file in fused else [])]
 
 
 def judge_edits(

@@ -55,6 +55,9 @@ def change(path: str, value: Any) -> Any:
         (change("files/a", {"bytes": 1, "sha256": "0"}), None),
         (change("files/..", {"bytes": 1, "sha256": "0"}), "leaves the bundle's folder"),
         (change("files/tokenizer.json", None), "does not list tokenizer.json"),
+        (change("fused", {"unet.onnx": "unet.fused.onnx"}), "fused must map files that are listed"),
+        (change("fused", ["unet.onnx"]), "fused must map files that are listed"),
+        (change("fused", {"unet.onnx": "unet.onnx.data"}), None),
     ],
 )
 def test_names_what_is_wrong(bundle_folder: Path, changed: Any, says: str | None) -> None:
