@@ -7,7 +7,7 @@ by measuring (:mod:`roentmod_fast.tune`) and kept with their price, so that whoe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,32 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
         f"preset {name!r} was never measured for engine {bundle.name} on {device}: type roentmod-fast tune "
         f"--engine {bundle.name} --device {device}"
     )
+
+
+def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
+    """Return how long an edit took with the preset ``name`` when this user tuned the engine on ``device``.
+
+    None where it was not measured. What an engine is shipped with was measured on another machine and is not asked.
+    """
+    path = tuned_path(bundle, device)
+    found = read_presets(path, bundle)
+    if not path.exists():
+        return None
+    if name == EXACT:
+        seconds = json.loads(path.read_text(encoding="utf-8")).get("exact_seconds")
+    else:
+        seconds = found[name].measured.get("seconds") if name in found else None
+    return None if seconds is None else float(seconds)
+
+
+def quicker_processor(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
+    """Return that of ``devices`` on which this user measured the preset ``name`` as quickest.
+
+    The first where any of them was not measured.
+    """
+    seconds = {device: measured_seconds(bundle, name, device) for device in devices}
+    known = {device: value for device, value in seconds.items() if value is not None}
+    return min(known, key=lambda device: known[device]) if len(known) == len(devices) else devices[0]
 
 
 def tuned_path(bundle: Bundle, device: str) -> Path:

@@ -1,0 +1,55 @@
+"""Which devices run a network's fused graph, and that it is checked like any other file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roentmod_fast.engine import networks
+from roentmod_fast.engine.bundle import Bundle, read_bundle
+from roentmod_fast.engine.devices import CPU, CUDA, TENSORRT, Device
+from roentmod_fast.engine.manifest import FILE_NAME, fact_of, render_manifest
+from roentmod_fast.engine.networks import Networks
+from roentmod_fast.errors import EngineError
+from tests.engine.conftest import write_bundle
+from tests.engine.stub_runtime import ADA, StubRuntime, install
+
+PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
+    """onnxruntime-gpu and a card; the cache is the test's own."""
+    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
+    return install(monkeypatch, StubRuntime(PROVIDERS), cards=(ADA,))
+
+
+@pytest.fixture
+def fused(tmp_path: Path) -> Bundle:
+    """A bundle whose UNet has a fused graph."""
+    folder = tmp_path / "bundle"
+    manifest = write_bundle(folder)
+    (folder / "unet.fused.onnx").write_bytes(b"another graph")
+    files = {**manifest.files, "unet.fused.onnx": fact_of(folder / "unet.fused.onnx")}
+    manifest = replace(manifest, files=files, fused={"unet.onnx": "unet.fused.onnx"})
+    (folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
+    return read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("device", "unet"), [(CPU, "unet.fused.onnx"), (CUDA, "unet.fused.onnx"), (TENSORRT, "unet.onnx")]
+)
+def test_only_onnxruntimes_own_providers_get_it(runtime: StubRuntime, fused: Bundle, device: Device, unet: str) -> None:
+    Networks.open(fused, device, "fp32")
+    opened = [Path(session.path).name for session in runtime.sessions]
+    assert opened == ["text_encoder.onnx", unet, "vae_encoder.onnx", "vae_decoder.onnx"]
+
+
+@pytest.mark.parametrize("name", ["unet.fused.onnx", "unet.onnx.data"])
+def test_it_is_checked_with_its_weights(runtime: StubRuntime, fused: Bundle, name: str) -> None:
+    (fused.folder / name).write_bytes(b"altered")
+    with pytest.raises(EngineError, match=f"{name}: altered"):
+        Networks.open(fused, CPU, "fp32")
+    assert runtime.sessions == []
