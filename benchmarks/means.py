@@ -1,11 +1,11 @@
 """What does each short cut cost in fidelity? Each alone against the exact edit, on phantoms whose truth is known.
 
-    python benchmarks/means.py --engine ENGINE --device openvino        # an engine with fp32 and int8, 35 phantoms
+    python benchmarks/means.py --engine ENGINE --device openvino        # an engine with all precisions, 35 phantoms
     python benchmarks/means.py --phantoms 2 --out /tmp/try.json
 
-Rows are fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, int8, and guidance in an interval of noise
-levels only (Kynkäänniemi et al. 2024), which the runtime does not offer: at the same cost fewer guided calls are nearer
-to exact. ``cost`` is in looks at the UNet, of which a guided call takes two. Pictures are the engine's own, compose
+Rows are fp16, int8, fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, and guidance in an interval of
+noise levels only (Kynkäänniemi et al. 2024), which the runtime does not offer: at the same cost fewer guided calls are
+nearer to exact. ``cost`` is in looks at the UNet, of which a guided call takes two. Pictures are the engine's own, compose
 ``contrast`` for whether the finding is present.
 """
 
@@ -48,6 +48,7 @@ class Row:
 
 
 ROWS = (
+    Row("fp16", "fp16"),
     Row("int8", "int8"),
     *(Row(f"DDIM, {n} calls, even steps", calls=n, power=1.0) for n in (4, 6, 10)),
     *(Row(f"DPM-Solver++, {n} calls, even steps", calls=n, solver="dpm++", power=1.0) for n in (4, 6, 10)),
@@ -90,12 +91,15 @@ def main() -> None:
     parser.add_argument("--engine", default="phantom")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--phantoms", type=int, default=35)
+    names = [row.name for row in ROWS]
+    parser.add_argument("--rows", nargs="+", default=names, choices=names, metavar="ROW", help="beside exact")
     parser.add_argument("--out", type=Path, default=RESULTS / "means.json")
     wishes = parser.parse_args()
     editors = {"fp32": Editor.load(wishes.engine, wishes.device, "fp32")}
-    if "int8" in editors["fp32"].bundle.manifest.networks:
-        editors["int8"] = Editor.load(wishes.engine, wishes.device, "int8")
-    rows = [row for row in ROWS if row.precision in editors]
+    for precision in editors["fp32"].bundle.manifest.networks:
+        if precision not in editors and any(row.precision == precision for row in ROWS if row.name in wishes.rows):
+            editors[precision] = Editor.load(wishes.engine, wishes.device, precision)
+    rows = [row for row in ROWS if row.precision in editors and row.name in wishes.rows]
     size = editors["fp32"].model.image_size
     exact = Row("exact")
     found: dict[str, list[dict[str, Any]]] = {row.name: [] for row in (exact, *rows)}
