@@ -5,8 +5,8 @@
 
 Rows are fp16, int8, fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, and guidance in an interval of
 noise levels only (Kynkäänniemi et al. 2024), which the runtime does not offer: at the same cost fewer guided calls are
-nearer to exact. ``cost`` is in looks at the UNet, of which a guided call takes two. Pictures are the engine's own, compose
-``contrast`` for whether the finding is present.
+nearer to exact. ``cost`` is in looks at the UNet, of which a guided call takes two. Pictures are the engine's own,
+compose ``contrast`` for whether the finding is present.
 """
 
 from __future__ import annotations
