@@ -60,14 +60,14 @@ EDIT_GUIDANCE = 4.0
 
 
 def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dict[str, Array]]:
-    """Return the inputs of the verdict: the UNet's at three time steps, one set for the others; batch of two."""
+    """Return the inputs of the verdict: the UNet's at three time steps, one set for the others."""
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape).astype(np.float32)
 
     size = model.latent_size
-    latents = normal(2, model.latent_channels, size, size)
+    latents = normal(1, model.latent_channels, size, size)
     if network == "text_encoder":
         return [{"tokens": rng.integers(0, words, (2, model.max_tokens), dtype=np.int64)}]
     if network == "vae_encoder":
@@ -76,10 +76,10 @@ def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dic
         return [{"image": np.ascontiguousarray(both, dtype=np.float32)}]
     if network == "vae_decoder":
         return [{"latents": latents / np.float32(model.latent_scaling)}]
-    states = normal(2, model.max_tokens, width)
+    states = normal(1, model.max_tokens, width)
     last = model.train_timesteps - 1
     return [
-        {"latents": latents, "timestep": np.full(2, step, dtype=np.int64), "text_states": states}
+        {"latents": latents, "timestep": np.full(1, step, dtype=np.int64), "text_states": states}
         for step in (1, round(0.4 * last), last)
     ]
 

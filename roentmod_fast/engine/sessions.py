@@ -73,8 +73,8 @@ def open_session(
     # One picture at a time, see Network.run: with all shapes known memory is planned ahead, and half as much taken.
     options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
     if half and device == CPU:
-        # No processor provider computes in half: optimised, all weights would be widened to float32 and kept besides.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # ONNX Runtime computes half in float32 here; its last level would widen all weights once, and keep both.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     arguments: dict[str, Any] = {}
     wishes = provider_options(device, cache, half=half, exact=exact)
     plugin = {OPENVINO: openvino_ep_device, RTX: rtx_ep_device}.get(device, lambda: None)()
