@@ -377,12 +377,13 @@ class Editor:
         deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
         draw = np.concatenate([item.encoder_noise for item in placed])
         x_0 = np.asarray((mean + deviation * draw) * np.float32(self.model.latent_scaling), dtype=np.float32)
-        for item in placed:
-            item.watch.add_share(watch.seconds, len(placed))
-        return [
-            Prepared(**vars(item), x_0=x_0[index : index + 1], empty_text=empty_text)
-            for index, item in enumerate(placed)
-        ]
+        prepared = []
+        for item, latents in zip(placed, x_0, strict=True):
+            # A watch of its own: what is placed may be encoded more than once.
+            own = Stopwatch(dict(item.watch.seconds))
+            own.add_share(watch.seconds, len(placed))
+            prepared.append(Prepared(**{**vars(item), "watch": own}, x_0=latents[None], empty_text=empty_text))
+        return prepared
 
     def apply(self, prepared: Prepared, prompt: str, *, progress: Progress | None = None) -> EditResult:
         """Edit a prepared image towards one prompt."""

@@ -235,6 +235,10 @@ def test_images_are_encoded_together_as_alone(editor: Editor, monkeypatch: pytes
     for seed, (image, prepared) in enumerate(zip(images, together, strict=True)):
         assert np.array_equal(prepared.x_0, editor.prepare(image, EditConfig(seed=seed)).x_0)
     assert len({item.watch.seconds["vae_encoder"] for item in together}) == 1
+    placed = editor.place(images[0])
+    first, again = editor.encode([placed]) + editor.encode([placed])
+    editor.apply(first, "edema")
+    assert "vae_encoder" in again.watch.seconds
     assert editor.encode([]) == []
     assert editor.apply_batch([]) == []
 
