@@ -83,7 +83,7 @@ def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Arra
     x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(course.start))
     for step in denoise(x_t, editor.schedule, course, predict, SOLVERS[row.solver](len(course))):
         x_t = step.x_t
-    return editor._decode(x_t, prepared.watch), looks
+    return editor._decode(x_t, prepared.watch)[0], looks
 
 
 def main() -> None:

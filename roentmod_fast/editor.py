@@ -7,13 +7,17 @@ The steps are those of Stable Diffusion's image-to-image pipeline as RoentMod us
 radiograph, add noise up to ``strength``, denoise towards the prompt with classifier-free guidance, decode. With the
 same weights, settings and seed, ``result.decoded`` is what diffusers' ``StableDiffusionImg2ImgPipeline`` with its
 ``DDIMScheduler`` gives for ``torch.Generator("cpu").manual_seed(seed)``.
+
+An edit has four stages, and :meth:`Editor.edit` is all of them in turn: :meth:`Editor.place` and :meth:`Editor.finish`
+need no network and may run in other threads; :meth:`Editor.encode` and :meth:`Editor.run` are the networks, over one
+edit or several at once.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +42,7 @@ from roentmod_fast.radiograph.placement import Placement
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]
-"""Called after each UNet call with the number of calls done and the number of all calls of this edit."""
+"""Called after each UNet call with the number of calls done and the number of all calls of this edit, or batch."""
 
 COMPOSE_MODES = ("contrast", "delta", "replace")
 DEFAULT_COMPOSE = "contrast"
@@ -110,33 +114,69 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+            self._add(stage, time.perf_counter() - started)
+
+    def add_share(self, seconds: Mapping[str, float], count: int) -> None:
+        """Add to each stage one ``count``-th of its ``seconds``: what one of ``count`` equal parts of a batch took."""
+        for stage, value in seconds.items():
+            self._add(stage, value / count)
+
+    def _add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
-@dataclass
-class Prepared:
-    """A radiograph made ready once for any number of prompts.
+@dataclass(eq=False)
+class Placed:
+    """A radiograph placed for the engine, before any network has seen it.
 
-    ``source``: float32 (H, W) in [0, 1]; ``x_0`` its scaled latents and ``noise`` the noise, (1, channels, s, s).
-    ``region``: where to edit, float32 (H, W) in [0, 1], None for everywhere; ``latent_region`` is 1 for the latents
-    that it touches and 0 for those that are held to the source. ``reference`` is what the edit is compared with when it
-    is put back, decoded (S, S), made when first needed; ``empty_text`` are the states of the empty prompt, and
-    ``first_unconditional`` is what the UNet sees with them at the first step, the same for all prompts.
+    ``source``: float32 (H, W) in [0, 1]; ``square``: the same in the engine's size, (S, S). ``encoder_noise`` and
+    ``noise``: the draw of the encoder and the noise that is added, (1, channels, s, s). ``region``: where to edit,
+    float32 (H, W) in [0, 1], None for everywhere; ``latent_region``, float32 (1, 1, s, s), is 1 for the latents that it
+    touches and 0 for those that are held to the source.
     """
 
     source: Array
     placement: Placement
     settings: EditSettings
     course: Course
-    x_0: Array
+    square: Array
+    encoder_noise: Array
     noise: Array
     watch: Stopwatch
-    region: Array | None = None
-    latent_region: Array | None = None
+    region: Array | None
+    latent_region: Array | None
+
+
+@dataclass(eq=False)
+class Prepared(Placed):
+    """A radiograph made ready once for any number of prompts.
+
+    ``x_0``: its scaled latents, (1, channels, s, s). ``empty_text``: the states of the empty prompt, (max_tokens,
+    width). ``reference`` is what the edit is compared with when it is put back, decoded (S, S), and
+    ``first_unconditional`` what the UNet sees at the first step with the empty prompt, (channels, s, s): both are made
+    when first needed, the same for all prompts.
+    """
+
+    x_0: Array
+    empty_text: Array
     reference: Array | None = None
-    empty_text: Array | None = None
     first_unconditional: Array | None = None
     unet_calls: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An edit as the engine made it, ``picture`` (S, S) in [0, 1], not yet put into the source.
+
+    The rest as in :class:`EditResult`, ``seconds`` up to here.
+    """
+
+    prepared: Prepared
+    prompt: str
+    picture: Array
+    seconds: dict[str, float]
+    unet_calls: int
+    truncated: str
 
 
 @dataclass(frozen=True)
@@ -145,8 +185,9 @@ class EditResult:
 
     ``image``: float32 (H, W) in [0, 1], the source with the edit in it, at the source's size. ``decoded``: float32
     (S, S) in [0, 1], the engine's own picture. ``seconds`` by stage and ``unet_calls`` are those of this edit; what it
-    shares with others of the same radiograph counts for the first. ``truncated`` is the end of the prompt that did not
-    fit, or empty.
+    shares with others of the same radiograph counts for the first. The seconds of a network that ran for a batch are
+    shared evenly by those it ran for; ``unet_calls`` are as many as without a batch. ``truncated`` is the end of the
+    prompt that did not fit, or empty.
     """
 
     image: Array
@@ -164,12 +205,19 @@ class Editor:
     """An engine, opened once and used for many edits. It holds no state that one edit could leave for the next."""
 
     def __init__(
-        self, bundle: Bundle, networks: Networks, tokenizer: Tokenizer, device: Device, preset: Preset
+        self,
+        bundle: Bundle,
+        networks: Networks,
+        tokenizer: Tokenizer,
+        device: Device,
+        preset: Preset,
+        batch: int = 1,
     ) -> None:
         self.bundle = bundle
         self.networks = networks
         self.device = device
         self.preset = preset
+        self.batch = batch
         self._tokenizer = tokenizer
         model = bundle.manifest.model
         self.schedule = Schedule(
@@ -191,20 +239,26 @@ class Editor:
         precision: str | None = None,
         preset: str | Preset = EXACT,
         say: Callable[[str], None] = lambda note: None,
+        *,
+        batch: int = 1,
     ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. ``say`` is told what a device does at its first start, and what it does without. Raises
-        :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
-        :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that is not known.
+        preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
+        edits that will be asked for at once. Raises :class:`EngineError` for a bundle that is missing, altered or does
+        not keep its contract, :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that
+        is not known.
         """
+        if batch < 1:
+            raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")
         chosen = choose_device(device)
         bundle = find_bundle(engine)
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
+        # MERGE: pass batch=batch on, once Networks.open takes it.
         networks = Networks.open(bundle, chosen, precision or named.means.precision, say)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
-        return cls(bundle, networks, tokenizer, chosen, named)
+        return cls(bundle, networks, tokenizer, chosen, named, batch)
 
     @property
     def model(self) -> Model:
@@ -238,10 +292,11 @@ class Editor:
         region: Array | None = None,
         progress: Progress | None = None,
     ) -> Iterator[EditResult]:
-        """Edit one image towards several prompts in turn, sharing all that does not depend on the prompt."""
+        """Edit one image towards several prompts, ``batch`` at a time; what does not depend on the prompt is shared."""
         prepared = self.prepare(image, config, noise=noise, region=region)
-        for prompt in prompts:
-            yield self.apply(prepared, prompt, progress=progress)
+        for start in range(0, len(prompts), self.batch):
+            pairs = [(prepared, prompt) for prompt in prompts[start : start + self.batch]]
+            yield from self.apply_batch(pairs, progress=progress)
 
     def settings(self, config: EditConfig | None = None) -> EditSettings:
         """Return ``config`` with the engine's defaults filled in. Raises :class:`SettingError`."""
@@ -267,7 +322,20 @@ class Editor:
         region: Array | None = None,
         aspect: float = 1.0,
     ) -> Prepared:
-        """Do what all prompts share: place the image, encode it, draw the noise.
+        """Do what all prompts share: place the image, draw the noise, encode it; arguments as for :meth:`place`."""
+        [prepared] = self.encode([self.place(image, config, noise=noise, region=region, aspect=aspect)])
+        return prepared
+
+    def place(
+        self,
+        image: Array,
+        config: EditConfig | None = None,
+        *,
+        noise: Array | None = None,
+        region: Array | None = None,
+        aspect: float = 1.0,
+    ) -> Placed:
+        """Bring an image to the engine's size and draw its noise. Needs no network: it may run in another thread.
 
         ``noise`` and ``region`` as in :meth:`edit`; ``aspect``: height of a pixel over its width.
         """
@@ -288,105 +356,200 @@ class Editor:
             first, second = np.asarray(noise[:1], dtype=np.float32), np.asarray(noise[1:], dtype=np.float32)
         else:
             raise SettingError(f"noise of shape {noise.shape}: expected {(2, *latent_shape[1:])}")
-        with watch.measure("vae_encoder"):
-            mean, log_variance = self.networks.encode_image(_to_network(square))
-        deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
-        x_0 = np.asarray((mean + deviation * first) * np.float32(self.model.latent_scaling), dtype=np.float32)
-        prepared = Prepared(source, placement, settings, course, x_0, second, watch)
+        latent_region = None
         if region is not None:
             if region.shape != source.shape or not (region.min() >= 0 and region.max() <= 1):
                 raise SettingError(f"region of shape {region.shape}: expected {source.shape}, in [0, 1]")
-            prepared.region = np.asarray(region, dtype=np.float32)
-            prepared.latent_region = self._touched(placement.place(prepared.region))
+            region = np.asarray(region, dtype=np.float32)
+            latent_region = self._touched(placement.place(region))
+        return Placed(source, placement, settings, course, square, first, second, watch, region, latent_region)
+
+    def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
+        """Encode placed images, at most ``batch`` of them, in one call of the network."""
+        if not placed:
+            return []
+        self._check_batch(len(placed))
+        watch = Stopwatch()
+        with watch.measure("vae_encoder"):
+            mean, log_variance = self.networks.encode_image(_to_network([item.square for item in placed]))
+        with watch.measure("text_encoder"):
+            empty_text = self._encode_texts([""])[""]
+        deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
+        draw = np.concatenate([item.encoder_noise for item in placed])
+        x_0 = np.asarray((mean + deviation * draw) * np.float32(self.model.latent_scaling), dtype=np.float32)
+        prepared = []
+        for item, latents in zip(placed, x_0, strict=True):
+            # A watch of its own: what is placed may be encoded more than once.
+            own = Stopwatch(dict(item.watch.seconds))
+            own.add_share(watch.seconds, len(placed))
+            prepared.append(Prepared(**{**vars(item), "watch": own}, x_0=latents[None], empty_text=empty_text))
         return prepared
 
     def apply(self, prepared: Prepared, prompt: str, *, progress: Progress | None = None) -> EditResult:
         """Edit a prepared image towards one prompt."""
-        settings, watch = prepared.settings, prepared.watch
-        needs_reference = settings.compose != "replace" and prepared.reference is None
-        runs = 2 if settings.compose == "contrast" and needs_reference else 1
-        tell = _Counter(runs * len(prepared.course), progress)
+        [result] = self.apply_batch([(prepared, prompt)], progress=progress)
+        return result
 
-        if needs_reference and settings.compose == "contrast":
-            prepared.reference = self._run(prepared, None, tell)
-        elif needs_reference:
-            prepared.reference = self.reconstruct(prepared)
-        decoded = self._run(prepared, prompt, tell)
+    def apply_batch(
+        self, pairs: Sequence[tuple[Prepared, str]], *, progress: Progress | None = None
+    ) -> list[EditResult]:
+        """Edit prepared images, each towards its prompt, all at once; an image may come with several prompts.
 
+        At most ``batch`` pairs, of one setting but for the seed. What an edit gives does not depend on what it is made
+        with, within float rounding. Raises :class:`SettingError` for pairs that cannot be one batch.
+        """
+        return [self.finish(decoded) for decoded in self.run(pairs, progress=progress)]
+
+    def run(self, pairs: Sequence[tuple[Prepared, str]], *, progress: Progress | None = None) -> list[Decoded]:
+        """Do of :meth:`apply_batch` what needs the networks; :meth:`finish` does the rest."""
+        if not pairs:
+            return []
+        self._check_batch(len(pairs))
+        # The seed shows in the noise alone, which each image brings with it.
+        if len({replace(prepared.settings, seed=0) for prepared, _ in pairs}) > 1:
+            raise SettingError("edits of different settings in one batch: make a batch of each setting")
+        tell = _Counter(self.count_calls(pairs), progress)
+        compose_mode, calls = pairs[0][0].settings.compose, len(pairs[0][0].course)
+
+        missing = _without_reference(pairs)
+        if missing:
+            watch = Stopwatch()
+            if compose_mode == "contrast":
+                references = self._run([(prepared, None) for prepared in missing], tell, watch)
+            else:
+                references = self._decode(np.concatenate([prepared.x_0 for prepared in missing]), watch)
+            for prepared, reference in zip(missing, references, strict=True):
+                prepared.reference = reference
+                prepared.watch.add_share(watch.seconds, len(missing))
+                prepared.unet_calls += calls if compose_mode == "contrast" else 0
+
+        watch = Stopwatch()
+        pictures = self._run(pairs, tell, watch)
+        edits = []
+        for (prepared, prompt), picture in zip(pairs, pictures, strict=True):
+            prepared.watch.add_share(watch.seconds, len(pairs))
+            seconds, unet_calls = prepared.watch.seconds, prepared.unet_calls + calls
+            # What was shared is counted once: the next prompt starts from zero.
+            prepared.watch, prepared.unet_calls = Stopwatch(), 0
+            truncated = self._tokenizer.truncated(prompt)
+            edits.append(Decoded(prepared, prompt, picture, seconds, unet_calls, truncated))
+        return edits
+
+    def count_calls(self, pairs: Sequence[tuple[Prepared, str]]) -> int:
+        """Return how often :meth:`run` will call the UNet, and so how often it tells of its progress."""
+        first = pairs[0][0]
+        runs = 2 if first.settings.compose == "contrast" and _without_reference(pairs) else 1
+        return runs * len(first.course)
+
+    def finish(self, decoded: Decoded) -> EditResult:
+        """Put an edit into its source. Needs no network: it may run in another thread."""
+        prepared, watch = decoded.prepared, Stopwatch(dict(decoded.seconds))
         with watch.measure("compose"):
             image = compose(
                 prepared.source,
-                decoded,
+                decoded.picture,
                 prepared.reference,
                 prepared.placement,
-                settings.compose,
+                prepared.settings.compose,
                 prepared.region,
             )
-        change = change_statistics(prepared.source, image)
-        seconds, calls = dict(watch.seconds), prepared.unet_calls
-        # What was shared is counted once: the next prompt starts from zero.
-        prepared.watch, prepared.unet_calls = Stopwatch(), 0
         return EditResult(
             image=image,
-            decoded=decoded,
-            prompt=prompt,
-            settings=settings,
-            provenance=self._provenance(prompt, settings),
-            change=change,
-            seconds=seconds,
-            unet_calls=calls,
-            truncated=self._tokenizer.truncated(prompt),
+            decoded=decoded.picture,
+            prompt=decoded.prompt,
+            settings=prepared.settings,
+            provenance=self._provenance(decoded.prompt, prepared.settings),
+            change=change_statistics(prepared.source, image),
+            seconds=watch.seconds,
+            unet_calls=decoded.unet_calls,
+            truncated=decoded.truncated,
         )
 
     def reconstruct(self, prepared: Prepared) -> Array:
         """Return the source as the autoencoder gives it back, float32 (S, S) in [0, 1]."""
-        return self._decode(prepared.x_0, prepared.watch)
+        picture: Array = self._decode(prepared.x_0, prepared.watch)[0]
+        return picture
 
-    def _run(self, prepared: Prepared, prompt: str | None, tell: _Counter) -> Array:
-        """Noise, denoise and decode; ``None`` is the empty prompt, which needs no guidance. (S, S) in [0, 1]."""
-        settings, watch = prepared.settings, prepared.watch
-        # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
-        guided = prompt is not None and settings.guidance > 1
+    def _check_batch(self, count: int) -> None:
+        if count > self.batch:
+            raise SettingError(f"{count} edits at once, the editor was loaded for {self.batch}: give Editor.load batch")
+
+    def _run(self, pairs: Sequence[tuple[Prepared, str | None]], tell: _Counter, watch: Stopwatch) -> Array:
+        """Noise, denoise and decode all pairs in one loop; ``None`` is the empty prompt, which needs no guidance.
+
+        Returns (N, S, S) in [0, 1].
+        """
+        images = [prepared for prepared, _ in pairs]
+        settings, course = images[0].settings, images[0].course
         with watch.measure("text_encoder"):
-            if prepared.empty_text is None:
-                prepared.empty_text = self._encode_text("")
-            empty = prepared.empty_text
-            text = empty if prompt is None else self._encode_text(prompt)
-
-        def look(x_t: Array, timestep: int, states: Array) -> Array:
-            """Call the UNet; with the empty prompt at the first step only once for all prompts."""
-            shared = states is empty and timestep == prepared.course.start
-            if shared and prepared.first_unconditional is not None:
-                return prepared.first_unconditional
-            output = self.networks.predict(x_t, timestep, states)
-            if shared:
-                prepared.first_unconditional = output
-            return output
+            texts = self._encode_texts([prompt for _, prompt in pairs if prompt is not None])
 
         def predict(x_t: Array, timestep: int) -> Array:
             with watch.measure("unet"):
-                output = look(x_t, timestep, text)
-                if guided:
-                    output = guide(look(x_t, timestep, empty), output, settings.guidance)
-            prepared.unet_calls += 1
+                output = self._look(pairs, texts, x_t, timestep)
             tell.call()
             return output
 
-        x_t = add_noise(prepared.x_0, prepared.noise, self.schedule.alpha_bar_at(prepared.course.start))
-        solver = _held(prepared, SOLVERS[settings.means.solver](len(prepared.course)))
-        for step in denoise(x_t, self.schedule, prepared.course, predict, solver):
+        x_0 = np.concatenate([prepared.x_0 for prepared in images])
+        noise = np.concatenate([prepared.noise for prepared in images])
+        x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(course.start))
+        solver = _held(images, x_0, noise, SOLVERS[settings.means.solver](len(course)))
+        for step in denoise(x_t, self.schedule, course, predict, solver):
             x_t = step.x_t
         return self._decode(x_t, watch)
 
-    def _encode_text(self, text: str) -> Array:
-        """Return the states of one prompt, (1, max_tokens, width)."""
-        return self.networks.encode_text(self._tokenizer.encode(text))
+    def _look(
+        self, pairs: Sequence[tuple[Prepared, str | None]], texts: Mapping[str, Array], x_t: Array, timestep: int
+    ) -> Array:
+        """Return what the UNet gives for all pairs, guided, (N, channels, s, s): one call, however many they are.
+
+        For each pair first with the empty prompt, then with the text, as in diffusers.
+        """
+        settings, course = pairs[0][0].settings, pairs[0][0].course
+        # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
+        guided = settings.guidance > 1
+        # At the start all prompts of one image see the same latents, and so share what they would see without a text.
+        at_start = timestep == course.start
+        owners: list[Prepared | int] = [item if at_start else index for index, (item, _) in enumerate(pairs)]
+        looks: dict[tuple[Prepared | int, str | None], tuple[Array, Array]] = {}
+        for owner, latents, (prepared, prompt) in zip(owners, x_t, pairs, strict=True):
+            if guided or prompt is None:
+                looks[owner, None] = latents, prepared.empty_text
+            if prompt is not None:
+                looks[owner, prompt] = latents, texts[prompt]
+        seen: dict[tuple[Prepared | int, str | None], Array] = {}
+        for prepared, _ in pairs:
+            if at_start and prepared.first_unconditional is not None:
+                seen[prepared, None] = prepared.first_unconditional
+        new = [look for look in looks if look not in seen]
+        if new:
+            latents, states = (np.stack(parts) for parts in zip(*(looks[look] for look in new), strict=True))
+            seen.update(zip(new, self.networks.predict(latents, timestep, states), strict=True))
+        if at_start:
+            for prepared, _ in pairs:
+                prepared.first_unconditional = seen.get((prepared, None))
+        return np.stack(
+            [
+                guide(seen[owner, None], seen[owner, prompt], settings.guidance)
+                if guided and prompt is not None
+                else seen[owner, prompt]
+                for owner, (_, prompt) in zip(owners, pairs, strict=True)
+            ]
+        )
+
+    def _encode_texts(self, texts: Iterable[str]) -> dict[str, Array]:
+        """Return the states of each text, (max_tokens, width); a text that comes again is encoded once."""
+        different = list(dict.fromkeys(texts))
+        if not different:
+            return {}
+        tokens = np.concatenate([self._tokenizer.encode(text) for text in different])
+        return dict(zip(different, self.networks.encode_text(tokens), strict=True))
 
     def _decode(self, latents: Array, watch: Stopwatch) -> Array:
-        """Scaled latents (1, channels, s, s) -> picture (S, S) in [0, 1]: the mean of the three channels."""
+        """Scaled latents (N, channels, s, s) -> pictures (N, S, S) in [0, 1]: the mean of the three channels."""
         with watch.measure("vae_decoder"):
             image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
-        return np.asarray(np.clip(image[0] / 2 + 0.5, 0, 1).mean(axis=0), dtype=np.float32)
+        return np.asarray(np.clip(image / 2 + 0.5, 0, 1).mean(axis=1), dtype=np.float32)
 
     def _touched(self, square: Array) -> Array:
         """Return 1 for each latent whose pixels a region (S, S) touches, else 0: float32 (1, 1, s, s)."""
@@ -424,20 +587,29 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-def _held(prepared: Prepared, solver: Solver) -> Solver:
+def _without_reference(pairs: Sequence[tuple[Prepared, str]]) -> list[Prepared]:
+    """Return the images, each once, that still lack what their edits are compared with."""
+    images = dict.fromkeys(prepared for prepared, _ in pairs)
+    return [item for item in images if item.settings.compose != "replace" and item.reference is None]
+
+
+def _held(images: Sequence[Prepared], x_0: Array, noise: Array, solver: Solver) -> Solver:
     """Return the solver's step, after which latents outside the region are those of the source, noised as far."""
-    inside = prepared.latent_region
-    if inside is None:
+    regions = [item.latent_region for item in images]
+    if all(region is None for region in regions):
         return solver
+    everywhere = np.ones((1, 1, *x_0.shape[2:]), dtype=np.float32)
+    inside = np.concatenate([everywhere if region is None else region for region in regions])
 
     def step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
         free = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
-        held = add_noise(prepared.x_0, prepared.noise, alpha_bar_prev)
+        held = add_noise(x_0, noise, alpha_bar_prev)
         return np.asarray(inside * free + (1 - inside) * held, dtype=np.float32)
 
     return step
 
 
-def _to_network(square: Array) -> Array:
-    """(S, S) in [0, 1] -> (1, 3, S, S) in [-1, 1]."""
-    return np.ascontiguousarray(np.broadcast_to(square * 2 - 1, (1, 3, *square.shape)), dtype=np.float32)
+def _to_network(squares: Sequence[Array]) -> Array:
+    """N times (S, S) in [0, 1] -> (N, 3, S, S) in [-1, 1]."""
+    grey = np.stack(squares)[:, None] * 2 - 1
+    return np.ascontiguousarray(np.repeat(grey, 3, axis=1), dtype=np.float32)

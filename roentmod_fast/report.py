@@ -70,6 +70,7 @@ class RunReport:
                 "device": editor.device.name,
                 "providers": list(editor.networks.providers),
                 "precision": editor.networks.precision,
+                "batch": editor.batch,
                 "notes": list(editor.networks.notes),
                 "preset": {"name": editor.preset.name, "measured": dict(editor.preset.measured)},
             }

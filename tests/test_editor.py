@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roentmod_fast.diffusion import TorchNoise
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import EditConfig, Editor, Prepared
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Means, Preset
 
@@ -48,21 +48,26 @@ def test_sharing_between_prompts_changes_nothing(editor: Editor, image: np.ndarr
     assert not np.array_equal(shared[0].decoded, shared[1].decoded)
 
 
-def test_no_guidance_takes_half_of_the_network(
-    editor: Editor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = []
+@pytest.fixture
+def calls(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items each call of the UNet has."""
+    seen: list[int] = []
     real = type(editor.networks).predict
 
     def spy(networks: object, latents: np.ndarray, timestep: int, states: np.ndarray) -> np.ndarray:
-        batches.append(latents.shape[0])
+        assert latents.shape[0] == states.shape[0]
+        seen.append(latents.shape[0])
         return real(networks, latents, timestep, states)
 
     monkeypatch.setattr(type(editor.networks), "predict", spy)
-    for guidance, looks in ((1.0, 4), (4.0, 8), (0.0, 4)):
-        batches.clear()
+    return seen
+
+
+def test_no_guidance_takes_half_of_the_network(editor: Editor, image: np.ndarray, calls: list[int]) -> None:
+    for guidance, looks in ((1.0, 1), (4.0, 2), (0.0, 1)):
+        calls.clear()
         result = editor.edit(image, "edema", EditConfig(steps=10, guidance=guidance, compose="replace"))
-        assert batches == [1] * looks
+        assert calls == [looks] * 4
         assert result.unet_calls == 4
 
 
@@ -165,3 +170,125 @@ def test_a_region_of_another_shape_is_refused(editor: Editor, image: np.ndarray)
 def test_settings_name_the_precision_that_really_runs() -> None:
     unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", Means()))
     assert unsaid.settings().means.precision == unsaid.networks.precision == "fp32"
+
+
+PROMPTS = ("edema", "hernia")
+
+
+def several(editor: Editor, **wishes: object) -> list[tuple[Prepared, str]]:
+    """Three radiographs of their own size, seed and region, each with two prompts."""
+    pairs = []
+    for seed, shape in enumerate(((64, 64), (50, 81), (90, 70))):
+        image = np.random.default_rng(seed).random(shape, dtype=np.float32)
+        region = None
+        if seed == 1:
+            region = np.zeros(shape, np.float32)
+            region[10:40, 20:60] = 1
+        placed = editor.place(image, EditConfig(seed=seed, **wishes), region=region)
+        [prepared] = editor.encode([placed])
+        pairs += [(prepared, prompt) for prompt in PROMPTS]
+    return pairs
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 6])
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"steps": 10},
+        {"steps": 10, "compose": "delta", "solver": "dpm++"},
+        {"calls": 4, "compose": "replace", "solver": "dpm++", "guidance": 1.0},
+    ],
+    ids=["contrast", "delta", "unguided"],
+)
+def test_a_batch_gives_what_one_at_a_time_gives(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, batch: int, wishes: dict[str, object]
+) -> None:
+    """Bit for bit: on a processor a network runs item by item, and the rest is arithmetic of each element alone."""
+    monkeypatch.setattr(editor, "batch", batch)
+    alone = [editor.apply(prepared, prompt) for prepared, prompt in several(editor, **wishes)]
+    pairs = several(editor, **wishes)
+    together = [
+        result for start in range(0, len(pairs), batch) for result in editor.apply_batch(pairs[start : start + batch])
+    ]
+    for one, many in zip(alone, together, strict=True):
+        assert (one.prompt, one.settings, one.provenance) == (many.prompt, many.settings, many.provenance)
+        assert np.array_equal(one.decoded, many.decoded)
+        assert np.array_equal(one.image, many.image)
+        assert one.change == many.change
+        assert one.unet_calls == many.unet_calls
+        assert one.seconds.keys() == many.seconds.keys()
+
+
+def test_the_order_of_a_batch_does_not_matter(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor, "batch", 6)
+    forwards = editor.apply_batch(several(editor, steps=10))
+    backwards = editor.apply_batch(several(editor, steps=10)[::-1])
+    for one, other in zip(forwards, backwards[::-1], strict=True):
+        assert (one.prompt, one.settings.seed) == (other.prompt, other.settings.seed)
+        assert np.array_equal(one.image, other.image)
+
+
+def test_images_are_encoded_together_as_alone(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor, "batch", 3)
+    images = [np.random.default_rng(seed).random((64, 64), dtype=np.float32) for seed in range(3)]
+    together = editor.encode([editor.place(image, EditConfig(seed=seed)) for seed, image in enumerate(images)])
+    for seed, (image, prepared) in enumerate(zip(images, together, strict=True)):
+        assert np.array_equal(prepared.x_0, editor.prepare(image, EditConfig(seed=seed)).x_0)
+    assert len({item.watch.seconds["vae_encoder"] for item in together}) == 1
+    placed = editor.place(images[0])
+    first, again = editor.encode([placed]) + editor.encode([placed])
+    editor.apply(first, "edema")
+    assert "vae_encoder" in again.watch.seconds
+    assert editor.encode([]) == []
+    assert editor.apply_batch([]) == []
+
+
+def test_the_unet_is_called_once_a_step_and_no_look_is_made_twice(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, calls: list[int]
+) -> None:
+    monkeypatch.setattr(editor, "batch", 4)
+    pairs = several(editor, steps=10)[:4]
+    assert editor.count_calls(pairs) == 8
+    editor.apply_batch(pairs)
+    # Two images without text; their first look, which both prompts of each share; then four edits, guided.
+    assert calls == [2, 2, 2, 2, 4, 8, 8, 8]
+    calls.clear()
+    editor.apply_batch(several(editor, steps=10, compose="delta")[:4])
+    assert calls == [2 + 4, 8, 8, 8]
+
+
+def test_what_a_batch_shares_counts_for_the_first(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor, "batch", 4)
+    results = editor.apply_batch(several(editor, steps=10)[:4])
+    assert [result.unet_calls for result in results] == [8, 4, 8, 4]
+    assert ["vae_encoder" in result.seconds for result in results] == [True, False, True, False]
+    assert results[1].seconds["unet"] == results[3].seconds["unet"] < results[0].seconds["unet"]
+
+
+def test_progress_of_a_batch_counts_every_call(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor, "batch", 6)
+    seen: list[tuple[int, int]] = []
+    editor.apply_batch(several(editor, steps=10), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(index, 8) for index in range(1, 9)]
+
+
+def test_prompts_of_one_image_are_edited_in_batches(
+    editor: Editor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch, calls: list[int]
+) -> None:
+    monkeypatch.setattr(editor, "batch", 2)
+    prompts = ["edema", "hernia", "left upper lobe mass"]
+    results = list(editor.edit_prompts(image, prompts, EditConfig(steps=10, compose="replace")))
+    assert calls == [3, 4, 4, 4, 1, 2, 2, 2]
+    assert [result.prompt for result in results] == prompts
+
+
+def test_what_cannot_be_one_batch_is_refused(editor: Editor, image: np.ndarray) -> None:
+    prepared = editor.prepare(image, EditConfig(steps=10))
+    with pytest.raises(SettingError, match="2 edits at once, the editor was loaded for 1"):
+        editor.apply_batch([(prepared, "edema"), (prepared, "hernia")])
+    two = Editor.load(GOLDENS / "tiny_bundle", device="cpu", batch=2)
+    other = two.prepare(image, EditConfig(steps=20))
+    with pytest.raises(SettingError, match="different settings"):
+        two.apply_batch([(two.prepare(image, EditConfig(steps=10)), "edema"), (other, "edema")])
+    with pytest.raises(SettingError, match="batch 0"):
+        Editor.load(GOLDENS / "tiny_bundle", device="cpu", batch=0)

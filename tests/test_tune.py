@@ -51,7 +51,7 @@ def test_the_first_step_without_text_is_shared() -> None:
     predict = editor.networks.predict
 
     def spy(latents: np.ndarray, timestep: int, states: np.ndarray) -> np.ndarray:
-        looks.append(timestep)
+        looks.extend([timestep] * len(latents))
         return predict(latents, timestep, states)
 
     object.__setattr__(editor.networks, "predict", spy)

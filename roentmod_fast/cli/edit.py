@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,25 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from roentmod_fast.editor import EditConfig, Editor, EditResult
+    from roentmod_fast.editor import EditResult, Progress
+    from roentmod_fast.errors import OutputError, SettingError, SourceError
     from roentmod_fast.radiograph.model import Radiograph
     from roentmod_fast.radiograph.sources import Source
     from roentmod_fast.report import RunReport
+    from roentmod_fast.throughput import Output
 
 QUICK_STEPS = 10
-
-
-@dataclass(frozen=True)
-class _Output:
-    """One picture to make: of which source, towards which prompt, written where."""
-
-    source: Source
-    prompt: str
-    path: Path
-
-    @property
-    def preview(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.preview.png")
 
 
 @dataclass(frozen=True)
@@ -135,6 +126,14 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Edits made at once, for throughput over many; they are the same for any N, within float rounding.",
+)
+@click.option(
     "--mask",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -217,6 +216,7 @@ def command(
     solver: str | None,
     calls: int | None,
     seed: int,
+    batch: int,
     mask: Path | None,
     box: tuple[int, int, int, int] | None,
     protect_markers: bool,
@@ -244,11 +244,13 @@ def command(
       roentmod-fast edit study/ -p "right pleural effusion" -p cardiomegaly -o edits/
       roentmod-fast edit chest.png -p "left upper lobe mass" -o mass.png --seed 7
       roentmod-fast edit chest.dcm -p edema --solver dpm++ --calls 10
+      roentmod-fast edit archive/ -p edema -p hernia -o edits/ --batch 8
     """
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.errors import SettingError
     from roentmod_fast.radiograph.sources import find_sources
     from roentmod_fast.report import RunReport
+    from roentmod_fast.throughput import edit_many
 
     if quick and steps is not None:
         raise SettingError("--quick and --steps contradict each other: give one of them")
@@ -274,12 +276,12 @@ def command(
         _say(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
     outputs = _plan(found.sources, prompts, output, format_)
     _check_absent(
-        [path for item in outputs for path in ((item.path, item.preview) if preview else (item.path,))], overwrite
+        [path for item in outputs for path in ((item.path, _preview_of(item)) if preview else (item.path,))], overwrite
     )
 
     if identity == "keep":
         _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
-    editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"))
+    editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"), batch=batch)
     means = editor.settings(config).means
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
     if editor.preset.price() and means == editor.preset.means:
@@ -289,7 +291,7 @@ def command(
 
     run = RunReport.of(editor)
     form = _Form(identity, kind, transfer_syntax, label, preview, overwrite)
-    done = _edit_all(editor, config, outputs, run, _Where(mask, box, protect_markers), form, voi=voi, force=force)
+    edit_many(editor, config, outputs, _Work(run, _Where(mask, box, protect_markers), form, voi, force))
     if report is not None:
         from roentmod_fast.radiograph.atomic import write_atomically
 
@@ -297,7 +299,7 @@ def command(
     if run.failures:
         from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 
-        sys.exit(EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE)
+        sys.exit(EXIT_SOME_FAILED if run.outputs else EXIT_NOTHING_DONE)
 
 
 def _say(text: str) -> None:
@@ -306,10 +308,11 @@ def _say(text: str) -> None:
 
 def _plan(
     sources: tuple[Source, ...], prompts: tuple[str, ...], output: Path | None, format_: str | None
-) -> list[_Output]:
+) -> list[Output]:
     """Name the file of each output. Raises ``SettingError`` where two would have one name."""
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import prompt_slug
+    from roentmod_fast.throughput import Output
 
     single = len(sources) * len(prompts) == 1
     kinds = {".png": "png", ".dcm": "dicom"}
@@ -319,7 +322,7 @@ def _plan(
             raise SettingError(f"{output}: its name says {named}, --format says {format_}: make them agree")
         if format_ is None and named is None:
             raise SettingError(f"{output}: end its name with .dcm or .png, or give --format")
-        return [_Output(sources[0], prompts[0], output)]
+        return [Output(sources[0], prompts[0], output)]
     if output is not None and output.suffix.lower() in kinds and not output.is_dir():
         raise SettingError(f"{output}: several edits need a folder: give -o a folder's name")
     suffix = ".png" if format_ == "png" else ".dcm"
@@ -329,8 +332,8 @@ def _plan(
     for source in sources:
         folder = source.folder if output is None else output / source.folder.resolve().relative_to(common)
         for prompt in prompts:
-            outputs.append(_Output(source, prompt, folder / f"{source.stem}.{prompt_slug(prompt)}{suffix}"))
-    seen: dict[Path, _Output] = {}
+            outputs.append(Output(source, prompt, folder / f"{source.stem}.{prompt_slug(prompt)}{suffix}"))
+    seen: dict[Path, Output] = {}
     for item in outputs:
         other = seen.setdefault(item.path, item)
         if other is not item:
@@ -350,63 +353,65 @@ def _check_absent(paths: list[Path], overwrite: bool) -> None:
             check_output(path, overwrite=overwrite)
 
 
-def _edit_all(
-    editor: Editor,
-    config: EditConfig,
-    outputs: list[_Output],
-    run: RunReport,
-    where: _Where,
-    form: _Form,
-    *,
-    voi: int,
-    force: bool,
-) -> int:
-    """Edit source after source; a source that fails is told and left out. Returns how many outputs were written."""
-    from roentmod_fast.errors import OutputError, SettingError, SourceError
-    from roentmod_fast.radiograph.read import read_radiograph
+def _preview_of(item: Output) -> Path:
+    return item.path.with_name(f"{item.path.stem}.preview.png")
 
-    done = 0
-    sources = list(dict.fromkeys(item.source for item in outputs))
-    for source in sources:
-        try:
-            radiograph = read_radiograph(source, voi=voi, force=force)
-            region = where.region(radiograph)
-        except (SourceError, SettingError) as error:
-            if isinstance(error, SettingError) and len(sources) == 1:
-                raise
-            # A mask or a box that does not fit one of several sources fails that one.
-            reason = str(error) if isinstance(error, SourceError) else f"{source.name}: {error}"
-            _say(f"Error: {reason}")
-            run.fail(source.name, reason)
-            continue
+
+@dataclass(frozen=True)
+class _Work:
+    """How :func:`roentmod_fast.throughput.edit_many` reads and writes files, and what is said of it."""
+
+    run: RunReport
+    where: _Where
+    form: _Form
+    voi: int
+    force: bool
+
+    def read(self, source: Source) -> tuple[Radiograph, NDArray[np.float32] | None]:
+        from roentmod_fast.radiograph.read import read_radiograph
+
+        radiograph = read_radiograph(source, voi=self.voi, force=self.force)
+        return radiograph, self.where.region(radiograph)
+
+    def write(self, item: Output, radiograph: Radiograph, result: EditResult) -> str | None:
+        uid = _write(item, radiograph, result, self.form)
+        if self.form.preview:
+            _write_preview(item, radiograph, result, self.form)
+        return uid
+
+    def was_read(self, radiograph: Radiograph) -> None:
         for note in radiograph.notes:
             _say(f"note: {radiograph.source}: {note}")
-        prepared = editor.prepare(radiograph.image, config, region=region, aspect=radiograph.aspect)
-        for item in outputs:
-            if item.source is not source:
-                continue
-            runs = 2 if prepared.settings.compose == "contrast" and prepared.reference is None else 1
-            length = runs * len(prepared.course)
-            with click.progressbar(length=length, label=f"{source.stem}: {item.prompt}", file=sys.stderr) as bar:
-                result = editor.apply(prepared, item.prompt, progress=lambda done, total: bar.update(1))
-            if result.truncated:
-                _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
-            try:
-                uid = _write(item, radiograph, result, form)
-                if form.preview:
-                    _write_preview(item, radiograph, result, form)
-            except OutputError as error:
-                # What fails one output (no space, no permission) mostly fails all: stop here.
-                _say(f"Error: {error}")
-                run.fail(source.name, str(error))
-                return done
-            run.add(radiograph, result, item.path, uid)
-            click.echo(item.path)
-            done += 1
-    return done
+
+    def cannot_be_read(self, source: Source, error: SourceError | SettingError) -> None:
+        from roentmod_fast.errors import SourceError
+
+        # A mask or a box that does not fit says nothing of the source.
+        self._fail(source, str(error) if isinstance(error, SourceError) else f"{source.name}: {error}")
+
+    @contextmanager
+    def progress(self, items: Sequence[Output], calls: int) -> Iterator[Progress]:
+        label = f"{items[0].source.stem}: {items[0].prompt}"
+        if len(items) > 1:
+            label += f" and {len(items) - 1} more"
+        with click.progressbar(length=calls, label=label, file=sys.stderr) as bar:
+            yield lambda done, total: bar.update(1)
+
+    def was_written(self, item: Output, radiograph: Radiograph, result: EditResult, uid: str | None) -> None:
+        if result.truncated:
+            _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
+        self.run.add(radiograph, result, item.path, uid)
+        click.echo(item.path)
+
+    def cannot_be_written(self, item: Output, error: OutputError) -> None:
+        self._fail(item.source, str(error))
+
+    def _fail(self, source: Source, reason: str) -> None:
+        _say(f"Error: {reason}")
+        self.run.fail(source.name, reason)
 
 
-def _write(item: _Output, radiograph: Radiograph, result: EditResult, form: _Form) -> str | None:
+def _write(item: Output, radiograph: Radiograph, result: EditResult, form: _Form) -> str | None:
     """Write one edit; return its SOP Instance UID where it is DICOM."""
     from roentmod_fast.errors import OutputError
     from roentmod_fast.radiograph.label import burn_label
@@ -436,11 +441,11 @@ def _write(item: _Output, radiograph: Radiograph, result: EditResult, form: _For
     )
 
 
-def _write_preview(item: _Output, radiograph: Radiograph, result: EditResult, form: _Form) -> None:
+def _write_preview(item: Output, radiograph: Radiograph, result: EditResult, form: _Form) -> None:
     from roentmod_fast.radiograph.preview import write_preview
 
     write_preview(
-        item.preview,
+        _preview_of(item),
         radiograph.image,
         result.image,
         item.prompt,

@@ -272,19 +272,22 @@ def test_a_disk_that_fills_up_leaves_nothing(chest: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path, batch: int) -> None:
     """Whenever it is interrupted, what stands under a final name is whole."""
     out = tmp_path / "out"
     prompts = [argument for index in range(12) for argument in ("-p", f"edema {index}")]
     command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", "edit", str(chest), *prompts]
-    process = subprocess.Popen([*command, "-o", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command += ["-o", str(out), "--batch", str(batch)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(2400):
         if out.is_dir() and list(out.glob("*.dcm")):
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode != 0
+    assert b"Traceback" not in said
     written = listing(out)
     assert written
     assert all(name.endswith(".dcm") for name in written)
@@ -305,12 +308,14 @@ def test_help_is_quick_and_has_examples() -> None:
     assert min(seconds) < 0.3
 
 
-def test_a_bug_keeps_its_traceback(chest: Path) -> None:
+@pytest.mark.parametrize("stage", ["place", "encode", "finish"])
+def test_a_bug_keeps_its_traceback(chest: Path, stage: str) -> None:
+    """In the reading thread, on the device and behind it."""
     code = (
-        "import roentmod_fast.editor as e; e.Editor.prepare = lambda *a, **k: 1 / 0; "
+        f"import roentmod_fast.editor as e; e.Editor.{stage} = lambda *a, **k: 1 / 0; "
         "from roentmod_fast.cli import main; main()"
     )
-    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema"]
+    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ))
     assert "ZeroDivisionError" in result.stderr
     assert "Traceback" in result.stderr
