@@ -191,18 +191,22 @@ class Editor:
         precision: str | None = None,
         preset: str | Preset = EXACT,
         say: Callable[[str], None] = lambda note: None,
+        *,
+        batch: int = 1,
+        graphs: bool = True,
     ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. ``say`` is told what a device does at its first start, and what it does without. Raises
+        preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: how many
+        pictures will be edited together; ``graphs``: use CUDA graphs, on the device cuda. Raises
         :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
         :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that is not known.
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        networks = Networks.open(bundle, chosen, precision or named.means.precision, say)
+        networks = Networks.open(bundle, chosen, precision or named.means.precision, say, batch=batch, graphs=graphs)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named)
 

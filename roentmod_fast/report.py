@@ -70,7 +70,8 @@ class RunReport:
                 "device": editor.device.name,
                 "providers": list(editor.networks.providers),
                 "precision": editor.networks.precision,
-                "notes": list(editor.networks.notes),
+                # The list itself: what is told later, while a network runs, belongs in the report too.
+                "notes": editor.networks.notes,
                 "preset": {"name": editor.preset.name, "measured": dict(editor.preset.measured)},
             }
         )
