@@ -199,9 +199,9 @@ class Editor:
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
         preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: how many
-        pictures will be edited together; ``graphs``: use CUDA graphs, on the device cuda. Raises
-        :class:`EngineError` for a bundle that is missing, altered or does not keep its contract,
-        :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that is not known.
+        pictures will be edited together; ``graphs``: use CUDA graphs, on the device cuda. Raises :class:`EngineError`
+        for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError` for a device that is
+        absent, :class:`SettingError` for a preset that is not known.
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)

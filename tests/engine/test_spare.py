@@ -91,7 +91,7 @@ def test_the_run_report_shows_it(tmp_path: Path, card: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
     opened = Networks.open(bundle, CUDA)
     preset = SimpleNamespace(name="exact", measured={})
-    editor: Any = SimpleNamespace(bundle=bundle, device=CUDA, networks=opened, preset=preset)
+    editor: Any = SimpleNamespace(bundle=bundle, device=CUDA, networks=opened, preset=preset, batch=1)
     report = RunReport.of(cast(Editor, editor))
     card.spoiled = "vae_decoder.fp16"
     opened.decode(numbered(1))
