@@ -1,18 +1,20 @@
-"""How fast is an edit on an NVIDIA card, against diffusers on the same card? NOT RUN YET: no card was at hand.
+"""How fast is an edit on an NVIDIA card, against diffusers on the same card? NOT RUN ON A CARD YET: none was at hand.
 
     python -m venv torch && torch/bin/pip install -e '.[export]' && torch/bin/pip install --no-deps clip-anytorch
     python -m venv cuda && cuda/bin/pip install -e '.[gpu]'
     python -m venv rtx && rtx/bin/pip install -e '.[rtx]'        # GeForce RTX and RTX PRO cards only
-    torch/bin/python benchmarks/gpu.py WORK eager=torch compile=torch cuda=cuda rtx=rtx
+    torch/bin/python benchmarks/gpu.py WORK eager=torch compile=torch cuda=cuda cuda-nographs=cuda rtx=rtx
 
 Weights are random, of full size; they and the fp16 engine are made in WORK where they are not there yet. Each peer is
 a process in an environment of its own, given as NAME=ENVIRONMENT: ``eager`` and ``compile`` are diffusers in half
-precision, any other name is a device of ours. Peers take turns, one edit each, so that a card that warms up or
-throttles does so for all of them.
+precision, any other name is a device of ours, ``-nographs`` behind it one without CUDA graphs. Peers take turns, one
+task each, so that a card that warms up or throttles does so for all of them. They lie on the card together: where that
+is too much, name fewer peers or ``--batches``. ``cpu`` is a device as well, with which this script can be tried.
 
-``cold`` is from the start of the process to the end of its first edit. ``unet``: one guided step, two items; ``vae``:
-encoder and decoder. ``memory`` is what the card holds more when the peer has edited once. ``share`` is the UNet's
-arithmetic over that of ``ceiling``, the largest fp16 matrix product that torch reaches.
+For each of ``--batches``, how many pictures are edited together: ``cold`` is from the start of the process to the end
+of its first edit; ``unet``: one guided step, two items a picture; ``vae``: encoder and decoder; ``edit``: all pictures.
+``memory`` is what the card holds more when the peer has edited once. ``share`` is the UNet's arithmetic over that of
+``ceiling``, the largest fp16 matrix product that torch reaches.
 """
 
 from __future__ import annotations
@@ -34,31 +36,38 @@ DIFFUSERS = ("eager", "compile")
 Task = Callable[[], Any]
 
 
-def our_tasks(device: str, engine: Path) -> dict[str, Task]:
-    """Return what ``device`` is timed at."""
+def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, Task]:
+    """Return what a device of ours is timed at, and what it notes."""
     import numpy as np
 
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.phantom import draw
 
-    editor = Editor.load(engine, device, "fp16")
+    device, _, without = name.partition("-")
+    editor = Editor.load(engine, device, precision, batch=batch, graphs=without != "nographs")
     model, networks = editor.model, editor.networks
-    latents = np.zeros((2, model.latent_channels, model.latent_size, model.latent_size), np.float32)
-    image = np.zeros((1, 3, model.image_size, model.image_size), np.float32)
-    text = networks.encode_text(np.zeros((2, model.max_tokens), np.int64))
+    latents = np.zeros((2 * batch, model.latent_channels, model.latent_size, model.latent_size), np.float32)
+    image = np.zeros((batch, 3, model.image_size, model.image_size), np.float32)
+    text = networks.encode_text(np.zeros((2 * batch, model.max_tokens), np.int64))
     picture = draw(model.image_size, 1).image
+    config = EditConfig(0.4, 4.0, 50, 0, "replace")
+
+    def edit() -> Any:
+        prepared = editor.encode([editor.place(picture, config) for _ in range(batch)])
+        return editor.apply_batch([(item, PROMPT) for item in prepared])
+
     return {
         "unet": lambda: networks.predict(latents, STEP, text),
-        "vae": lambda: (networks.encode_image(image), networks.decode(latents[:1])),
-        "edit": lambda: editor.edit(picture, PROMPT, EditConfig(0.4, 4.0, 50, 0, "replace")),
+        "vae": lambda: (networks.encode_image(image), networks.decode(latents[:batch])),
+        "edit": edit,
+        "notes": lambda: networks.notes,
     }
 
 
-def diffusers_tasks(name: str, checkpoint: Path) -> dict[str, Task]:
+def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     """Return what diffusers is timed at, in half precision, and the card's own measures."""
     import torch
 
-    from roentmod_fast.editor import EditConfig
     from roentmod_fast_export import verdict
     from roentmod_fast_export.checkpoint import open_checkpoint
 
@@ -69,11 +78,10 @@ def diffusers_tasks(name: str, checkpoint: Path) -> dict[str, Task]:
         pipeline.vae.decode = torch.compile(pipeline.vae.decode, mode="max-autotune-no-cudagraphs")
     half = {"dtype": torch.float16, "device": "cuda"}
     size = opened.model.latent_size
-    latents = torch.zeros(2, opened.model.latent_channels, size, size, **half)
-    text = torch.zeros(2, opened.model.max_tokens, pipeline.unet.config.cross_attention_dim, **half)
-    image = torch.zeros(1, 3, opened.model.image_size, opened.model.image_size, **half)
-    picture = verdict.edit_picture(opened.model)
-    config = EditConfig(0.4, 4.0, 50, 0, "replace")
+    latents = torch.zeros(2 * batch, opened.model.latent_channels, size, size, **half)
+    text = torch.zeros(2 * batch, opened.model.max_tokens, pipeline.unet.config.cross_attention_dim, **half)
+    image = torch.zeros(batch, 3, opened.model.image_size, opened.model.image_size, **half)
+    picture = torch.from_numpy(verdict.edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
 
     def done(result: Any) -> Any:
         torch.cuda.synchronize()
@@ -85,7 +93,7 @@ def diffusers_tasks(name: str, checkpoint: Path) -> dict[str, Task]:
 
     def vae() -> Any:
         with torch.no_grad():
-            return done((pipeline.vae.encode(image), pipeline.vae.decode(latents[:1], return_dict=False)))
+            return done((pipeline.vae.encode(image), pipeline.vae.decode(latents[:batch], return_dict=False)))
 
     def ceiling() -> float:
         """TFLOP/s of a large product in half precision."""
@@ -107,34 +115,50 @@ def diffusers_tasks(name: str, checkpoint: Path) -> dict[str, Task]:
         return counter.get_total_flops() / 1e12
 
     def edit() -> Any:
-        return done(verdict.reference_edit(pipeline, picture, config, PROMPT))
+        result = pipeline(
+            prompt=[PROMPT] * batch,
+            image=picture,
+            strength=0.4,
+            guidance_scale=4.0,
+            num_inference_steps=50,
+            generator=[torch.Generator("cpu").manual_seed(0) for _ in range(batch)],
+            output_type="np",
+        )
+        return done(result)
 
-    tasks: dict[str, Task] = {"unet": unet, "vae": vae, "edit": edit}
+    tasks: dict[str, Task] = {"unet": unet, "vae": vae, "edit": edit, "notes": list}
     return {**tasks, "ceiling": ceiling, "arithmetic": arithmetic} if name == "eager" else tasks
 
 
-def work(name: str, folder: Path) -> None:
-    """Be a peer: for each task that is named on stdin, carry it out and answer its seconds and its number."""
-    tasks = diffusers_tasks(name, folder / "checkpoint") if name in DIFFUSERS else our_tasks(name, folder / "engine")
+def work(name: str, folder: Path, batch: int, precision: str) -> None:
+    """Be a peer: for each task that is named on stdin, carry it out and answer its seconds and what it tells."""
+    if name in DIFFUSERS:
+        tasks = diffusers_tasks(name, folder / "checkpoint", batch)
+    else:
+        tasks = our_tasks(name, folder / "engine", batch, precision)
     for line in sys.stdin:
+        task = line.strip()
         started = time.perf_counter()
-        result = tasks[line.strip()]()
+        result = tasks[task]()
         seconds = time.perf_counter() - started
-        print(json.dumps({"seconds": seconds, "number": result if isinstance(result, float) else None}), flush=True)
+        told = None if task in TASKS else result
+        print(json.dumps({"seconds": seconds, "told": told}), flush=True)
 
 
 class Peer:
     """A process that is a peer, and what was measured of it."""
 
-    def __init__(self, name: str, environment: Path, folder: Path) -> None:
+    def __init__(self, name: str, environment: Path, folder: Path, batch: int, precision: str) -> None:
         before, started = memory_used(), time.perf_counter()
         command = [str(environment / "bin" / "python"), __file__, str(folder), "--be", name]
+        command += ["--batches", str(batch), "--precision", precision]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: dict[str, list[float]] = {task: [] for task in TASKS}
-        self.name = name
+        self.name, self.batch = name, batch
         self.ask("edit")
         self.cold = time.perf_counter() - started
-        self.memory = memory_used() - before
+        after = memory_used()
+        self.memory_gib = None if before is None or after is None else round((after - before) / 2**30, 2)
         for task in TASKS:
             for _ in range(3):  # torch.compile records its graphs in the second run and the third
                 self.ask(task)
@@ -151,79 +175,112 @@ class Peer:
     def row(self) -> dict[str, Any]:
         median = {task: statistics.median(values) for task, values in self.seconds.items()}
         spread = {task: [min(values), max(values)] for task, values in self.seconds.items()}
-        memory = round(self.memory / 2**30, 2)
-        return {"cold": self.cold, "memory_gib": memory, "median": median, "spread": spread}
+        return {
+            "peer": self.name,
+            "batch": self.batch,
+            "cold": self.cold,
+            "memory_gib": self.memory_gib,
+            "median": median,
+            "spread": spread,
+            "images_per_second": self.batch / median["edit"],
+            "notes": self.ask("notes")["told"],
+        }
 
 
-def memory_used() -> int:
-    """Return the bytes in use on all cards, none where there is no card."""
+def memory_used() -> int | None:
+    """Return the bytes in use on all cards, None where there is no card to ask."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
-        return 0
+        return None
     return sum(int(line) for line in said.split()) * 2**20
 
 
-def prepare(folder: Path, layout: str) -> None:
-    """Make the checkpoint and the engine that are not there yet."""
-    if not (folder / "checkpoint").exists():
+def prepare(folder: Path, layout: str, names: list[str]) -> None:
+    """Make the checkpoint and the engine that are needed and not there yet."""
+    made = (folder / "engine").exists()
+    if not (folder / "checkpoint").exists() and (not made or set(names) & set(DIFFUSERS)):
         maker = Path(__file__).with_name("make_checkpoint.py")
         subprocess.run([sys.executable, str(maker), layout, str(folder / "checkpoint")], check=True)
-    if not (folder / "engine").exists():
+    if not made:
         command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", "export"]
         wishes = ["-o", str(folder / "engine"), "--precision", "fp16", "--keep-anyway"]
         subprocess.run([*command, str(folder / "checkpoint"), *wishes], check=True)
+
+
+def measure(peers: list[Peer], rounds: int) -> list[dict[str, Any]]:
+    """Let the peers take turns at each task; return a row for each, with the card's own measures where one has them."""
+    for task in TASKS:
+        for _ in range(rounds):
+            for peer in peers:
+                peer.seconds[task].append(peer.ask(task)["seconds"])
+    rows = [peer.row() for peer in peers]
+    for eager in [peer for peer in peers if peer.name == "eager"]:
+        ceiling, arithmetic = (eager.ask(name)["told"] for name in ("ceiling", "arithmetic"))
+        for row in rows:
+            row |= {"ceiling": ceiling, "arithmetic": arithmetic}
+            row["share"] = arithmetic / row["median"]["unet"] / ceiling
+    for peer in peers:
+        peer.process.terminate()
+        peer.process.wait()
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the rows as a table, and under it what the devices noted."""
+    print(f"{'':14} batch   cold s  memory GiB  unet ms    vae ms   edit s  images/s  share")
+    for row in rows:
+        median = row["median"]
+        memory = "-" if row["memory_gib"] is None else f"{row['memory_gib']:.2f}"
+        share = f"{row['share']:.0%}" if "share" in row else "-"
+        print(
+            f"{row['peer']:14} {row['batch']:5} {row['cold']:8.1f} {memory:>11} {median['unet'] * 1e3:8.2f}"
+            f" {median['vae'] * 1e3:9.2f} {median['edit']:8.3f} {row['images_per_second']:9.2f} {share:>6}"
+        )
+    for row in rows:
+        for note in row["notes"]:
+            print(f"{row['peer']}, batch {row['batch']}: {note}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("peers", nargs="*", metavar="NAME=ENVIRONMENT")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], metavar="PICTURES")
     parser.add_argument("--layout", default="sd1", choices=("sd1", "sd2"))
+    parser.add_argument("--precision", default="fp16", help="of our networks; diffusers is in fp16 always")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
     parser.add_argument("--be", help=argparse.SUPPRESS)
     wishes = parser.parse_args()
     if wishes.be:
-        work(wishes.be, wishes.work)
+        work(wishes.be, wishes.work, wishes.batches[0], wishes.precision)
         return
     from roentmod_fast.engine import nvidia
-    from roentmod_fast.report import installed_versions
+    from roentmod_fast.report import machine_facts
 
-    prepare(wishes.work, wishes.layout)
-    peers = [Peer(name, Path(place), wishes.work) for name, place in (peer.split("=") for peer in wishes.peers)]
-    for task in TASKS:
-        for _ in range(wishes.rounds):
-            for peer in peers:
-                peer.seconds[task].append(peer.ask(task)["seconds"])
+    named = [tuple(peer.split("=", 1)) for peer in wishes.peers]
+    if not named or any(len(pair) != 2 for pair in named):
+        parser.error("give peers as NAME=ENVIRONMENT, such as cuda=/path/to/venv")
+    prepare(wishes.work, wishes.layout, [name for name, _ in named])
+    rows: list[dict[str, Any]] = []
+    for batch in wishes.batches:
+        peers = [Peer(name, Path(place), wishes.work, batch, wishes.precision) for name, place in named]
+        rows += measure(peers, wishes.rounds)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "command": sys.argv,
-        "packages": installed_versions(),
+        **machine_facts(),
         "cards": [card.__dict__ for card in nvidia.list_cards()],
         "layout": wishes.layout,
+        "precision": wishes.precision,
         "rounds": wishes.rounds,
-        "peers": {peer.name: peer.row() for peer in peers},
+        "rows": rows,
     }
-    for peer in peers:
-        if peer.name == "eager":
-            report |= {name: peer.ask(name)["number"] for name in ("ceiling", "arithmetic")}
-    print(f"{'':9}   cold s  memory GiB  unet ms   vae ms   edit s  images/s  share")
-    for name, row in report["peers"].items():
-        median = row["median"]
-        row["images_per_second"] = 1 / median["edit"]
-        if "ceiling" in report:
-            row["share"] = report["arithmetic"] / median["unet"] / report["ceiling"]
-        share = f"{row['share']:.0%}" if "share" in row else "-"
-        print(
-            f"{name:9} {row['cold']:8.1f} {row['memory_gib']:11.2f} {median['unet'] * 1e3:8.2f}"
-            f" {median['vae'] * 1e3:8.2f} {median['edit']:8.3f} {row['images_per_second']:9.2f} {share:>6}"
-        )
+    show(rows)
     wishes.out.parent.mkdir(parents=True, exist_ok=True)
     wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    for peer in peers:
-        peer.process.terminate()
 
 
 if __name__ == "__main__":

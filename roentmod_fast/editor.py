@@ -30,12 +30,12 @@ from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_n
 from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
-from roentmod_fast.engine.devices import Device, choose_device
+from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device
 from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.tokenizer import Tokenizer
 from roentmod_fast.errors import SettingError
-from roentmod_fast.presets import EXACT, Means, Preset, find_preset
+from roentmod_fast.presets import EXACT, Means, Preset, find_preset, quicker_processor
 from roentmod_fast.radiograph.compose import ChangeStatistics, change_statistics, compose
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.placement import Placement
@@ -241,22 +241,24 @@ class Editor:
         say: Callable[[str], None] = lambda note: None,
         *,
         batch: int = 1,
+        graphs: bool = True,
     ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
         preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
-        edits that will be asked for at once. Raises :class:`EngineError` for a bundle that is missing, altered or does
-        not keep its contract, :class:`DeviceError` for a device that is absent, :class:`SettingError` for a preset that
-        is not known.
+        edits that will be asked for at once; ``graphs``: use CUDA graphs, on the device cuda. Of two processor devices
+        ``auto`` takes the one that this user has measured as the quicker. Raises :class:`EngineError` for a bundle that
+        is missing, altered or does not keep its contract, :class:`DeviceError` for a device that is absent,
+        :class:`SettingError` for a preset that is not known.
         """
-        if batch < 1:
-            raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")
         chosen = choose_device(device)
         bundle = find_bundle(engine)
+        if device == "auto" and chosen == OPENVINO:
+            name = preset.name if isinstance(preset, Preset) else preset
+            chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        # MERGE: pass batch=batch on, once Networks.open takes it.
-        networks = Networks.open(bundle, chosen, precision or named.means.precision, say)
+        networks = Networks.open(bundle, chosen, precision or named.means.precision, say, batch=batch, graphs=graphs)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named, batch)
 

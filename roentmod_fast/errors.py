@@ -6,6 +6,7 @@ RoentmodError
 │   └── RefusedError    a radiograph that we could edit but should not: ``--force`` goes on
 ├── OutputError         a result that cannot be written: it exists, no space, no permission
 ├── EngineError         a bundle that is missing, altered, unknown or does not keep its contract
+│   └── NotFiniteError  a network that gives NaN or infinity
 └── DeviceError         an execution device that is absent or does not take the whole graph
 
 Each message is one line: what, which file or tag, what was expected, what to type. The command line prints it and
@@ -37,6 +38,10 @@ class OutputError(RoentmodError):
 
 class EngineError(RoentmodError):
     """A bundle that is missing, altered, unknown or does not keep its contract."""
+
+
+class NotFiniteError(EngineError):
+    """A network gave NaN or infinity: the picture would be wrong."""
 
 
 class DeviceError(RoentmodError):

@@ -71,7 +71,8 @@ class RunReport:
                 "providers": list(editor.networks.providers),
                 "precision": editor.networks.precision,
                 "batch": editor.batch,
-                "notes": list(editor.networks.notes),
+                # The list itself: what is told later, while a network runs, belongs in the report too.
+                "notes": editor.networks.notes,
                 "preset": {"name": editor.preset.name, "measured": dict(editor.preset.measured)},
             }
         )

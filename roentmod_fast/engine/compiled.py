@@ -28,8 +28,8 @@ KEPT_NAME = "engine.onnx"
 class Plan:
     """How one network is opened: ``path``, the bundle's ``files`` that it needs, ``cache`` for what is compiled.
 
-    ``keep`` is where a whole compiled network goes, None where there is nothing to keep; ``note`` what the user must be
-    told, or empty.
+    ``keep`` is where a whole compiled network goes, None where there is nothing to keep; ``compiled``: ``path`` is such
+    a network already; ``note`` what the user must be told, or empty.
     """
 
     path: Path
@@ -37,22 +37,24 @@ class Plan:
     cache: Path
     keep: Path | None = None
     note: str = ""
+    compiled: bool = False
 
 
-def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, cache: Path) -> Plan:
+def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, cache: Path, items: int = 1) -> Plan:
     """Choose what is opened for ``role`` on an RTX card: the bundle's own engine, one kept here, or the ONNX file.
 
-    What is kept lies in ``cache``, a folder of this bundle, by card, driver and TensorRT. Of an unknown card nothing is
-    kept: one could not be told from another.
+    It takes batches of 1 to ``items``. What is kept lies in ``cache``, a folder of this bundle, by card, driver,
+    TensorRT and ``items``. Of an unknown card nothing is kept: one could not be told from another.
     """
     file = bundle.manifest.networks[precision][role]
-    folder = cache / ("unknown-card" if card is None else card.key) / f"tensorrt-{tensorrt_version()}" / file
+    card_folder = cache / ("unknown-card" if card is None else card.key)
+    folder = card_folder / f"tensorrt-{tensorrt_version()}" / f"batch-{items}" / file
     kernels, kept = folder / "kernels", folder / "compiled" / KEPT_NAME
-    record, note = choose_engine(bundle, role, precision, card)
+    record, note = choose_engine(bundle, role, precision, card, items)
     if record is not None:
-        return Plan(bundle.path(record["file"]), (record["file"], record["engine"]), kernels)
+        return Plan(bundle.path(record["file"]), (record["file"], record["engine"]), kernels, compiled=True)
     if card is not None and kept.is_file():
-        return Plan(kept, (), kernels, note=note)
+        return Plan(kept, (), kernels, note=note, compiled=True)
     source = with_weights(file, bundle.manifest.files)
     once = "at each start, for the card is not known" if card is None else "once"
     compiling = f"{role} is compiled for this card, {once}"
@@ -60,7 +62,9 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     return Plan(bundle.path(file), source, kernels, keep, f"{note}; {compiling}" if note else compiling)
 
 
-def choose_engine(bundle: Bundle, role: str, precision: str, card: Card | None) -> tuple[Mapping[str, Any] | None, str]:
+def choose_engine(
+    bundle: Bundle, role: str, precision: str, card: Card | None, items: int = 1
+) -> tuple[Mapping[str, Any] | None, str]:
     """Return the record of the engine that fits, or None and why none of those that there are for ``role`` does."""
     file = bundle.manifest.networks[precision][role]
     records = [item for item in bundle.manifest.tensorrt if item["network"] == role and file in item["source"]]
@@ -68,7 +72,7 @@ def choose_engine(bundle: Bundle, role: str, precision: str, card: Card | None) 
         return None, ""
     version, reasons = tensorrt_version(), []
     for record in records:
-        unfit = _why_unfit(record, bundle, card, version)
+        unfit = _why_unfit(record, bundle, card, version, items)
         if unfit is None:
             return record, ""
         reasons.append(unfit)
@@ -81,7 +85,9 @@ def _built_for(record: Mapping[str, Any], card: Card | None) -> bool:
     return card is not None and record["package"] == PACKAGE and record["architecture"] == card.architecture
 
 
-def _why_unfit(record: Mapping[str, Any], bundle: Bundle, card: Card | None, version: str | None) -> str | None:
+def _why_unfit(
+    record: Mapping[str, Any], bundle: Bundle, card: Card | None, version: str | None, items: int
+) -> str | None:
     name = record["file"]
     if record["package"] != PACKAGE:
         return f"{name} is of {record['package']}, not of {PACKAGE}"
@@ -91,6 +97,9 @@ def _why_unfit(record: Mapping[str, Any], bundle: Bundle, card: Card | None, ver
         return f"{name} is for {record['architecture']}, the card is {card.architecture}"
     if version is None or not begins_with(record["version"], version):
         return f"{name} is of TensorRT {record['version']}, the plugin holds {version or 'an unknown one'}"
+    smallest, largest = record["batch"][0], record["batch"][-1]
+    if not (smallest == 1 and items <= largest):
+        return f"{name} takes batches of {smallest} to {largest}, and 1 to {items} are asked for"
     facts = bundle.manifest.files
     stale = [source for source, digest in record["source"].items() if facts[source].sha256 != digest]
     return f"{name} is stale: {stale[0]} has changed since" if stale else None

@@ -190,6 +190,10 @@ def _check_engine(record: object, facts: Mapping[str, FileFact], where: str) -> 
             raise EngineError(f"{where}.{name}: expected str, found {record.get(name)!r}")
     if record["network"] not in NETWORKS:
         raise EngineError(f"{where}.network is {record['network']!r}: expected one of {', '.join(NETWORKS)}")
+    batch = record.get("batch")
+    sizes = batch if isinstance(batch, list) and all(type(size) is int and size > 0 for size in batch) else []
+    if len(sizes) < 2 or sizes != sorted(sizes):
+        raise EngineError(f"{where}.batch: expected [smallest, best, largest], found {batch!r}")
     source = record.get("source")
     if not isinstance(source, dict) or not source:
         raise EngineError(f"{where}.source: expected an object that is not empty, found {source!r}")

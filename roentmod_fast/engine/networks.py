@@ -5,8 +5,9 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.engine import nvidia
+from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import Plan, plan_on_rtx
 from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
-from roentmod_fast.engine.manifest import TOKENIZER_NAME
-from roentmod_fast.engine.sessions import cache_folder, open_session
-from roentmod_fast.errors import DeviceError, EngineError
+from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model
+from roentmod_fast.engine.sessions import GPU_DEVICES, cache_folder, open_session
+from roentmod_fast.engine.spare import NetworkWithSpare
+from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
 
 Array = NDArray[Any]
 
@@ -66,19 +69,45 @@ class Network:
         half: bool = False,
         exact: bool = True,
         keep: Path | None = None,
+        items: int = 1,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        graphs: bool = False,
+        tell: Callable[[str], None] = lambda note: None,
     ) -> None:
         """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; the rest as :func:`open_session` takes it.
 
+        ``items`` of a batch are run at once. ``tell`` is given a note where CUDA graphs are wished and cannot be had.
         Raises :class:`EngineError` where the file is no ONNX model or its ports differ from the contract,
         :class:`DeviceError` where the session does not run on ``device``.
         """
-        self._session = open_session(path, device, cache, half=half, exact=exact, keep=keep)
         self.role = role
+        self.items = items
         self._device = device
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self._tell = tell
+        self._open = partial(
+            open_session, path, device, cache, half=half, exact=exact, keep=keep, items=items, shapes=shapes
+        )
+        try:
+            self._use(self._open(graphs=graphs), graphs)
+        except EngineError as error:
+            if not graphs:
+                raise
+            # Whether it was for the graphs' sake is known when it can be opened without.
+            self._use(self._open(), False)
+            self._tell_no_graphs(error)
         self._check(path, "input", INPUTS[role], self._session.get_inputs())
         self._check(path, "output", OUTPUTS[role], self._session.get_outputs())
         self.fixed = {port.name: tuple(port.shape) for port in self._session.get_inputs()}
+        self.outputs = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
+
+    def _use(self, session: Any, graphs: bool) -> None:
+        self._session = session
+        self._bound = BoundSession(session, "cuda", graphs=graphs) if self._device == CUDA else None
+        self.providers: tuple[str, ...] = tuple(session.get_providers())
+
+    def _tell_no_graphs(self, error: Exception) -> None:
+        reason = str(error).splitlines()[0]
+        self._tell(f"{self.role} runs without CUDA graphs: {reason}")
 
     @staticmethod
     def _check(path: Path, kind: str, expected: Mapping[str, Port], found: list[Any]) -> None:
@@ -91,39 +120,74 @@ class Network:
             raise EngineError(f"{path}: {kind}s are {say(got)}; expected {say(expected)}: export the engine again")
 
     def run(self, **arrays: Array) -> dict[str, Array]:
-        """Run the network, one item of the batch after the other.
+        """Run the network on a batch of any size, as many items at once as it was opened for.
 
-        Each item is computed alone, so that what it gives does not depend on what it is computed with; on a processor
-        this costs no time (see the performance page). Raises :class:`EngineError` naming the input whose shape does not
-        fit, or a result that is not finite, :class:`DeviceError` where a card fails, such as for want of memory.
+        On a processor that is one: a batch costs as much time there as its items (see the performance page). Raises
+        :class:`EngineError` naming the input whose shape or type does not fit, :class:`NotFiniteError` where a result
+        is not finite, :class:`DeviceError` where a card fails, such as for want of memory.
         """
+        count = next(iter(arrays.values())).shape[0]
         for name, array in arrays.items():
-            shape = self.fixed[name]
+            shape, kind = self.fixed[name], TYPES[INPUTS[self.role][name].type]
             if len(shape) != array.ndim or any(
                 isinstance(want, int) and want != have for want, have in zip(shape[1:], array.shape[1:], strict=True)
             ):
                 raise EngineError(f"{self.role}: input {name} has shape {array.shape}, expected {shape}")
+            if array.shape[0] != count or array.dtype != kind:
+                raise EngineError(
+                    f"{self.role}: input {name} holds {array.shape[0]} items of {array.dtype}, "
+                    f"expected {count} of {kind}"
+                )
         names = list(OUTPUTS[self.role])
-        count = next(iter(arrays.values())).shape[0]
-        items: Sequence[list[Array]] = [
-            self._run_item(names, {name: array[index : index + 1] for name, array in arrays.items()})
-            for index in range(count)
+        parts = [
+            self._run_part(names, {name: array[start : start + self.items] for name, array in arrays.items()})
+            for start in range(0, count, self.items)
         ]
-        values = {name: np.concatenate(parts) for name, parts in zip(names, zip(*items, strict=True), strict=True)}
+        values = {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}
         for name, value in values.items():
             if not np.isfinite(value).all():
-                raise EngineError(f"{self.role}: its output {name} holds NaN or infinity: the picture would be wrong")
+                raise NotFiniteError(
+                    f"{self.role}: its output {name} holds NaN or infinity: the picture would be wrong"
+                )
         return values
 
-    def _run_item(self, names: list[str], item: Mapping[str, Array]) -> list[Array]:
+    def _run_part(self, names: list[str], part: Mapping[str, Array]) -> list[Array]:
         try:
-            result: list[Array] = self._session.run(names, item)
+            result: list[Array] = (self._bound or self._session).run(names, part)
+        except GraphError as error:
+            # A recording that broke off may leave the session unusable, so another one is opened.
+            self._use(self._open(), False)
+            self._tell_no_graphs(error)
+            return self._run_part(names, part)
         except Exception as error:  # onnxruntime raises classes of its own, none of them public
             if self._device == CPU:
                 raise
             reason = str(error).splitlines()[0]
             raise DeviceError(f"{self.role}: {self._device.name} failed while it ran: {reason}") from error
         return result
+
+
+def items_at_once(role: str, device: Device, batch: int) -> int:
+    """Return how many items of ``role`` run at once where ``batch`` pictures are edited together.
+
+    On a card that is two a picture for the UNet, which guidance asks with and without the prompt. On a processor it is
+    one: there a batch gains nothing.
+    """
+    if device not in GPU_DEVICES:
+        return 1
+    return 2 * batch if role == "unet" else batch
+
+
+def item_shapes(role: str, model: Model, width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one item of each input of ``role``; ``width`` is that of the text states."""
+    shapes = {
+        "tokens": (model.max_tokens,),
+        "latents": (model.latent_channels, model.latent_size, model.latent_size),
+        "timestep": (),
+        "text_states": (model.max_tokens, width),
+        "image": (3, model.image_size, model.image_size),
+    }
+    return {name: shapes[name] for name in INPUTS[role]}
 
 
 def in_half(bundle: Bundle, role: str, precision: str) -> bool:
@@ -133,19 +197,22 @@ def in_half(bundle: Bundle, role: str, precision: str) -> bool:
     return precision == "fp16" and networks[precision][role] != full
 
 
-def _plan(bundle: Bundle, device: Device, precision: str) -> dict[str, Plan]:
-    """Say how each network is opened on ``device``, by role."""
+def _plan(bundle: Bundle, device: Device, precision: str, batch: int) -> dict[str, Plan]:
+    """Say how each network is opened on ``device`` for ``batch`` pictures at once, by role."""
     files = bundle.files_of(precision)
     roles = bundle.manifest.networks[precision]
     cache = cache_folder() / bundle.manifest_hash[:16] / device.name
     if device == RTX:
         offer = rtx_ep_device()
         card = None if offer is None else card_of(offer)
-        return {role: plan_on_rtx(bundle, role, precision, card, cache) for role in roles}
+        return {
+            role: plan_on_rtx(bundle, role, precision, card, cache, items_at_once(role, device, batch))
+            for role in NETWORKS
+        }
     if device == TENSORRT:
-        cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]))
+        cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
     graphs = bundle.manifest.fused if device in (CPU, CUDA) else {}
-    return {role: Plan(bundle.path(graphs.get(file, file)), files, cache) for role, file in roles.items()}
+    return {role: Plan(bundle.path(graphs.get(roles[role], roles[role])), files, cache) for role in NETWORKS}
 
 
 def _device_of(role: str, device: Device) -> Device:
@@ -159,11 +226,12 @@ class Networks:
 
     text_encoder: Network
     unet: Network
-    vae_encoder: Network
-    vae_decoder: Network
+    vae_encoder: Network | NetworkWithSpare
+    vae_decoder: Network | NetworkWithSpare
     precision: str
-    notes: tuple[str, ...] = ()
-    """What the user should know of how they were opened: a precision that the bundle lacks, an engine that is stale."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of how they were opened: a precision that the bundle lacks, an engine that is stale. It
+    grows where that shows itself later: half precision that overflows, a CUDA graph that cannot be recorded."""
 
     @classmethod
     def open(
@@ -172,12 +240,18 @@ class Networks:
         device: Device,
         precision: str | None = None,
         say: Callable[[str], None] = lambda note: None,
+        *,
+        batch: int = 1,
+        graphs: bool = True,
     ) -> Networks:
-        """Check the bundle's files and open its networks in ``precision``.
+        """Check the bundle's files and open its networks in ``precision`` for ``batch`` pictures edited together.
 
-        By default it is the device's own, or float32 where the bundle lacks that. ``say`` is given each of ``notes``
-        before what it speaks of is done, for a card may compile for a minute.
+        By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
+        ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
+        of CUDA graphs, on the device cuda. Raises :class:`SettingError` for a batch below 1.
         """
+        if batch < 1:
+            raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")
         notes: list[str] = []
 
         def tell(note: str) -> None:
@@ -190,22 +264,54 @@ class Networks:
             if chosen not in bundle.manifest.networks and "fp32" in bundle.manifest.networks:
                 tell(f"engine {bundle.name} has no {chosen} networks: {device.name} runs fp32")
                 chosen = "fp32"
-        plans = _plan(bundle, device, chosen)
-        verify_files(bundle, {TOKENIZER_NAME, *(name for plan in plans.values() for name in plan.files)})
-        opened = {}
-        for role, plan in plans.items():
+        opened: dict[str, Network] = {}
+
+        def open_one(role: str, precision: str, plan: Plan) -> Network:
             if plan.note:
                 tell(plan.note)
-            opened[role] = Network(
+            shapes = None
+            if device in (RTX, TENSORRT) and not plan.compiled:
+                # The manifest does not hold the width of the text states; the text encoder, opened first, does.
+                width = opened["text_encoder"].outputs["text_states"][-1] if opened else 0
+                shapes = item_shapes(role, bundle.manifest.model, width)
+            return Network(
                 role,
                 plan.path,
                 _device_of(role, device),
                 plan.cache,
-                half=in_half(bundle, role, chosen),
-                exact=chosen == "fp32",
+                half=in_half(bundle, role, precision),
+                exact=chosen != "fp16",
                 keep=plan.keep,
+                items=items_at_once(role, device, batch),
+                shapes=shapes,
+                # The UNet is what a loop calls; recording takes three runs, which what runs once does not earn back.
+                graphs=graphs and device == CUDA and role == "unet",
+                tell=tell,
             )
-        return cls(**opened, precision=chosen, notes=tuple(notes))
+
+        def open_spare(role: str) -> Network:
+            plan = _plan(bundle, device, "fp32", batch)[role]
+            verify_files(bundle, plan.files)
+            return open_one(role, "fp32", plan)
+
+        plans = _plan(bundle, device, chosen, batch)
+        verify_files(bundle, {TOKENIZER_NAME, *(name for plan in plans.values() for name in plan.files)})
+        for role, plan in plans.items():
+            opened[role] = open_one(role, chosen, plan)
+
+        def spared(role: str) -> Network | NetworkWithSpare:
+            if in_half(bundle, role, chosen) and "fp32" in bundle.manifest.networks:
+                return NetworkWithSpare(opened[role], partial(open_spare, role), tell)
+            return opened[role]
+
+        return cls(
+            text_encoder=opened["text_encoder"],
+            unet=opened["unet"],
+            vae_encoder=spared("vae_encoder"),
+            vae_decoder=spared("vae_decoder"),
+            precision=chosen,
+            notes=notes,
+        )
 
     @property
     def providers(self) -> tuple[str, ...]:

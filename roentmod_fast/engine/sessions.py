@@ -1,7 +1,7 @@
 """Sessions of ONNX Runtime, one way to open a network for each device.
 
-Every network is opened for one picture at a time. On TensorRT it is compiled for that shape, and what was compiled is
-kept in the user's cache folder, so that the second start is quick.
+A processor runs one item of a batch at a time, a card as many as it is opened for. TensorRT compiles a network for
+these shapes, and what was compiled is kept in the user's cache folder, so that the second start is quick.
 
 ONNX Runtime hands to the processor what its provider does not take, and a whole network where the provider does not
 load; its Python side even opens a session again without the provider after an error. None of this happens here in
@@ -46,6 +46,10 @@ SHAPE_ARITHMETIC = frozenset(
 )
 """Operators that a provider may leave to the processor: they compute shapes, and cost nothing."""
 
+BATCH_ARITHMETIC = SHAPE_ARITHMETIC | {"Concat", "Slice"}
+"""With a free batch these two compute shapes as well, and onnxruntime keeps shapes on the processor. They move data
+elsewhere; were such a one on the processor, its copies would keep a CUDA graph from being opened, which is told."""
+
 GPU_DEVICES = (CUDA, RTX, TENSORRT)
 
 
@@ -57,12 +61,17 @@ def open_session(
     half: bool = False,
     exact: bool = True,
     keep: Path | None = None,
+    items: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    graphs: bool = False,
 ) -> Any:
     """Open an ONNX file on ``device``; ``cache`` is a folder for what the device compiles.
 
     ``half``: the network computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by
-    which a network compiled for an RTX card can be opened the next time. Raises :class:`EngineError` where the file
-    cannot be opened, :class:`DeviceError` where it would run elsewhere.
+    which a network compiled for an RTX card can be opened the next time. ``items``: how many the largest batch holds;
+    ``shapes``: of one item of each input, without which TensorRT would compile for batches of any size. ``graphs``:
+    have CUDA graphs recorded, on CUDA only. Raises :class:`EngineError` where the file cannot be opened,
+    :class:`DeviceError` where it would run elsewhere.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -70,13 +79,16 @@ def open_session(
     options.intra_op_num_threads = physical_cores()
     # Memory is given back after each step: at full size an edit takes 5.2 GB so, 8.9 with an arena, in the same time.
     options.enable_cpu_mem_arena = False
-    # One picture at a time, see Network.run: with all shapes known memory is planned ahead, and half as much taken.
-    options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
+    if items == 1:
+        # With all shapes known memory is planned ahead: on a processor half as much is taken.
+        options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
     if half and device == CPU:
         # ONNX Runtime computes half in float32 here; its last level would widen all weights once, and keep both.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     arguments: dict[str, Any] = {}
-    wishes = provider_options(device, cache, half=half, exact=exact)
+    wishes = provider_options(device, cache, half=half, exact=exact, graphs=graphs)
+    if shapes is not None and items > 1:
+        wishes |= profile_options(device, shapes, items)
     plugin = {OPENVINO: openvino_ep_device, RTX: rtx_ep_device}.get(device, lambda: None)()
     if plugin is not None:
         options.add_provider_for_devices([plugin], wishes)
@@ -103,7 +115,7 @@ def open_session(
         _complain_of_library(path, device)
         raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
     if device in GPU_DEVICES:
-        check_assignment(session, device, path)
+        check_assignment(session, device, path, SHAPE_ARITHMETIC if items == 1 else BATCH_ARITHMETIC)
     return session
 
 
@@ -120,8 +132,8 @@ def _quiet(ort: ModuleType, device: Device) -> Iterator[None]:
         ort.set_default_logger_severity(2)
 
 
-def check_assignment(session: Any, device: Device, path: Path) -> None:
-    """Check that ``device`` runs every node of the network but :data:`SHAPE_ARITHMETIC`.
+def check_assignment(session: Any, device: Device, path: Path, allowed: frozenset[str] = SHAPE_ARITHMETIC) -> None:
+    """Check that ``device`` runs every node of the network but those of the ``allowed`` operators.
 
     Raises :class:`DeviceError` naming the operators that would run elsewhere, and where onnxruntime is too old to tell.
     """
@@ -134,7 +146,7 @@ def check_assignment(session: Any, device: Device, path: Path) -> None:
     for part in session.get_provider_graph_assignment_info():
         if part.ep_name != device.provider:
             elsewhere.update(node.op_type for node in part.get_nodes())
-    strangers = {name: count for name, count in elsewhere.items() if name not in SHAPE_ARITHMETIC}
+    strangers = {name: count for name, count in elsewhere.items() if name not in allowed}
     if strangers:
         said = ", ".join(f"{name} ({count})" for name, count in sorted(strangers.items()))
         raise DeviceError(f"{path}: {device.name} does not take the whole network, {said} would run elsewhere: refused")
@@ -171,14 +183,17 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def provider_options(device: Device, cache: Path | None, *, half: bool = False, exact: bool = True) -> dict[str, str]:
+def provider_options(
+    device: Device, cache: Path | None, *, half: bool = False, exact: bool = True, graphs: bool = False
+) -> dict[str, str]:
     """Return the options of the provider of ``device``; see :func:`open_session`."""
     if device == CPU:
         return {}
     if device == OPENVINO:
         return dict(openvino_options())
     if device == CUDA:
-        return {"device_id": "0", "use_tf32": "0" if exact else "1"}
+        options = {"device_id": "0", "use_tf32": "0" if exact else "1"}
+        return {**options, "enable_cuda_graph": "1"} if graphs else options
     if device == RTX:
         # The graph is TensorRT's own: it captures and replays by itself, whatever memory the arrays lie in.
         options = {"enable_cuda_graph": "1", "nv_persistent_context_memory": "1"}
@@ -188,6 +203,20 @@ def provider_options(device: Device, cache: Path | None, *, half: bool = False, 
         return options
     kept = {"trt_engine_cache_path": str(cache), "trt_timing_cache_path": str(cache)}
     return {**options, "trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", **kept}
+
+
+def profile_options(device: Device, shapes: Mapping[str, tuple[int, ...]], items: int) -> dict[str, str]:
+    """Return the options that have TensorRT compile for 1 to ``items`` of ``shapes``, best for ``items``.
+
+    Each is written ``name:1x4x64x64,other:1``, for TensorRT and for TensorRT for RTX.
+    """
+    prefix = {RTX: "nv", TENSORRT: "trt"}[device]
+
+    def written(count: int) -> str:
+        return ",".join(f"{name}:{'x'.join(map(str, (count, *shape)))}" for name, shape in shapes.items())
+
+    sizes = {"min": 1, "opt": items, "max": items}
+    return {f"{prefix}_profile_{bound}_shapes": written(count) for bound, count in sizes.items()}
 
 
 def openvino_options() -> Mapping[str, str]:

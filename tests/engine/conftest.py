@@ -1,11 +1,16 @@
-"""A bundle of the right form whose files are not networks: enough for everything but running it."""
+"""Bundles of the right form whose files are not networks, for everything but running them; and a stub of a card."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from roentmod_fast.engine import networks
+from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.manifest import (
     FILE_NAME,
     NETWORKS,
@@ -16,6 +21,9 @@ from roentmod_fast.engine.manifest import (
     fact_of,
     render_manifest,
 )
+from tests.engine.stub_runtime import ADA, StubRuntime, install, offer
+
+GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
 MODEL = Model(
     image_size=64,
@@ -51,6 +59,56 @@ def write_bundle(folder: Path, name: str = "mock") -> Manifest:
     )
     (folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
     return manifest
+
+
+def write_engines(folder: Path, architecture: str = "sm89", **changes: Any) -> Bundle:
+    """Write a bundle with fp16 networks and an engine of each."""
+    manifest = write_bundle(folder)
+    records = []
+    for network in NETWORKS:
+        names = [f"{network}.fp16.onnx", f"{network}.{architecture}.onnx", f"{network}.{architecture}.engine"]
+        for name in names:
+            (folder / name).write_bytes(name.encode())
+            manifest = replace(manifest, files={**manifest.files, name: fact_of(folder / name)})
+        record = {
+            "network": network,
+            "architecture": architecture,
+            "batch": [1, 2],
+            "file": names[1],
+            "engine": names[2],
+            "source": {names[0]: manifest.files[names[0]].sha256},
+            "package": "tensorrt_rtx",
+            "version": "1.7.1.116",
+        }
+        records.append({**record, **changes})
+    half = {network: f"{network}.fp16.onnx" for network in NETWORKS}
+    manifest = replace(manifest, networks={**manifest.networks, "fp16": half}, tensorrt=tuple(records))
+    (folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
+    return read_bundle(folder)
+
+
+def write_halves(folder: Path) -> Bundle:
+    """Write a bundle with fp16 networks and no engine of any."""
+    bundle = write_engines(folder)
+    return replace(bundle, manifest=replace(bundle.manifest, tensorrt=()))
+
+
+def numbered(count: int) -> Any:
+    """Latents whose items are all of one number each, from 0."""
+    return np.broadcast_to(np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1), (count, 4, 8, 8))
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
+    """A stub of onnxruntime with an RTX card for every provider, a plugin of TensorRT 1.7.1, a cache of its own."""
+    plugin = tmp_path / "plugin"
+    plugin.mkdir()
+    (plugin / "libtensorrt_rtx.so.1.7.1").touch()
+    (plugin / "libtensorrt_rtx.so.1").touch()
+    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
+    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, cards=(ADA,))
+    stub.offers = [offer(ADA)]
+    return stub
 
 
 @pytest.fixture

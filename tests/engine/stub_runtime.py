@@ -8,8 +8,9 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from roentmod_fast.engine import nvidia
@@ -18,6 +19,19 @@ from roentmod_fast.engine.networks import INPUTS, OUTPUTS
 RTX = "NvTensorRTRTXExecutionProvider"
 ADA = nvidia.Card("NVIDIA GeForce RTX 4090", "sm89", "580.95.05", 24 << 30, "0000:65:00.0")
 HOPPER = nvidia.Card("NVIDIA H100 80GB HBM3", "sm90", "580.95.05", 80 << 30, "0000:01:00.0")
+
+
+SIZES = {
+    "tokens": (77,),
+    "latents": (4, 8, 8),
+    "timestep": (),
+    "text_states": (77, 16),
+    "prediction": (4, 8, 8),
+    "mean": (4, 8, 8),
+    "log_variance": (4, 8, 8),
+    "image": (3, 64, 64),
+}
+"""The shape of one item of each port."""
 
 
 class StubOptions:
@@ -53,12 +67,46 @@ class StubSession:
         asked += [device.ep_name for device in options.devices]
         self._providers = runtime.providers_got or [*asked, "CPUExecutionProvider"]
         self._nodes = runtime.nodes or {self._providers[0]: ["Conv", "MatMul"]}
+        self._runtime = runtime
         self._role = next(role for role in INPUTS if role in path)
+        if runtime.graph_refusal is not None and self.wishes.get("enable_cuda_graph") == "1":
+            raise runtime.graph_refusal
         if runtime.can_tell:
             self.get_provider_graph_assignment_info = self._assignment
 
+    @property
+    def wishes(self) -> dict[str, str]:
+        """The options of the provider, however it was asked for."""
+        asked = self.arguments.get("providers", [""])[0]
+        return dict(asked[1]) if isinstance(asked, tuple) else self.options.wishes
+
     def get_providers(self) -> list[str]:
         return self._providers
+
+    def run(self, names: list[str], arrays: dict[str, Any]) -> list[Any]:
+        """Give each item the mean of its first input; NaN where the runtime's ``spoiled`` is in the file's path."""
+        self._runtime.runs.append((Path(self.path).name, {name: array.copy() for name, array in arrays.items()}))
+        items = next(iter(arrays.values()))
+        means = items.reshape(len(items), -1).mean(axis=1)
+        if self._runtime.spoiled and self._runtime.spoiled in self.path:
+            means = means * np.nan
+        sizes = {port.name: port.shape[1:] for port in self.get_outputs()}
+        return [
+            np.stack([np.full(sizes[name], mean, np.float32) for mean in means]).astype(np.float32) for name in names
+        ]
+
+    def io_binding(self) -> StubBinding:
+        return StubBinding()
+
+    def run_with_iobinding(self, binding: StubBinding, options: StubRunOptions | None) -> None:
+        graph = None if options is None else options.entries["gpu_graph_id"]
+        self._runtime.graph_ids.append(graph)
+        if self._runtime.capture_failure is not None and graph not in (None, "-1"):
+            raise self._runtime.capture_failure
+        names = list(binding.outputs)
+        found = self.run(names, {name: value.array for name, value in binding.inputs.items()})
+        for name, array in zip(names, found, strict=True):
+            binding.outputs[name].array[...] = array
 
     def _assignment(self) -> list[Any]:
         def part(provider: str, operators: list[str]) -> Any:
@@ -69,13 +117,63 @@ class StubSession:
 
     @staticmethod
     def _ports(ports: Any) -> list[Any]:
-        return [SimpleNamespace(name=name, type=port.type, shape=["batch"] * port.rank) for name, port in ports.items()]
+        return [
+            SimpleNamespace(name=name, type=port.type, shape=["batch", *SIZES[name]]) for name, port in ports.items()
+        ]
 
     def get_inputs(self) -> list[Any]:
         return self._ports(INPUTS[self._role])
 
     def get_outputs(self) -> list[Any]:
         return self._ports(OUTPUTS[self._role])
+
+
+class StubBinding:
+    """What was bound to a session."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, StubValue] = {}
+        self.outputs: dict[str, StubValue] = {}
+
+    def bind_ortvalue_input(self, name: str, value: StubValue) -> None:
+        self.inputs[name] = value
+
+    def bind_ortvalue_output(self, name: str, value: StubValue) -> None:
+        self.outputs[name] = value
+
+
+class StubValue:
+    """An array on a device, which counts how often it was written from outside."""
+
+    made: ClassVar[list[StubValue]] = []
+
+    def __init__(self, shape: tuple[int, ...], kind: Any, memory: str, index: int) -> None:
+        self.array = np.zeros(shape, kind)
+        self.memory, self.index = memory, index
+        self.uploads = 0
+        StubValue.made.append(self)
+
+    @classmethod
+    def ortvalue_from_shape_and_type(cls, shape: tuple[int, ...], kind: Any, memory: str, index: int) -> StubValue:
+        return cls(shape, kind, memory, index)
+
+    def update_inplace(self, array: Any) -> None:
+        assert array.shape == self.array.shape and array.dtype == self.array.dtype and array.flags.c_contiguous
+        self.uploads += 1
+        self.array[...] = array
+
+    def numpy(self) -> Any:
+        return self.array
+
+
+class StubRunOptions:
+    """Options of one run."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, str] = {}
+
+    def add_run_config_entry(self, key: str, value: str) -> None:
+        self.entries[key] = value
 
 
 class StubRuntime(ModuleType):
@@ -96,8 +194,16 @@ class StubRuntime(ModuleType):
         self.providers_got: list[str] = []
         self.nodes: dict[str, list[str]] = {}
         self.can_tell = True
+        self.runs: list[tuple[str, dict[str, Any]]] = []
+        self.graph_ids: list[str | None] = []
+        self.spoiled = ""
+        self.graph_refusal: Exception | None = None
+        self.capture_failure: Exception | None = None
+        StubValue.made = []
 
     SessionOptions = StubOptions
+    RunOptions = StubRunOptions
+    OrtValue = StubValue
 
     def InferenceSession(self, path: str, options: StubOptions, **arguments: Any) -> StubSession:  # noqa: N802
         return StubSession(self, path, options, **arguments)

@@ -53,6 +53,41 @@ def test_every_network_gives_what_the_processor_gives(device: Device) -> None:
         assert difference < TOLERANCE[device.name], f"{role}: {difference:.2g}"
 
 
+@pytest.mark.parametrize("graphs", [True, False])
+def test_batches_change_nothing_but_rounding(device: Device, graphs: bool) -> None:
+    if device != CUDA and not graphs:
+        pytest.skip("whether there are graphs is a matter of cuda")
+    bundle = read_bundle(TINY)
+    here, there = Networks.open(bundle, CPU), Networks.open(bundle, device, batch=3, graphs=graphs)
+    side, tokens = bundle.manifest.model.latent_size, bundle.manifest.model.max_tokens
+    draws = np.random.default_rng(0)
+    text = here.encode_text(np.arange(7 * tokens, dtype=np.int64).reshape(7, -1) % 50)
+    # 7 is one full batch of six and one more; the same sizes again are bound already, and on cuda replay their graphs.
+    for timestep, count in [(900, 7), (500, 7), (500, 1), (100, 7), (1, 1)]:
+        latents = draws.standard_normal((count, 4, side, side)).astype(np.float32)
+        expected, found = here.predict(latents, timestep, text[:count]), there.predict(latents, timestep, text[:count])
+        difference = np.abs(expected - found).max() / np.abs(expected).max()
+        assert difference < TOLERANCE[device.name], f"{count} at {timestep}: {difference:.2g}"
+        latents /= 5
+        expected, found = here.decode(latents), there.decode(latents)
+        difference = np.abs(expected - found).max() / np.abs(expected).max()
+        assert difference < TOLERANCE[device.name], f"{count} decoded: {difference:.2g}"
+    assert not [note for note in there.notes if "CUDA graphs" in note], there.notes
+
+
+def test_a_loop_on_cuda_keeps_its_arrays_on_the_card() -> None:
+    missing = what_is_missing(CUDA)
+    if missing is not None:
+        pytest.skip(missing)
+    opened = Networks.open(read_bundle(TINY), CUDA)
+    latents, text = np.zeros((2, 4, 8, 8), np.float32), np.zeros((2, 77, 32), np.float32)
+    for timestep in range(5):
+        opened.predict(latents, timestep, text)
+    assert opened.unet._bound is not None
+    [arrays] = opened.unet._bound._sets.values()
+    assert {value.device_name() for value in (*arrays._inputs.values(), *arrays._outputs.values())} == {"cuda"}
+
+
 def test_a_second_start_gives_the_same(device: Device) -> None:
     bundle = read_bundle(TINY)
     image = np.zeros((1, 3, bundle.manifest.model.image_size, bundle.manifest.model.image_size), np.float32)

@@ -10,56 +10,16 @@ from typing import Any
 import pytest
 
 from roentmod_fast.engine import networks
-from roentmod_fast.engine.bundle import Bundle, read_bundle
+from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
 from roentmod_fast.engine.devices import CPU, CUDA, RTX, TENSORRT
-from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, parse_manifest, render_manifest
+from roentmod_fast.engine.manifest import NETWORKS, parse_manifest, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import EngineError
-from tests.engine.conftest import write_bundle
-from tests.engine.stub_runtime import ADA, StubRuntime, install, offer
+from tests.engine.conftest import write_bundle, write_engines
+from tests.engine.stub_runtime import ADA, StubRuntime
 
-VERSION = "1.7.1.116"
-GPU_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-
-def write_engines(folder: Path, architecture: str = "sm89", **changes: Any) -> Bundle:
-    """Write a bundle with fp16 networks and an engine of each."""
-    manifest = write_bundle(folder)
-    records = []
-    for network in NETWORKS:
-        names = [f"{network}.fp16.onnx", f"{network}.{architecture}.onnx", f"{network}.{architecture}.engine"]
-        for name in names:
-            (folder / name).write_bytes(name.encode())
-            manifest = replace(manifest, files={**manifest.files, name: fact_of(folder / name)})
-        record = {
-            "network": network,
-            "architecture": architecture,
-            "batch": [1, 2],
-            "file": names[1],
-            "engine": names[2],
-            "source": {names[0]: manifest.files[names[0]].sha256},
-            "package": "tensorrt_rtx",
-            "version": VERSION,
-        }
-        records.append({**record, **changes})
-    half = {network: f"{network}.fp16.onnx" for network in NETWORKS}
-    manifest = replace(manifest, networks={**manifest.networks, "fp16": half}, tensorrt=tuple(records))
-    (folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
-    return read_bundle(folder)
-
-
-@pytest.fixture(autouse=True)
-def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """An RTX card, a plugin that holds TensorRT 1.7.1, and a cache of the test's own."""
-    plugin = tmp_path / "plugin"
-    plugin.mkdir()
-    (plugin / "libtensorrt_rtx.so.1.7.1").touch()
-    (plugin / "libtensorrt_rtx.so.1").touch()
-    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
-    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, cards=(ADA,))
-    stub.offers = [offer(ADA)]
-    return stub
+pytestmark = pytest.mark.usefixtures("card")
 
 
 def test_the_plugin_names_its_tensorrt() -> None:
@@ -75,7 +35,7 @@ def test_an_engine_that_fits_is_opened_instead(tmp_path: Path, card: StubRuntime
     opened = Networks.open(bundle, RTX)
     assert [Path(session.path).name for session in card.sessions] == [f"{network}.sm89.onnx" for network in NETWORKS]
     assert opened.precision == "fp16"
-    assert opened.notes == ()
+    assert opened.notes == []
     assert not any("ep.context_enable" in session.options.entries for session in card.sessions)
     assert not (tmp_path / "cache").exists()
 
@@ -104,7 +64,7 @@ def test_an_engine_that_does_not_fit_is_told_and_not_used(
     opened = Networks.open(bundle, RTX, say=said.append)
     unet = next(note for note in opened.notes if note.startswith("unet"))
     assert f"no engine of the bundle is used: unet.{architecture}.onnx {reason}; unet is compiled" in unet
-    assert tuple(said) == opened.notes
+    assert said == opened.notes
     assert str(bundle.path("unet.fp16.onnx")) in [session.path for session in card.sessions]
 
 
@@ -112,9 +72,9 @@ def test_what_was_compiled_once_is_opened_the_next_time(tmp_path: Path, card: St
     bundle = write_engines(tmp_path / "b")
     bundle = replace(bundle, manifest=replace(bundle.manifest, tensorrt=()))
     first = Networks.open(bundle, RTX)
-    assert first.notes == tuple(f"{network} is compiled for this card, once" for network in NETWORKS)
+    assert first.notes == [f"{network} is compiled for this card, once" for network in NETWORKS]
     second = Networks.open(bundle, RTX)
-    assert second.notes == ()
+    assert second.notes == []
     opened = [Path(session.path) for session in card.sessions[len(NETWORKS) :]]
     assert {path.name for path in opened} == {"engine.onnx"}
     for part in (bundle.manifest_hash[:16], "rtx", ADA.key, "tensorrt-1.7.1"):
@@ -133,7 +93,7 @@ def test_a_bundle_without_half_precision_runs_in_float32_and_says_so(tmp_path: P
     write_bundle(tmp_path / "b")
     opened = Networks.open(read_bundle(tmp_path / "b"), CUDA)
     assert opened.precision == "fp32"
-    assert opened.notes == ("engine mock has no fp16 networks: cuda runs fp32",)
+    assert opened.notes == ["engine mock has no fp16 networks: cuda runs fp32"]
     assert all(session.arguments["providers"][0][1]["use_tf32"] == "0" for session in card.sessions)
     with pytest.raises(EngineError, match="has no fp16 networks, only fp32"):
         Networks.open(read_bundle(tmp_path / "b"), CUDA, "fp16")
@@ -165,6 +125,8 @@ def test_only_what_is_in_half_precision_is_computed_in_it(tmp_path: Path, card: 
         ({"architecture": 89}, r"tensorrt\[0\]\.architecture: expected str, found 89"),
         ({"network": "vae"}, r"network is 'vae': expected one of"),
         ({"engine": "elsewhere.engine"}, r"names 'elsewhere\.engine', which files does not list"),
+        ({"batch": 2}, r"batch: expected \[smallest, best, largest\], found 2"),
+        ({"batch": [2, 1]}, r"batch: expected \[smallest, best, largest\]"),
         ({"source": {}}, r"source: expected an object that is not empty"),
         ({"source": {"gone.onnx": "0"}}, r"names 'gone\.onnx', which files does not list"),
     ],

@@ -130,10 +130,10 @@ def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: 
 def test_a_card_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
     network = Network("vae_decoder", _named(tmp_path, "vae_decoder"), CUDA)
 
-    def fail(names: object, item: object) -> None:
+    def fail(binding: object, options: object) -> None:
         raise RuntimeError("CUDA failure 2: out of memory\nmore")
 
-    runtime.sessions[0].run = fail  # type: ignore[attr-defined]
+    runtime.sessions[0].run_with_iobinding = fail  # type: ignore[attr-defined]
     with pytest.raises(DeviceError, match=r"vae_decoder: cuda failed while it ran: CUDA failure 2: out of memory$"):
         network.run(latents=np.zeros((1, 4, 8, 8), np.float32))
 
