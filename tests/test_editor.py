@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roentmod_fast import editor as editor_module
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import EditConfig, Editor, Prepared
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import CPU, OPENVINO
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
-from roentmod_fast.presets import Means, Preset
+from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -292,3 +295,19 @@ def test_what_cannot_be_one_batch_is_refused(editor: Editor, image: np.ndarray) 
         two.apply_batch([(two.prepare(image, EditConfig(steps=10)), "edema"), (other, "edema")])
     with pytest.raises(SettingError, match="batch 0"):
         Editor.load(GOLDENS / "tiny_bundle", device="cpu", batch=0)
+
+
+def test_auto_takes_the_processor_device_that_was_measured_as_the_quicker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    # As where OpenVINO is installed, which it need not be: the session is not to be opened on it.
+    devices = {"auto": OPENVINO, "openvino": OPENVINO, "cpu": CPU}
+    monkeypatch.setattr(editor_module, "choose_device", lambda name: devices[name])
+    bundle = read_bundle(GOLDENS / "tiny_bundle")
+    for device, seconds in (("cpu", 4.0), ("openvino", 5.0)):
+        path = tuned_path(bundle, device)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_presets({}, bundle, {"exact_seconds": seconds}))
+    assert Editor.load(bundle.folder).device == CPU
