@@ -277,8 +277,10 @@ def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path, batch:
     """Whenever it is interrupted, what stands under a final name is whole."""
     out = tmp_path / "out"
     prompts = [argument for index in range(12) for argument in ("-p", f"edema {index}")]
-    command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", "edit", str(chest), *prompts]
-    command += ["-o", str(out), "--batch", str(batch)]
+    # Where the tests run in a shell's background, Ctrl-C is ignored and children inherit that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from roentmod_fast.cli import main; main()"
+    command = [sys.executable, "-c", code, "edit", str(chest), *prompts, "-o", str(out), "--batch", str(batch)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(2400):
         if out.is_dir() and list(out.glob("*.dcm")):
