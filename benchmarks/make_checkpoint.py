@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 LAYOUTS = ("sd1", "sd2")
@@ -38,6 +39,7 @@ def make_checkpoint(layout: str, folder: Path, seed: int = 0) -> None:
         torch.manual_seed(seed + number)
         make(second).save_pretrained(folder / name, max_shard_size=LONGEST_SHARD)
         gc.collect()
+    name_as_published(folder / "text_encoder" / "model.safetensors")
     scheduler = PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -79,6 +81,15 @@ def text_encoder(second: bool) -> torch.nn.Module:
             **shape,
         )
     ).eval()
+
+
+def name_as_published(path: Path) -> None:
+    """Name the text encoder's weights as checkpoints in the field do: transformers 5 leaves their prefix out.
+
+    Without it older releases draw the weights anew, and stable-diffusion.cpp does not find them.
+    """
+    weights = load_file(path)
+    save_file({f"text_model.{name}": weight for name, weight in weights.items()}, path, metadata={"format": "pt"})
 
 
 def unet(second: bool) -> torch.nn.Module:

@@ -1,59 +1,89 @@
-"""How fast is an edit of RoentGen's size on this processor, against diffusers? Interleaved, each in its own process.
+"""How fast is an edit of RoentGen's size on this processor, against its peers? Interleaved, each in its own process.
 
+    python benchmarks/peers/environments.py ENVIRONMENTS
     python benchmarks/make_checkpoint.py sd1 WORK/sd1
     roentmod-fast export WORK/sd1 -o WORK/engine --precision fp32,int8
-    python benchmarks/speed.py WORK/sd1 WORK/engine chest.dcm --torch TORCH/bin/python --openvino OPENVINO/bin/python
+    python benchmarks/speed.py WORK/sd1 WORK/engine chest.dcm --environments ENVIRONMENTS --convert
+    python benchmarks/speed.py WORK/sd1 WORK/engine chest.dcm --environments ENVIRONMENTS
 
-``--torch`` and ``--openvino`` are interpreters of environments that have the ``export`` and the ``openvino`` extra.
-In each round every way runs once: stages alone (a guided UNet call, the autoencoder's halves), and in the first round a
-whole edit. Beside them, in the same round, a large float32 matrix product says what the processor can do.
+``--convert`` writes the checkpoint in the forms of other runtimes beside it, once, and measures nothing. In each round
+every way runs in one process: first an edit with nothing warmed up, then ``--edits`` more. The first round starts cold,
+with the files of environment and model dropped from the system's memory and torch.compile's cache empty; later rounds
+start with the files read and that cache full. ``--edits 0`` times the stages alone, in edits of two calls. Beside them,
+in the same round, a large float32 matrix product says what the processor can do.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import page_cache
+from peers.environments import python_of
+from peers.peer import beside
+from PIL import Image
 from process import run_process
 
+from roentmod_fast.engine.devices import physical_cores
+from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.report import machine_facts
 
 HERE = Path(__file__).parent
 GUIDED_CALL_TFLOP = 1.61
 """Of Stable Diffusion 1's UNet at 64 x 64 latents, a batch of two; a multiply and an add are two operations."""
 
-WAYS: dict[str, dict[str, Any]] = {
-    "diffusers, eager": {"peer": "diffusers_eager", "python": "torch"},
-    "ours, cpu, fp32, DDIM": {"peer": "ours", "python": "here", "words": ["--device", "cpu"]},
-    "ours, openvino, fp32, DDIM": {"peer": "ours", "python": "openvino", "words": ["--device", "openvino"]},
-    "ours, openvino, int8, DDIM": {
-        "peer": "ours",
-        "python": "openvino",
-        "words": ["--device", "openvino", "--precision", "int8"],
-    },
-    "ours, openvino, fp32, DPM-Solver++ in 5 calls": {
-        "peer": "ours",
-        "python": "openvino",
-        "words": ["--device", "openvino", "--solver", "dpm++", "--calls", "5"],
-    },
-    "ours, openvino, int8, DPM-Solver++ in 8 calls": {
-        "peer": "ours",
-        "python": "openvino",
-        "words": ["--device", "openvino", "--precision", "int8", "--solver", "dpm++", "--calls", "8"],
-    },
-    "ours, openvino, int8, DPM-Solver++ in 4 calls": {
-        "peer": "ours",
-        "python": "openvino",
-        "words": ["--device", "openvino", "--precision", "int8", "--solver", "dpm++", "--calls", "4"],
-    },
+
+@dataclass(frozen=True)
+class Way:
+    """A file of ``peers/``, the environment it runs in and what is said to it; ``conversion``: of the checkpoint."""
+
+    peer: str
+    environment: str
+    words: tuple[str, ...] = ()
+    conversion: str | None = None
+
+
+def ours(*words: str) -> Way:
+    """Return one of our ways on OpenVINO: that of onnxruntime-openvino, which runs on any x86 processor."""
+    return Way("ours", "ours_onnxruntime_openvino", ("--device", "openvino", *words))
+
+
+WAYS = {
+    "diffusers, eager": Way("diffusers_torch", "diffusers"),
+    "diffusers, torch.compile": Way("diffusers_torch", "diffusers", ("--compile",)),
+    "optimum-onnx": Way("optimum_onnx", "optimum_onnx", conversion="optimum_onnx"),
+    "OpenVINO GenAI": Way("genai", "openvino_genai", conversion="genai"),
+    "stable-diffusion.cpp, f16": Way("ggml", "ggml", ("--weights", "f16"), conversion="ggml"),
+    "stable-diffusion.cpp, q8_0": Way("ggml", "ggml", ("--weights", "q8_0"), conversion="ggml"),
+    "ours, cpu, fp32, DDIM": Way("ours", "ours_cpu", ("--device", "cpu")),
+    "ours, openvino, fp32, DDIM": ours(),
+    "ours, openvino, int8, DDIM": ours("--precision", "int8"),
+    "ours, openvino, fp32, DPM-Solver++ in 5 calls": ours("--solver", "dpm++", "--calls", "5"),
+    "ours, openvino, int8, DPM-Solver++ in 8 calls": ours("--precision", "int8", "--solver", "dpm++", "--calls", "8"),
+    "ours, openvino, int8, DPM-Solver++ in 4 calls": ours("--precision", "int8", "--solver", "dpm++", "--calls", "4"),
 }
+CONVERTERS = {"optimum_onnx": "optimum_onnx", "genai": "openvino_convert", "ggml": "ggml"}
+"""Which environment converts for which peer."""
+
+
+def convert(wishes: argparse.Namespace) -> None:
+    """Write what is missing of the checkpoint's other forms."""
+    for peer in sorted({WAYS[name].peer for name in wishes.ways} & set(CONVERTERS)):
+        if not beside(wishes.checkpoint, peer).exists():
+            python = python_of(wishes.environments / CONVERTERS[peer])
+            command = [str(python), str(HERE / "peers" / f"{peer}.py"), str(wishes.checkpoint), "--convert"]
+            subprocess.run(command, check=True)
 
 
 def matrix_product_gflops(size: int = 4096) -> float:
@@ -67,28 +97,68 @@ def matrix_product_gflops(size: int = 4096) -> float:
     return max(rates)
 
 
-def run(way: dict[str, Any], pythons: dict[str, str], wishes: argparse.Namespace, edit: bool) -> dict[str, Any]:
-    """Run one way in a process; return its figures with its peak of resident memory in GB."""
-    source = wishes.engine if way["peer"] == "ours" else wishes.checkpoint
-    command = [pythons[way["python"]], str(HERE / "peers" / f"{way['peer']}.py"), str(source), str(wishes.radiograph)]
-    command += way.get("words", [])
-    if not edit:
-        command.append("--no-edit")
-    took = run_process(command, stderr=subprocess.DEVNULL)
+def run(way: Way, wishes: argparse.Namespace, work: Path, cold: bool) -> dict[str, Any]:
+    """Run one way in a process; return its figures with its peak of resident memory in GB.
+
+    ``work`` holds the radiograph as ``chest.png`` and torch.compile's cache.
+    """
+    source = wishes.engine if way.peer == "ours" else wishes.checkpoint
+    files = source if way.conversion is None else beside(source, way.conversion)
+    environment = wishes.environments / way.environment
+    threads = str(physical_cores())
+    command = [
+        str(python_of(environment)),
+        str(HERE / "peers" / f"{way.peer}.py"),
+        str(source),
+        str(work / "chest.png"),
+    ]
+    command += ["--threads", threads, *way.words]
+    command += ["--edits", str(wishes.edits)] if wishes.edits else ["--no-edit"]
+    (page_cache.drop if cold else page_cache.warm)(environment, files)
+    variables = {**os.environ, "OMP_NUM_THREADS": threads, "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
+    if way.peer == "ours":
+        variables["PYTHONPATH"] = str(
+            HERE.parent
+        )  # this checkout, and not the wheel that its environment was made with
+    took = run_process(command, env=variables)
     return {**json.loads(took.stdout.strip().splitlines()[-1]), "peak_gb": took.peak_bytes / 1024**3}
 
 
 def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return medians over the rounds, and what the one whole edit gave."""
-    calls = [value for figures in rounds for value in figures["guided_unet_call_s"]]
-    edit = next((figures for figures in rounds if "edit_s" in figures), {})
-    summary = {"guided_unet_call_s": round(statistics.median(calls), 3)}
-    for name in ("vae_encoder_s", "vae_decoder_s", "load_s", "first_unet_call_after_s"):
-        summary[name] = round(statistics.median(figures[name] for figures in rounds), 2)
-    summary["peak_gb"] = round(max(figures["peak_gb"] for figures in rounds), 2)
-    if edit:
-        summary |= {"edit_s": round(edit["edit_s"], 1), "unet_calls": edit["unet_calls"]}
-    return summary
+    """Return medians over the rounds, of which the first one started cold; None for what a peer does not tell."""
+    edits = [seconds for figures in rounds for seconds in figures["edit_s"]]
+    first_pictures = [figures["first_picture_after_s"] for figures in rounds if figures["first_picture_after_s"]]
+    return {
+        "guided_unet_call_s": median((call for figures in rounds for call in figures["guided_unet_call_s"]), 3),
+        "vae_encoder_s": median((value for figures in rounds for value in figures["vae_encoder_s"]), 2),
+        "vae_decoder_s": median((value for figures in rounds for value in figures["vae_decoder_s"]), 2),
+        "load_s": median((figures["load_s"] for figures in rounds), 2),
+        "first_unet_call_after_s": median((figures["first_unet_call_after_s"] for figures in rounds), 2),
+        "first_picture_cold_s": median(first_pictures[:1], 1),
+        "first_picture_warm_s": median(first_pictures[1:], 1),
+        "edit_s": median(edits, 1),
+        "edit_s_lowest": round(min(edits), 1) if edits else None,
+        "edit_s_highest": round(max(edits), 1) if edits else None,
+        "edits": len(edits),
+        "unet_calls": rounds[-1]["unet_calls"],
+        "peak_gb": round(max(figures["peak_gb"] for figures in rounds), 2),
+    }
+
+
+def median(values: Iterable[float], digits: int) -> float | None:
+    """Return the median, None of nothing."""
+    known = list(values)
+    return round(statistics.median(known), digits) if known else None
+
+
+def versions(found: Iterable[list[dict[str, Any]]]) -> dict[str, str]:
+    """Return the packages of all ways; peers may have different versions of one."""
+    seen: dict[str, dict[str, None]] = {}
+    for rounds in found:
+        for figures in rounds:
+            for name, version in figures["packages"].items():
+                seen.setdefault(name, {})[version] = None
+    return {name: " and ".join(known) for name, known in sorted(seen.items())}
 
 
 def main() -> None:
@@ -96,31 +166,39 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("engine", type=Path)
     parser.add_argument("radiograph", type=Path)
-    parser.add_argument("--torch", default=sys.executable)
-    parser.add_argument("--openvino", default=sys.executable)
+    parser.add_argument("--environments", type=Path, required=True, help="what peers/environments.py made")
+    parser.add_argument("--convert", action="store_true", help="convert the checkpoint for the peers, and end")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--edits", type=int, default=1, help="warm whole edits in each process; 0: stages alone")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "speed.json")
     wishes = parser.parse_args()
-    pythons = {"torch": wishes.torch, "openvino": wishes.openvino, "here": sys.executable}
+    if wishes.convert:
+        convert(wishes)
+        return
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in wishes.ways}
     rates = []
-    for number in range(wishes.rounds):
-        for name in wishes.ways:
-            rates.append(matrix_product_gflops())
-            found[name].append(run(WAYS[name], pythons, wishes, edit=number == 0))
-            print(f"round {number + 1}: {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
-            report = {
-                "date": time.strftime("%Y-%m-%d"),
-                **machine_facts(),
-                "rounds": number + 1,
-                "matrix_product_gflops": {"median": round(statistics.median(rates)), "highest": round(max(rates))},
-                "guided_call_tflop": GUIDED_CALL_TFLOP,
-                "ways": {name: summarize(figures) for name, figures in found.items() if figures},
-                "all": found,
-            }
-            wishes.out.parent.mkdir(parents=True, exist_ok=True)
-            wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        grey = (read_radiograph(wishes.radiograph).image * 255).round().astype("uint8")
+        Image.fromarray(grey).save(work / "chest.png")
+        for number in range(wishes.rounds):
+            for name in wishes.ways:
+                rates.append(matrix_product_gflops())
+                found[name].append(run(WAYS[name], wishes, work, cold=number == 0))
+                print(f"round {number + 1}: {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
+                report = {
+                    "date": time.strftime("%Y-%m-%d"),
+                    **machine_facts(),
+                    "packages": versions(found.values()),
+                    "rounds": number + 1,
+                    "matrix_product_gflops": {"median": round(statistics.median(rates)), "highest": round(max(rates))},
+                    "guided_call_tflop": GUIDED_CALL_TFLOP,
+                    "ways": {way: summarize(rounds) for way, rounds in found.items() if rounds},
+                    "all": found,
+                }
+                wishes.out.parent.mkdir(parents=True, exist_ok=True)
+                wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report["ways"], indent=1))
 
 

@@ -30,22 +30,23 @@ def provenance(report: dict[str, Any]) -> str:
 
 
 def speed(report: dict[str, Any]) -> str:
-    """Seconds of each way, and how many times as fast as diffusers."""
+    """Seconds of each way, and how many times as fast as diffusers; - for what a peer does not tell."""
     ways = report["ways"]
-    base = ways["diffusers, eager"]
+    base = ways["diffusers, eager"]["edit_s"] if "diffusers, eager" in ways else None
     rows = []
     for name, way in ways.items():
-        whole = way.get("edit_s")
+        call, whole = way["guided_unet_call_s"], way["edit_s"]
         rows.append(
             (
                 name,
-                way["guided_unet_call_s"],
-                f"{1000 * report['guided_call_tflop'] / way['guided_unet_call_s']:.0f}",
-                way["vae_encoder_s"],
-                way["vae_decoder_s"],
-                f"{whole} ({way['unet_calls']} calls)" if whole else None,
-                f"{base['edit_s'] / whole:.1f}" if whole else None,
-                way["first_unet_call_after_s"],
+                "-" if call is None else call,
+                "-" if call is None else f"{1000 * report['guided_call_tflop'] / call:.0f}",
+                "-" if way["vae_encoder_s"] is None else way["vae_encoder_s"],
+                "-" if way["vae_decoder_s"] is None else way["vae_decoder_s"],
+                None if whole is None else whole_edit(way),
+                None if whole is None or base is None else f"{base / whole:.1f}",
+                way["first_picture_cold_s"],
+                way["first_picture_warm_s"],
                 way["peak_gb"],
             )
         )
@@ -58,15 +59,33 @@ def speed(report: dict[str, Any]) -> str:
         "VAE decoder, s",
         "whole edit, s",
         "times diffusers",
-        "first UNet call after, s",
+        "first picture after a cold start, s",
+        "after a warm start, s",
         "peak memory, GB",
     )
+    edits = sorted({way["edits"] for way in ways.values()})
     note = (
-        f"{report['rounds']} interleaved rounds, medians; whole edits once. A large float32 matrix product ran at "
-        f"{rate['median']} GFLOP/s (median; highest {rate['highest']}), a guided call is {report['guided_call_tflop']} "
-        f"TFLOP. {provenance(report)}"
+        f"{report['rounds']} interleaved rounds, medians; whole edits a way: {' to '.join(map(str, edits))}. A large "
+        f"float32 matrix product ran at {rate['median']} GFLOP/s (median; highest {rate['highest']}), a guided call is "
+        f"{report['guided_call_tflop']} TFLOP. {provenance(report)}"
     )
     return f"{table(head, rows)}\n\n{note}"
+
+
+def whole_edit(way: dict[str, Any]) -> str:
+    """Say what whole edits took: the median, the spread of several, and the UNet calls of one."""
+    spread = f", {way['edit_s_lowest']} to {way['edit_s_highest']}" if way["edits"] > 1 else ""
+    return f"{way['edit_s']} ({way['unet_calls']} calls{spread})"
+
+
+def sizes(report: dict[str, Any]) -> str:
+    """MB of each environment, and the packages that were asked for, without what they bring along."""
+    rows = []
+    for environment in report["environments"].values():
+        asked = ", ".join(f"{name} {environment['packages'][name]}" for name in environment["asked"])
+        rows.append((environment["title"], asked, environment["mb"]))
+    note = f"{report['date']}, {report['machine']}, Python {report['python']}."
+    return f"{table(('environment', 'asked for', 'MB'), rows)}\n\n{note}"
 
 
 def means(report: dict[str, Any]) -> str:
@@ -118,6 +137,7 @@ def sameness(report: dict[str, Any]) -> str:
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
     "means": ("means.json", means),
+    "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),
     "full size, 2.1": ("full_size-sd2.json", full_size),
     "sameness, tiny": ("sameness-tiny-sd1.json", sameness),

@@ -1,67 +1,55 @@
-"""This project's own way: one process, figures as JSON on stdout. See ``speed.py``.
+"""This project's own way. See ``../speed.py``.
 
 python benchmarks/peers/ours.py ENGINE RADIOGRAPH --device openvino --precision int8 --solver dpm++ --calls 4
 """
 
 from __future__ import annotations
 
-import time
+import importlib.metadata
 
-STARTED = time.perf_counter()
+from peer import GUIDANCE, PROMPT, SEED, STEPS, STRENGTH, Clock, Edit, command_line, measure
+from PIL import Image
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-from pathlib import Path  # noqa: E402
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.devices import physical_cores
+from roentmod_fast.radiograph.read import read_radiograph
 
-import numpy as np  # noqa: E402
-
-from roentmod_fast.editor import EditConfig, Editor  # noqa: E402
-from roentmod_fast.radiograph.read import read_radiograph  # noqa: E402
+RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-ep-openvino")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("engine", type=Path)
-    parser.add_argument("radiograph", type=Path)
+    parser = command_line(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--solver", default="ddim")
     parser.add_argument("--calls", type=int)
     parser.add_argument("--compose", default="replace")
-    parser.add_argument("--no-edit", action="store_true", help="stages alone")
     wishes = parser.parse_args()
-    editor = Editor.load(wishes.engine, wishes.device, wishes.precision)
-    loaded = time.perf_counter()
-    model, networks = editor.model, editor.networks
-    rng = np.random.default_rng(0)
-    latents = rng.standard_normal((1, model.latent_channels, model.latent_size, model.latent_size), dtype=np.float32)
-    tokens = np.zeros((1, model.max_tokens), dtype=np.int64)
-    text = networks.encode_text(tokens)
-    networks.predict(latents, 300, text)
-    first = time.perf_counter()
-    figures: dict[str, object] = {"load_s": loaded - STARTED, "first_unet_call_after_s": first - STARTED}
-    calls = []
-    for _ in range(2):
-        start = time.perf_counter()
-        networks.predict(latents, 300, text)
-        networks.predict(latents, 300, text)
-        calls.append(time.perf_counter() - start)
-    figures["guided_unet_call_s"] = calls
-    image = rng.uniform(-1, 1, (1, 3, model.image_size, model.image_size)).astype(np.float32)
-    start = time.perf_counter()
-    networks.encode_image(image)
-    between = time.perf_counter()
-    networks.decode(latents)
-    figures["vae_encoder_s"] = between - start
-    figures["vae_decoder_s"] = time.perf_counter() - between
-    if not wishes.no_edit:
-        radiograph = read_radiograph(wishes.radiograph)
-        start = time.perf_counter()
-        config = EditConfig(compose=wishes.compose, solver=wishes.solver, calls=wishes.calls)
-        result = editor.edit(radiograph.image, "edema", config)
-        figures["edit_s"] = time.perf_counter() - start
-        figures["unet_calls"] = result.unet_calls
-    print(json.dumps(figures))
+    if wishes.threads != physical_cores():
+        raise SystemExit(f"--threads {wishes.threads}: an Editor always uses the physical cores, {physical_cores()}")
+    editor = Editor.load(wishes.checkpoint, wishes.device, wishes.precision)
+    clock = Clock()
+    for name in ("unet", "vae_encoder", "vae_decoder"):
+        network = getattr(editor.networks, name)
+        network.run = clock.timed(name, network.run)
+    radiograph = read_radiograph(wishes.radiograph)
+
+    def edit(steps: int) -> Edit:
+        config = EditConfig(
+            strength=STRENGTH,
+            guidance=GUIDANCE,
+            steps=steps,
+            seed=SEED,
+            compose=wishes.compose,
+            solver=wishes.solver,
+            calls=wishes.calls if steps == STEPS else None,
+        )
+        result = editor.edit(radiograph.image, PROMPT, config)
+        picture = Image.fromarray((result.decoded * 255).round().astype("uint8"))
+        return clock.edit(picture, looks=len(clock.calls["unet"]) // result.unet_calls)
+
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    measure(wishes, edit, ("roentmod-fast", *(name for name in RUNTIMES if name in installed)))
 
 
 if __name__ == "__main__":
