@@ -11,9 +11,9 @@ CHUNK = 1 << 24
 
 def drop(*folders: Path) -> None:
     """Ask the system to forget what it holds of all files in ``folders``; what another process maps stays."""
+    os.sync()  # only what is on the disk can be forgotten
     for path in _files(folders):
         handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)  # only what is on the disk can be forgotten
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
 
