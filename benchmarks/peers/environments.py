@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,7 @@ def measure(folder: Path) -> dict[str, object]:
     )
     said = subprocess.run([str(python_of(folder)), "-c", code], check=True, capture_output=True, text=True).stdout
     packages, versions = json.loads(said)
+    versions = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in versions.items()}  # PEP 503
     command = ["du", "--summarize", "--block-size=1M", "--exclude=__pycache__", packages]
     size = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return {"mb": int(size.split()[0]), "packages": dict(sorted(versions.items()))}
