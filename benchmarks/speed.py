@@ -9,8 +9,9 @@
 ``--convert`` writes the checkpoint in the forms of other runtimes beside it, once, and measures nothing. In each round
 every way runs in one process: first an edit with nothing warmed up, then ``--edits`` more. The first round starts cold,
 with the files of environment and model dropped from the system's memory and torch.compile's cache empty; later rounds
-start with the files read and that cache full. ``--edits 0`` times the stages alone, in edits of two calls. Beside them,
-in the same round, a large float32 matrix product says what the processor can do.
+start with the files read and that cache full. ``--edits`` takes a number for each round, the last for all that follow;
+0 times the stages alone, in edits of two calls. ``--short-first`` makes the first edit such a one, which warms up at a
+quarter of the cost. Beside them, in the same round, a large float32 matrix product says what the processor can do.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def matrix_product_gflops(size: int = 4096) -> float:
     return max(rates)
 
 
-def run(way: Way, wishes: argparse.Namespace, work: Path, cold: bool) -> dict[str, Any]:
+def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: bool) -> dict[str, Any]:
     """Run one way in a process; return its figures with its peak of resident memory in GB.
 
     ``work`` holds the radiograph as ``chest.png`` and torch.compile's cache.
@@ -113,13 +114,12 @@ def run(way: Way, wishes: argparse.Namespace, work: Path, cold: bool) -> dict[st
         str(work / "chest.png"),
     ]
     command += ["--threads", threads, *way.words]
-    command += ["--edits", str(wishes.edits)] if wishes.edits else ["--no-edit"]
+    command += ["--edits", str(edits)] if edits else ["--no-edit"]
+    command += ["--short-first"] if wishes.short_first else []
     (page_cache.drop if cold else page_cache.warm)(environment, files)
     variables = {**os.environ, "OMP_NUM_THREADS": threads, "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
     if way.peer == "ours":
-        variables["PYTHONPATH"] = str(
-            HERE.parent
-        )  # this checkout, and not the wheel that its environment was made with
+        variables["PYTHONPATH"] = str(HERE.parent)  # this checkout, not the wheel its environment was made with
     took = run_process(command, env=variables)
     return {**json.loads(took.stdout.strip().splitlines()[-1]), "peak_gb": took.peak_bytes / 1024**3}
 
@@ -169,7 +169,10 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, required=True, help="what peers/environments.py made")
     parser.add_argument("--convert", action="store_true", help="convert the checkpoint for the peers, and end")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--edits", type=int, default=1, help="warm whole edits in each process; 0: stages alone")
+    parser.add_argument(
+        "--edits", type=int, nargs="+", default=[1], metavar="N", help="warm whole edits in a process of each round"
+    )
+    parser.add_argument("--short-first", action="store_true", help="the first picture of a process in two calls")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "speed.json")
     wishes = parser.parse_args()
@@ -185,7 +188,8 @@ def main() -> None:
         for number in range(wishes.rounds):
             for name in wishes.ways:
                 rates.append(matrix_product_gflops())
-                found[name].append(run(WAYS[name], wishes, work, cold=number == 0))
+                edits = wishes.edits[min(number, len(wishes.edits) - 1)]
+                found[name].append(run(WAYS[name], wishes, work, edits=edits, cold=number == 0))
                 print(f"round {number + 1}: {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
                 report = {
                     "date": time.strftime("%Y-%m-%d"),
