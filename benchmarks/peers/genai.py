@@ -10,7 +10,19 @@ import json
 import time
 from pathlib import Path
 
-from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Edit, beside, command_line, converted, measure, picture_size
+from peer import (
+    GUIDANCE,
+    PROMPT,
+    SEED,
+    STRENGTH,
+    Edit,
+    beside,
+    check_names,
+    command_line,
+    converted,
+    measure,
+    picture_size,
+)
 
 SCHEDULER = "scheduler/scheduler_config.json"
 MS, US = 1e-3, 1e-6
@@ -38,6 +50,7 @@ def main() -> None:
     wishes = parser.parse_args()
     folder = beside(wishes.checkpoint, "genai")
     if wishes.convert:
+        check_names(wishes.checkpoint)
         convert(wishes.checkpoint, folder)
         return
     converted(folder, f"{__file__} {wishes.checkpoint} --convert")

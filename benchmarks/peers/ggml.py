@@ -12,7 +12,19 @@ import time
 from pathlib import Path
 
 import stable_diffusion_cpp
-from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Edit, beside, command_line, converted, measure, picture_size
+from peer import (
+    GUIDANCE,
+    PROMPT,
+    SEED,
+    STRENGTH,
+    Edit,
+    beside,
+    check_names,
+    command_line,
+    converted,
+    measure,
+    picture_size,
+)
 from PIL import Image
 from stable_diffusion_cpp import StableDiffusion
 
@@ -50,6 +62,7 @@ def main() -> None:
             stages[found[1]] = float(found[2])
 
     if wishes.convert:
+        check_names(wishes.checkpoint)
         convert(wishes.checkpoint, folder)
         return
     path = converted(folder / f"{wishes.weights}.gguf", f"{__file__} {wishes.checkpoint} --convert")

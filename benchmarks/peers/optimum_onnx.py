@@ -10,7 +10,20 @@ import torch
 from diffusers import DDIMScheduler
 from onnxruntime import SessionOptions
 from optimum.onnxruntime import ORTStableDiffusionImg2ImgPipeline
-from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Clock, Edit, beside, command_line, converted, measure, picture_size
+from peer import (
+    GUIDANCE,
+    PROMPT,
+    SEED,
+    STRENGTH,
+    Clock,
+    Edit,
+    beside,
+    check_names,
+    command_line,
+    converted,
+    measure,
+    picture_size,
+)
 from PIL import Image
 
 
@@ -20,6 +33,7 @@ def main() -> None:
     wishes = parser.parse_args()
     folder = beside(wishes.checkpoint, "optimum_onnx")
     if wishes.convert:
+        check_names(wishes.checkpoint)
         from optimum.exporters.onnx import main_export
 
         main_export(str(wishes.checkpoint), output=folder, task="text-to-image", do_validation=False)

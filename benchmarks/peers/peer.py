@@ -88,6 +88,19 @@ def beside(checkpoint: Path, peer: str) -> Path:
     return checkpoint.parent / f"{checkpoint.name}.{peer}"
 
 
+def check_names(checkpoint: Path) -> None:
+    """Refuse a text encoder whose weights are named as transformers 5 saves them, without their prefix.
+
+    transformers before 5 would draw them anew, with a warning only, and the conversion would hold other weights. The
+    names stand in the file's header: its length in 8 bytes, then JSON.
+    """
+    path = checkpoint / "text_encoder" / "model.safetensors"
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    if not any(name.startswith("text_model.") for name in header):
+        raise SystemExit(f"{path}: no weight is named text_model....: make the checkpoint anew with make_checkpoint.py")
+
+
 def converted(path: Path, command: str) -> Path:
     """Return ``path``; a conversion that is missing ends the program with the command that makes it."""
     if not path.exists():

@@ -87,3 +87,17 @@ def test_a_missing_conversion_is_told_with_the_command(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit, match="--convert"):
         converted(tmp_path / "sd1.genai", "genai.py sd1 --convert")
+
+
+@pytest.mark.parametrize("prefix", ["text_model.", ""])
+def test_a_text_encoder_that_older_transformers_do_not_read_is_refused(prefix: str, tmp_path: Path) -> None:
+    from peer import check_names
+
+    (tmp_path / "text_encoder").mkdir()
+    header = json.dumps({"__metadata__": {}, f"{prefix}embeddings.weight": {}}).encode()
+    (tmp_path / "text_encoder" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    if prefix:
+        check_names(tmp_path)
+    else:
+        with pytest.raises(SystemExit, match="make_checkpoint"):
+            check_names(tmp_path)
