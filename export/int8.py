@@ -114,6 +114,7 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
     import nncf  # late: its import takes seconds
     from nncf.onnx.quantization.backend_parameters import BackendParameters
 
+    source = source.resolve()  # NNCF takes the weights' folder as an absolute path only
     model = _plain(source)
     in_float = [node.name for node in model.graph.node if any(IN_FLOAT.search(name) for name in node.input)]
     quantized = nncf.quantize(
@@ -142,7 +143,7 @@ def _plain(path: Path) -> onnx.ModelProto:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     halves = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
     for node in halves:
-        full = numpy_helper.to_array(stored[node.input[0]]).astype(np.float32)
+        full = numpy_helper.to_array(stored[node.input[0]], base_dir=str(path.parent)).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(full, node.output[0]))
         graph.node.remove(node)
     _drop_unused(graph)

@@ -22,9 +22,12 @@ needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason
 
 @pytest.fixture(scope="module")
 def bundle(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first layout, in float32 and int8."""
-    out = tmp_path_factory.mktemp("int8") / "tiny"
-    return export_checkpoint(checkpoints / "sd1", out, precisions=("fp32", "int8"), keep_anyway=True)
+    """The first layout, in float32 and int8, exported as into a folder of the working directory."""
+    folder = tmp_path_factory.mktemp("int8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        out = export_checkpoint(checkpoints / "sd1", Path("tiny"), precisions=("fp32", "int8"), keep_anyway=True)
+    return folder / out
 
 
 @needs_nncf
