@@ -133,14 +133,16 @@ def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "vae_encoder_s": median((value for figures in rounds for value in figures["vae_encoder_s"]), 2),
         "vae_decoder_s": median((value for figures in rounds for value in figures["vae_decoder_s"]), 2),
         "load_s": median((figures["load_s"] for figures in rounds), 2),
-        "first_unet_call_after_s": median((figures["first_unet_call_after_s"] for figures in rounds), 2),
+        "first_unet_call_cold_s": median((figures["first_unet_call_after_s"] for figures in rounds[:1]), 1),
+        "first_unet_call_warm_s": median((figures["first_unet_call_after_s"] for figures in rounds[1:]), 1),
         "first_picture_cold_s": median(first_pictures[:1], 1),
         "first_picture_warm_s": median(first_pictures[1:], 1),
         "edit_s": median(edits, 1),
         "edit_s_lowest": round(min(edits), 1) if edits else None,
         "edit_s_highest": round(max(edits), 1) if edits else None,
         "edits": len(edits),
-        "unet_calls": rounds[-1]["unet_calls"],
+        # Rounds that time stages alone tell none.
+        "unet_calls": next((figures["unet_calls"] for figures in rounds if figures["unet_calls"]), None),
         "peak_gb": round(max(figures["peak_gb"] for figures in rounds), 2),
     }
 

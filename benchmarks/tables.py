@@ -44,9 +44,9 @@ def speed(report: dict[str, Any]) -> str:
                 "-" if way["vae_encoder_s"] is None else way["vae_encoder_s"],
                 "-" if way["vae_decoder_s"] is None else way["vae_decoder_s"],
                 None if whole is None else whole_edit(way),
-                None if whole is None or base is None else f"{base / whole:.1f}",
-                way["first_picture_cold_s"],
-                way["first_picture_warm_s"],
+                None if whole is None or base is None else f"{base / whole:.2f}",
+                "-" if way["first_unet_call_cold_s"] is None else way["first_unet_call_cold_s"],
+                "-" if way["first_unet_call_warm_s"] is None else way["first_unet_call_warm_s"],
                 way["peak_gb"],
             )
         )
@@ -59,7 +59,7 @@ def speed(report: dict[str, Any]) -> str:
         "VAE decoder, s",
         "whole edit, s",
         "times diffusers",
-        "first picture after a cold start, s",
+        "first UNet call after a cold start, s",
         "after a warm start, s",
         "peak memory, GB",
     )
@@ -136,6 +136,7 @@ def sameness(report: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
+    "speed, short cuts": ("speed-short-cuts.json", speed),
     "means": ("means.json", means),
     "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),

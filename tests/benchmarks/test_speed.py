@@ -27,8 +27,10 @@ def figures(**changes: Any) -> dict[str, Any]:
 def test_the_first_round_is_cold_and_the_others_are_warm() -> None:
     from speed import summarize
 
-    summary = summarize([figures(), figures(first_picture_after_s=10.0, edit_s=[30.0, 25.0], peak_gb=2.0)])
+    warm = figures(first_unet_call_after_s=1.0, first_picture_after_s=10.0, edit_s=[30.0, 25.0], peak_gb=2.0)
+    summary = summarize([figures(), warm])
     assert summary["first_picture_cold_s"] == 30.0
+    assert (summary["first_unet_call_cold_s"], summary["first_unet_call_warm_s"]) == (2.0, 1.0)
     assert summary["first_picture_warm_s"] == 10.0
     assert (summary["edit_s"], summary["edit_s_lowest"], summary["edit_s_highest"]) == (25.0, 20.0, 30.0)
     assert summary["edits"] == 3
@@ -41,7 +43,8 @@ def test_stages_alone_have_no_edit_and_no_first_picture() -> None:
     from speed import summarize
 
     summary = summarize([figures(edit_s=[], first_picture_after_s=None, unet_calls=None)])
-    assert summary["edit_s"] is None and summary["edits"] == 0
+    assert summary["edit_s"] is None and summary["edits"] == 0 and summary["unet_calls"] is None
+    assert summarize([figures(unet_calls=20), figures(edit_s=[], unet_calls=None)])["unet_calls"] == 20
     assert summary["first_picture_cold_s"] is None
 
 
