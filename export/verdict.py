@@ -67,7 +67,7 @@ def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dic
         return rng.standard_normal(shape).astype(np.float32)
 
     size = model.latent_size
-    latents = normal(1, model.latent_channels, size, size)
+    latents = normal(2, model.latent_channels, size, size)
     if network == "text_encoder":
         return [{"tokens": rng.integers(0, words, (2, model.max_tokens), dtype=np.int64)}]
     if network == "vae_encoder":
@@ -79,7 +79,7 @@ def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dic
     states = normal(1, model.max_tokens, width)
     last = model.train_timesteps - 1
     return [
-        {"latents": latents, "timestep": np.full(1, step, dtype=np.int64), "text_states": states}
+        {"latents": latents[:1], "timestep": np.full(1, step, dtype=np.int64), "text_states": states}
         for step in (1, round(0.4 * last), last)
     ]
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from roentmod_fast.engine.bundle import read_bundle, verify_files
-from roentmod_fast.engine.manifest import NETWORKS
+from roentmod_fast.engine.manifest import NETWORKS, with_weights
 from roentmod_fast.errors import SettingError
 from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export import tensorrt as aot
@@ -78,7 +78,8 @@ def test_an_export_with_engines(checkpoints: Path, tmp_path: Path) -> None:
     for record in bundle.manifest.tensorrt:
         assert {record["file"], record["engine"]} <= bundle.manifest.files.keys()
         assert all(bundle.manifest.files[name].sha256 == digest for name, digest in record["source"].items())
-        assert list(record["source"]) == [bundle.manifest.networks["fp16"][record["network"]]]
+        file = bundle.manifest.networks["fp16"][record["network"]]
+        assert tuple(record["source"]) == with_weights(file, bundle.manifest.files)
     # An edit on the CPU reads none of them.
     assert not any("tensorrt" in name for name in bundle.files_of("fp16"))
 
