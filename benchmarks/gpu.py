@@ -29,6 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from process import ROENTMOD
+
 RESULTS = Path(__file__).parent / "results"
 PROMPT, STEP = "edema", 500
 TASKS = ("unet", "vae", "edit")
@@ -204,9 +206,8 @@ def prepare(folder: Path, layout: str, names: list[str]) -> None:
         maker = Path(__file__).with_name("make_checkpoint.py")
         subprocess.run([sys.executable, str(maker), layout, str(folder / "checkpoint")], check=True)
     if not made:
-        command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", "export"]
         wishes = ["-o", str(folder / "engine"), "--precision", "fp16", "--keep-anyway"]
-        subprocess.run([*command, str(folder / "checkpoint"), *wishes], check=True)
+        subprocess.run([*ROENTMOD, "export", str(folder / "checkpoint"), *wishes], check=True)
 
 
 def measure(peers: list[Peer], rounds: int) -> list[dict[str, Any]]:

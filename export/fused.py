@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import rewriter
@@ -68,5 +67,5 @@ def _is_attention(context: Any, split: Any, split_key: Any, scale: Any, **others
 
 def _fused(op: Any, query: Any, key: Any, value: Any, split: Any, scale: Any, **others: Any) -> Any:
     heads = int(split.const_value.numpy()[2])
-    root = float(np.float64(scale.const_value.numpy().item()))
+    root = scale.const_value.numpy().item()
     return op.MultiHeadAttention(query, key, value, num_heads=heads, scale=root * root, _domain=DOMAIN)

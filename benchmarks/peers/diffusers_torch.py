@@ -6,9 +6,9 @@ python benchmarks/peers/diffusers_torch.py CHECKPOINT RADIOGRAPH [--compile]
 from __future__ import annotations
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
-from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Clock, Edit, command_line, measure, picture_size
-from PIL import Image
+from diffusers import StableDiffusionImg2ImgPipeline
+from diffusers_edit import measure_pipeline
+from peer import Clock, command_line
 
 
 def main() -> None:
@@ -17,8 +17,6 @@ def main() -> None:
     wishes = parser.parse_args()
     torch.set_num_threads(wishes.threads)
     pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(wishes.checkpoint, safety_checker=None)
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
-    pipeline.set_progress_bar_config(disable=True)
     clock = Clock()
     for name, owner, method in (
         ("unet", pipeline.unet, "forward"),
@@ -27,22 +25,7 @@ def main() -> None:
     ):
         function = getattr(owner, method)
         setattr(owner, method, clock.timed(name, torch.compile(function) if wishes.compile else function))
-    size = picture_size(wishes.checkpoint)
-    source = Image.open(wishes.radiograph)
-
-    def edit(steps: int) -> Edit:
-        image = source.convert("RGB").resize((size, size))
-        [picture] = pipeline(
-            PROMPT,
-            image,
-            strength=STRENGTH,
-            guidance_scale=GUIDANCE,
-            num_inference_steps=steps,
-            generator=torch.Generator("cpu").manual_seed(SEED),
-        ).images
-        return clock.edit(picture)
-
-    measure(wishes, edit, ("torch", "diffusers", "transformers"))
+    measure_pipeline(wishes, pipeline, clock, ("torch", "diffusers", "transformers"))
 
 
 if __name__ == "__main__":

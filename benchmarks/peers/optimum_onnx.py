@@ -6,25 +6,10 @@ python benchmarks/peers/optimum_onnx.py CHECKPOINT RADIOGRAPH
 
 from __future__ import annotations
 
-import torch
-from diffusers import DDIMScheduler
+from diffusers_edit import measure_pipeline
 from onnxruntime import SessionOptions
 from optimum.onnxruntime import ORTStableDiffusionImg2ImgPipeline
-from peer import (
-    GUIDANCE,
-    PROMPT,
-    SEED,
-    STRENGTH,
-    Clock,
-    Edit,
-    beside,
-    check_names,
-    command_line,
-    converted,
-    measure,
-    picture_size,
-)
-from PIL import Image
+from peer import Clock, beside, check_names, command_line, converted
 
 
 def main() -> None:
@@ -44,8 +29,6 @@ def main() -> None:
     pipeline = ORTStableDiffusionImg2ImgPipeline.from_pretrained(
         folder, provider="CPUExecutionProvider", session_options=options, safety_checker=None
     )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
-    pipeline.set_progress_bar_config(disable=True)
     clock = Clock()
     for name, network in (
         ("unet", pipeline.unet),
@@ -53,22 +36,7 @@ def main() -> None:
         ("vae_decoder", pipeline.vae_decoder),
     ):
         network.forward = clock.timed(name, network.forward)
-    size = picture_size(wishes.checkpoint)
-    source = Image.open(wishes.radiograph)
-
-    def edit(steps: int) -> Edit:
-        image = source.convert("RGB").resize((size, size))
-        [picture] = pipeline(
-            PROMPT,
-            image,
-            strength=STRENGTH,
-            guidance_scale=GUIDANCE,
-            num_inference_steps=steps,
-            generator=torch.Generator("cpu").manual_seed(SEED),
-        ).images
-        return clock.edit(picture)
-
-    measure(wishes, edit, ("optimum-onnx", "onnxruntime", "diffusers", "torch"))
+    measure_pipeline(wishes, pipeline, clock, ("optimum-onnx", "onnxruntime", "diffusers", "torch"))
 
 
 if __name__ == "__main__":
