@@ -3,10 +3,11 @@
     python benchmarks/means.py --engine ENGINE --device openvino        # an engine with all precisions, 35 phantoms
     python benchmarks/means.py --phantoms 2 --out /tmp/try.json
 
-Rows are fp16, int8, fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, and guidance in an interval of
-noise levels only (Kynkäänniemi et al. 2024), which the runtime does not offer: at the same cost fewer guided calls are
-nearer to exact. ``cost`` is in looks at the UNet, of which a guided call takes two. Pictures are the engine's own,
-compose ``contrast`` for whether the finding is present.
+Rows are fp16, int8, fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, and two means that the runtime
+does not offer, for at the same cost fewer calls are nearer to exact: guidance in an interval of noise levels only
+(Kynkäänniemi et al. 2024) and deep features of the UNet reused across steps (``reuse.py``, on the processor, needs
+``onnx``). ``looks_at_unet`` counts a guided call twice and a shallow one whole. Pictures are the engine's own, compose
+``contrast`` for whether the finding is present.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from phantom_reader import read
 from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
 from roentmod_fast.editor import EditConfig, Editor, Prepared
+from roentmod_fast.engine.networks import Networks
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
@@ -37,7 +40,10 @@ GUIDANCE = 4.0
 
 @dataclass(frozen=True)
 class Row:
-    """One short cut: ``calls`` None is the full course; ``guided_from`` the noise level below which none is guided."""
+    """One short cut: ``calls`` None is the full course; ``guided_from`` the noise level below which none is guided.
+
+    Where ``every`` is above 1, calls between every ``every``-th are shallow, down to the last ``joins`` joins.
+    """
 
     name: str
     precision: str = "fp32"
@@ -45,6 +51,8 @@ class Row:
     solver: str = "ddim"
     power: float = SHORT_COURSE_POWER
     guided_from: float = 0.0
+    every: int = 1
+    joins: int = 1
 
 
 ROWS = (
@@ -56,6 +64,11 @@ ROWS = (
     Row("DPM-Solver++, 5 calls, guided above 0.05", calls=5, solver="dpm++", guided_from=0.05),
     Row("DPM-Solver++, 5 calls, guided above 0.10", calls=5, solver="dpm++", guided_from=0.10),
     Row("DPM-Solver++, 10 calls, guided above 0.15", calls=10, solver="dpm++", guided_from=0.15),
+    *(
+        Row(f"DDIM, deep features every {every} calls, {joins} joins", every=every, joins=joins)
+        for every, joins in ((2, 1), (2, 3), (3, 3), (5, 3))
+    ),
+    Row("DPM-Solver++, 8 calls, deep features every 2 calls, 3 joins", calls=8, solver="dpm++", every=2, joins=3),
     *(Row(f"int8, DPM-Solver++, {n} calls", "int8", n, "dpm++") for n in (4, 6, 8)),
 )
 
@@ -65,19 +78,38 @@ def course_of(editor: Editor, row: Row, full: Course) -> Course:
     return full if row.calls is None else editor.schedule.short_course(full.start, row.calls, row.power)
 
 
+@cache
+def reusing_unet(path: Path, joins: int, every: int) -> Any:
+    """Return the UNet that reuses deep features, opened once."""
+    from reuse import ReusingUNet  # the one row that needs onnx
+
+    return ReusingUNet(path, joins, every)
+
+
+def networks_of(editor: Editor, row: Row) -> Networks:
+    """Return the networks of a row, ready for a new edit."""
+    if row.every == 1:
+        return editor.networks
+    bundle = editor.bundle
+    unet = reusing_unet(bundle.path(bundle.manifest.networks[row.precision]["unet"]), row.joins, row.every)
+    unet.forget()
+    return replace(editor.networks, unet=unet)
+
+
 def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Array, int]:
     """Edit towards ``prompt`` (empty: without guidance); return the decoded picture and the looks at the UNet."""
     states = [editor.networks.encode_text(editor._tokenizer.encode(text)) for text in ("", prompt)]
+    networks = networks_of(editor, row)
     looks = 0
 
     def predict(x_t: Array, timestep: int) -> Array:
         nonlocal looks
         looks += 1
-        conditional = editor.networks.predict(x_t, timestep, states[1])
+        conditional = networks.predict(x_t, timestep, states[1])
         if not prompt or timestep < row.guided_from * editor.model.train_timesteps:
             return conditional
         looks += 1
-        return guide(editor.networks.predict(x_t, timestep, states[0]), conditional, GUIDANCE)
+        return guide(networks.predict(x_t, timestep, states[0]), conditional, GUIDANCE)
 
     course = course_of(editor, row, prepared.course)
     x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(course.start))
