@@ -48,10 +48,9 @@ $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
 	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,dev]'
 	touch $@
 
-# onnxruntime-openvino serves any x86 processor, the plugin of the openvino extra only those of Intel.
 $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_OPENVINO)
-	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-openvino
+	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
 	touch $@
 
 clean:

@@ -56,8 +56,8 @@ class Way:
 
 
 def ours(*words: str) -> Way:
-    """Return one of our ways on OpenVINO: that of onnxruntime-openvino, which runs on any x86 processor."""
-    return Way("ours", "ours_onnxruntime_openvino", ("--device", "openvino", *words))
+    """Return one of our ways on OpenVINO."""
+    return Way("ours", "ours_openvino", ("--device", "openvino", *words))
 
 
 WAYS = {

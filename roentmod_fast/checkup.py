@@ -11,9 +11,9 @@ from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import find_bundle, list_bundles, user_folder, verify_files
 from roentmod_fast.engine.compiled import tensorrt_version
 from roentmod_fast.engine.devices import (
+    CPU,
     CUDA,
     DEVICES,
-    OPENVINO_PLUGIN,
     RTX,
     RTX_PLUGIN,
     RUNTIMES,
@@ -80,11 +80,12 @@ def _packages() -> Iterator[Observation]:
         )
     elif present:
         yield Observation("ok", "onnxruntime", said)
-    for plugin in (OPENVINO_PLUGIN, RTX_PLUGIN):
-        version = version_of(plugin.package)
-        if version is not None:
-            inside = f", TensorRT for RTX {tensorrt_version()}" if plugin is RTX_PLUGIN else ""
-            yield Observation("ok", plugin.package, f"{version}{inside}")
+    version = version_of(RTX_PLUGIN.package)
+    if version is not None:
+        yield Observation("ok", RTX_PLUGIN.package, f"{version}, TensorRT for RTX {tensorrt_version()}")
+    version = version_of("openvino")
+    if version is not None:
+        yield Observation("ok", "openvino", version)
     if version_of("torch") is not None:
         yield Observation("note", "torch", f"{version_of('torch')} is installed; the runtime does not use it")
 
@@ -111,11 +112,12 @@ def _cards() -> Iterator[Observation]:
 
 def _devices() -> Iterator[Observation]:
     try:
-        runtime = import_onnxruntime()
+        choose_device("auto")
     except RoentmodError as error:
         yield Observation("problem", "devices", str(error).split(":")[0], "pip install 'roentmod-fast[cpu]'")
         return
-    yield Observation("ok", "providers", ", ".join(runtime.get_available_providers()))
+    if what_is_missing(CPU) is None:
+        yield Observation("ok", "providers", ", ".join(import_onnxruntime().get_available_providers()))
     for name in DEVICES:
         try:
             device = choose_device(name)

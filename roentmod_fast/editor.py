@@ -30,7 +30,7 @@ from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_n
 from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
-from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device
+from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
 from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.tokenizer import Tokenizer
@@ -254,7 +254,7 @@ class Editor:
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
-        if device == "auto" and chosen == OPENVINO:
+        if device == "auto" and chosen == OPENVINO and what_is_missing(CPU) is None:
             name = preset.name if isinstance(preset, Preset) else preset
             chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)

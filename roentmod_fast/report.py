@@ -20,7 +20,7 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxruntime-openvino",
-    "onnxruntime-ep-openvino",
+    "openvino",
     "onnxruntime-ep-nv-tensorrt-rtx",
     "numpy",
     "pydicom",

@@ -36,17 +36,12 @@ class Environment:
     title: str
     packages: Sequence[str]
     extra: str | None = None
-    """Of this project, which is installed too where it is not None; empty for none."""
+    """Of this project, which is installed too where it is not None."""
 
 
 ENVIRONMENTS = {
     "ours_cpu": Environment("`roentmod-fast[cpu]`", ("onnxruntime==1.32.0",), "cpu"),
-    "ours_openvino": Environment(
-        "`roentmod-fast[openvino]` (the plugin, for processors of Intel)", ("onnxruntime==1.32.0",), "openvino"
-    ),
-    "ours_onnxruntime_openvino": Environment(
-        "`roentmod-fast` with `onnxruntime-openvino`", ("onnxruntime-openvino==1.24.1",), ""
-    ),
+    "ours_openvino": Environment("`roentmod-fast[openvino]`", ("openvino==2026.4.1",), "openvino"),
     "openvino_genai": Environment("OpenVINO GenAI", ("openvino-genai==2026.4.1.0", PILLOW)),
     "ggml": Environment("stable-diffusion-cpp-python", ("stable-diffusion-cpp-python==0.4.7", PILLOW)),
     "diffusers": Environment(
@@ -89,7 +84,7 @@ def make_environment(folder: Path, environment: Environment) -> None:
             # A wheel built in the checkout leaves a folder there that the next build would pick files from.
             source = Path(copy) / "source"
             shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "tests", "benchmarks"))
-            packages.append(f"{source}[{environment.extra}]" if environment.extra else str(source))
+            packages.append(f"{source}[{environment.extra}]")
         command = [
             sys.executable,
             "-m",

@@ -14,7 +14,7 @@ from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.devices import physical_cores
 from roentmod_fast.radiograph.read import read_radiograph
 
-RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-ep-openvino")
+RUNTIMES = ("onnxruntime", "openvino")
 
 
 def main() -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from roentmod_fast.engine.manifest import (
     FILE_NAME,
-    TOKENIZER_NAME,
     Manifest,
     parse_manifest,
     sha256_of,
-    with_weights,
 )
 from roentmod_fast.errors import EngineError
 
@@ -38,18 +36,13 @@ class Bundle:
     def path(self, file: str) -> Path:
         return self.folder / file
 
-    def files_of(self, precision: str) -> tuple[str, ...]:
-        """Return the files that an edit in ``precision`` reads: tokenizer, four networks, their weights, fused graphs.
-
-        Raises :class:`EngineError` where the bundle has no such networks.
-        """
-        parts = self.manifest.networks.get(precision)
-        if parts is None:
+    def networks_of(self, precision: str) -> Mapping[str, str]:
+        """Return the file of each network in ``precision``. Raises :class:`EngineError` where the bundle has none."""
+        networks = self.manifest.networks.get(precision)
+        if networks is None:
             has = ", ".join(self.manifest.networks)
             raise EngineError(f"{self.folder}: has no {precision} networks, only {has}: choose one of these")
-        networks = {name for network in parts.values() for name in with_weights(network, self.manifest.files)}
-        fused = {self.manifest.fused[network] for network in parts.values() if network in self.manifest.fused}
-        return tuple(sorted({TOKENIZER_NAME} | networks | fused))
+        return networks
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -1,4 +1,4 @@
-"""Execution devices: which there are, and the ONNX Runtime provider behind each.
+"""Execution devices: which there are, and what runs networks on each: a provider of ONNX Runtime, or OpenVINO.
 
 A device that is asked for by name and is not there is an error; nothing falls back in silence.
 """
@@ -24,13 +24,20 @@ from roentmod_fast.errors import DeviceError
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
 
+NO_ONNXRUNTIME = (
+    "no onnxruntime installed: type pip install 'roentmod-fast[cpu]' (or [gpu] with an NVIDIA card, never both)"
+)
+
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 """Distributions that all own the module ``onnxruntime``: two of them at once break each other."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device as the user names it, ONNX Runtime's ``provider`` for it, and the precision it runs by default."""
+    """A device as the user names it, ONNX Runtime's ``provider`` for it, and the precision it runs by default.
+
+    OpenVINO is no provider of ONNX Runtime here and goes by its own name.
+    """
 
     name: str
     provider: str
@@ -53,7 +60,7 @@ class Plugin:
 
 
 CPU = Device("cpu", "CPUExecutionProvider", "fp32")
-OPENVINO = Device("openvino", "OpenVINOExecutionProvider", "fp32")
+OPENVINO = Device("openvino", "OpenVINO", "fp32")
 CUDA = Device("cuda", "CUDAExecutionProvider", "fp16")
 RTX = Device("rtx", "NvTensorRTRTXExecutionProvider", "fp16")
 TENSORRT = Device("tensorrt", "TensorrtExecutionProvider", "fp16")
@@ -63,7 +70,6 @@ AUTOMATIC = (RTX, CUDA, OPENVINO, CPU)
 """What ``auto`` tries, in order; OpenVINO, which nobody has by chance, is quicker than ONNX Runtime's own provider.
 Classic TensorRT, which compiles for minutes, is no surprise."""
 
-OPENVINO_PLUGIN = Plugin("onnxruntime-ep-openvino")
 RTX_PLUGIN = Plugin("onnxruntime-ep-nv-tensorrt-rtx")
 RTX_CARDS = "GeForce RTX 30, 40, 50 and RTX PRO: sm86, sm89, sm120 and later"
 
@@ -72,11 +78,21 @@ _registration = threading.Lock()
 
 def import_onnxruntime() -> ModuleType:
     """Import onnxruntime. Raises :class:`DeviceError` with the line to type where it is not installed."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise DeviceError(
-            "no onnxruntime installed: type pip install 'roentmod-fast[cpu]' (or [gpu] with an NVIDIA card, never both)"
-        )
+    if not _has_onnxruntime():
+        raise DeviceError(NO_ONNXRUNTIME)
     return importlib.import_module("onnxruntime")
+
+
+def import_openvino() -> ModuleType:
+    """Import openvino. Raises :class:`DeviceError` with the line to type where it is not installed."""
+    missing = _openvino_lacks()
+    if missing is not None:
+        raise DeviceError(f"no openvino installed: {missing}")
+    return importlib.import_module("openvino")
+
+
+def _has_onnxruntime() -> bool:
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def choose_device(name: str = "auto") -> Device:
@@ -86,9 +102,11 @@ def choose_device(name: str = "auto") -> Device:
     """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    import_onnxruntime()
     if name == "auto":
-        return next(device for device in AUTOMATIC if what_is_missing(device) is None)
+        present = [device for device in AUTOMATIC if what_is_missing(device) is None]
+        if not present:
+            raise DeviceError(NO_ONNXRUNTIME)
+        return present[0]
     device = BY_NAME[name]
     missing = what_is_missing(device)
     if missing is not None:
@@ -98,27 +116,17 @@ def choose_device(name: str = "auto") -> Device:
 
 def what_is_missing(device: Device) -> str | None:
     """Say what ``device`` lacks here and what to type, None where nothing is missing that can be known beforehand."""
-    if device == CPU:
-        return None
     if device == OPENVINO:
         return _openvino_lacks()
+    if not _has_onnxruntime():
+        return NO_ONNXRUNTIME
+    if device == CPU:
+        return None
     return _rtx_lacks() if device == RTX else _cuda_lacks(device)
 
 
 def _openvino_lacks() -> str | None:
-    if OPENVINO.provider in import_onnxruntime().get_available_providers():
-        return None
-    if not OPENVINO_PLUGIN.installed:
-        return f"type {pip_line('openvino')}"
-    try:
-        if openvino_ep_device() is not None:
-            return None
-    except DeviceError as error:
-        return str(error)
-    return (
-        f"the plugin {OPENVINO_PLUGIN.package} offers no processor here (it serves those of Intel only): type "
-        f"pip uninstall onnxruntime {OPENVINO_PLUGIN.package} && pip install onnxruntime-openvino"
-    )
+    return None if importlib.util.find_spec("openvino") is not None else f"type {pip_line('openvino')}"
 
 
 def _rtx_lacks() -> str | None:
@@ -159,9 +167,11 @@ def extra_of(device: Device) -> str:
 
 def pip_line(extra: str) -> str:
     """Return what to type to install ``extra``, without leaving two onnxruntimes over each other."""
+    line = f"pip install 'roentmod-fast[{extra}]'"
+    if extra == OPENVINO.name:
+        return line
     owner = "onnxruntime-gpu" if extra in ("gpu", "tensorrt") else "onnxruntime"
     others = [name for name in RUNTIMES if name != owner and version_of(name) is not None]
-    line = f"pip install 'roentmod-fast[{extra}]'"
     return f"pip uninstall {' '.join(others)} && {line}" if others else line
 
 
@@ -174,15 +184,6 @@ def version_of(distribution: str) -> str | None:
 
 
 # --- plugins ----------------------------------------------------------------------------------------------------------
-
-
-def openvino_ep_device() -> Any:
-    """Return the processor as ONNX Runtime's OpenVINO plugin offers it, None where there is no plugin or no offer.
-
-    Up to version 1.8 it offers processors of Intel only.
-    """
-    offered = ep_devices(OPENVINO_PLUGIN)
-    return next((device for device in offered if device.ep_metadata.get("ov_device") == "CPU"), None)
 
 
 def rtx_ep_device() -> Any:

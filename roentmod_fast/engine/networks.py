@@ -19,7 +19,8 @@ from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import Plan, plan_on_rtx
 from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
-from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model
+from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
+from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.sessions import GPU_DEVICES, cache_folder, open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
@@ -199,8 +200,7 @@ def in_half(bundle: Bundle, role: str, precision: str) -> bool:
 
 def _plan(bundle: Bundle, device: Device, precision: str, batch: int) -> dict[str, Plan]:
     """Say how each network is opened on ``device`` for ``batch`` pictures at once, by role."""
-    files = bundle.files_of(precision)
-    roles = bundle.manifest.networks[precision]
+    networks = bundle.networks_of(precision)
     cache = cache_folder() / bundle.manifest_hash[:16] / device.name
     if device == RTX:
         offer = rtx_ep_device()
@@ -209,15 +209,19 @@ def _plan(bundle: Bundle, device: Device, precision: str, batch: int) -> dict[st
             role: plan_on_rtx(bundle, role, precision, card, cache, items_at_once(role, device, batch))
             for role in NETWORKS
         }
+    if device == OPENVINO:
+        return {role: plan_on_openvino(bundle, role, precision, cache) for role in NETWORKS}
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
-    graphs = bundle.manifest.fused if device in (CPU, CUDA) else {}
-    return {role: Plan(bundle.path(graphs.get(roles[role], roles[role])), files, cache) for role in NETWORKS}
+    fused = bundle.manifest.fused if device in (CPU, CUDA) else {}
 
+    def plan(role: str) -> Plan:
+        plain = networks[role]
+        graph = fused.get(plain, plain)
+        weights = [name for name in with_weights(plain, bundle.manifest.files) if name != plain]
+        return Plan(bundle.path(graph), (graph, *weights), cache)
 
-def _device_of(role: str, device: Device) -> Device:
-    """Return where a network runs: OpenVINO does not take the text encoder whole, which is a thousandth of the work."""
-    return CPU if device == OPENVINO and role == "text_encoder" else device
+    return {role: plan(role) for role in NETWORKS}
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,7 @@ class Networks:
             return Network(
                 role,
                 plan.path,
-                _device_of(role, device),
+                device,
                 plan.cache,
                 half=in_half(bundle, role, precision),
                 exact=chosen != "fp16",

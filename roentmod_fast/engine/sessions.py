@@ -30,12 +30,12 @@ from roentmod_fast.engine.devices import (
     extra_of,
     import_onnxruntime,
     missing_library,
-    openvino_ep_device,
     physical_cores,
     pip_line,
     preload_libraries,
     rtx_ep_device,
 )
+from roentmod_fast.engine.openvino_session import OpenVINOSession
 from roentmod_fast.errors import DeviceError, EngineError
 
 BATCH_DIMENSION = "batch"
@@ -68,11 +68,13 @@ def open_session(
     """Open an ONNX file on ``device``; ``cache`` is a folder for what the device compiles.
 
     ``half``: the network computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by
-    which a network compiled for an RTX card can be opened the next time. ``items``: how many the largest batch holds;
+    which a network that the device compiles can be opened the next time. ``items``: how many the largest batch holds;
     ``shapes``: of one item of each input, without which TensorRT would compile for batches of any size. ``graphs``:
     have CUDA graphs recorded, on CUDA only. Raises :class:`EngineError` where the file cannot be opened,
     :class:`DeviceError` where it would run elsewhere.
     """
+    if device == OPENVINO:
+        return OpenVINOSession(path, keep)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -89,14 +91,11 @@ def open_session(
     wishes = provider_options(device, cache, half=half, exact=exact, graphs=graphs)
     if shapes is not None and items > 1:
         wishes |= profile_options(device, shapes, items)
-    plugin = {OPENVINO: openvino_ep_device, RTX: rtx_ep_device}.get(device, lambda: None)()
+    plugin = rtx_ep_device() if device == RTX else None
     if plugin is not None:
         options.add_provider_for_devices([plugin], wishes)
     else:
         arguments["providers"] = [(device.provider, wishes)] if wishes else [device.provider]
-    if device == OPENVINO:
-        # Nothing falls back in silence: a network that OpenVINO does not take whole cannot be opened.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if device in GPU_DEVICES:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if device in (CUDA, TENSORRT):
@@ -189,8 +188,6 @@ def provider_options(
     """Return the options of the provider of ``device``; see :func:`open_session`."""
     if device == CPU:
         return {}
-    if device == OPENVINO:
-        return dict(openvino_options())
     if device == CUDA:
         options = {"device_id": "0", "use_tf32": "0" if exact else "1"}
         return {**options, "enable_cuda_graph": "1"} if graphs else options
@@ -217,15 +214,6 @@ def profile_options(device: Device, shapes: Mapping[str, tuple[int, ...]], items
 
     sizes = {"min": 1, "opt": items, "max": items}
     return {f"{prefix}_profile_{bound}_shapes": written(count) for bound, count in sizes.items()}
-
-
-def openvino_options() -> Mapping[str, str]:
-    """Return the provider options of OpenVINO: arithmetic in float32, as the file says.
-
-    Left alone, OpenVINO computes in bfloat16 where the processor can, which is another result. Its cache of compiled
-    networks is left off: opening a network of 950 MB took 11.6 s with it and 8 to 10 s without.
-    """
-    return {"precision": "FP32", "num_of_threads": str(physical_cores())}
 
 
 def cache_folder() -> Path:

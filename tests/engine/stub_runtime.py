@@ -242,14 +242,17 @@ def install(
     plugin: Path | None = None,
     driver: bool = True,
     cards: tuple[nvidia.Card, ...] = (),
+    openvino: bool = False,
 ) -> StubRuntime:
     """Put ``runtime`` in the place of onnxruntime, and a plugin for RTX cards whose files lie in ``plugin``."""
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     name = "onnxruntime_ep_nv_tensorrt_rtx"
+    real = importlib.util.find_spec
+    found = {"openvino": ModuleSpec("openvino", None) if openvino else None}
     if plugin is None:
-        real = importlib.util.find_spec
-        monkeypatch.setattr(importlib.util, "find_spec", lambda want: None if want == name else real(want))
-    else:
+        found[name] = None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda want: found[want] if want in found else real(want))
+    if plugin is not None:
         module = ModuleType(name)
         module.__spec__ = ModuleSpec(name, None, is_package=True)
         assert module.__spec__.submodule_search_locations is not None

@@ -24,9 +24,9 @@ from tests.engine.conftest import write_bundle
 def test_a_whole_bundle_passes(bundle_folder: Path) -> None:
     bundle = read_bundle(bundle_folder)
     verify_files(bundle)
-    assert bundle.files_of("fp32") == tuple(sorted(bundle.manifest.files))
+    assert bundle.networks_of("fp32") == bundle.manifest.networks["fp32"]
     with pytest.raises(EngineError, match="has no fp16 networks, only fp32"):
-        bundle.files_of("fp16")
+        bundle.networks_of("fp16")
 
 
 def test_a_missing_file_is_named(bundle_folder: Path) -> None:

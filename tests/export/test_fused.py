@@ -40,7 +40,7 @@ def test_attention_is_one_operator_over_the_same_weights(
     graph = onnx.load(bundle.path(fused), load_external_data=False).graph
     stored = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
     assert stored == {f"{plain}.data"}
-    assert fused in bundle.files_of(precision)
+    assert fused in bundle.manifest.files
     assert bundle.manifest.parity[precision]["unet_fused"]["psnr_db"] > (100 if precision == "fp32" else 50)
 
 

@@ -80,8 +80,6 @@ def test_an_export_with_engines(checkpoints: Path, tmp_path: Path) -> None:
         assert all(bundle.manifest.files[name].sha256 == digest for name, digest in record["source"].items())
         file = bundle.manifest.networks["fp16"][record["network"]]
         assert tuple(record["source"]) == with_weights(file, bundle.manifest.files)
-    # An edit on the CPU reads none of them.
-    assert not any("tensorrt" in name for name in bundle.files_of("fp16"))
 
 
 @needs_rtx
