@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import Device
+from roentmod_fast.engine.sessions import GPU_DEVICES
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
 
@@ -34,8 +35,9 @@ BALANCED_MARGIN = 5.0
 KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
 """How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
 
-SLOW_ON_CPU = ("fp16",)
-"""Precisions that a processor computes slower than float32: they are not tried."""
+PRECISIONS_ON_PROCESSOR = ("fp32", "int8")
+PRECISIONS_ON_CARD = ("fp32", "fp16")
+"""What is tried: a processor computes half precision slower than float32, and int8 is made for processors."""
 
 PERFECT_DB = 200.0
 """Said of two pictures that are equal."""
@@ -104,9 +106,8 @@ def tune(
     exact_seconds = statistics.median(edit.seconds for edit in exact)
     say(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
-    for precision in bundle.manifest.networks:
-        if precision in SLOW_ON_CPU and device.name in ("cpu", "openvino"):
-            continue
+    tried = PRECISIONS_ON_CARD if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
+    for precision in [precision for precision in tried if precision in bundle.manifest.networks]:
         if precision != editor.networks.precision:
             del editor
             editor = Editor.load(bundle.folder, device.name, precision)

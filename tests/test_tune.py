@@ -10,7 +10,7 @@ import pytest
 
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU
+from roentmod_fast.engine.devices import CPU, CUDA, Device
 from roentmod_fast.presets import Means
 from roentmod_fast.radiograph.compose import change_statistics
 from roentmod_fast.tune import Trial, tune
@@ -42,6 +42,31 @@ def test_the_wish_decides() -> None:
     assert replace(trial, farthest_kept=0.96).holds("balanced", 35.0)
     assert not replace(trial, farthest_kept=0.96, worst_db=39.9).holds("balanced", 35.0)
     assert not replace(trial, farthest_kept=1.2).holds("fast", 35.0)
+
+
+@pytest.mark.parametrize(("device", "tried"), [(CPU, ["fp32", "int8"]), (CUDA, ["fp32", "fp16"])])
+def test_a_card_tries_half_precision_and_a_processor_int8(
+    device: Device, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no card here: the edits are the processor's, and float32 stands for every precision."""
+    bundle = read_bundle(BUNDLE)
+    full = bundle.manifest.networks["fp32"]
+    every = replace(bundle.manifest, networks=dict.fromkeys(("fp32", "fp16", "int8"), full))
+    opened: list[str] = []
+
+    def load(folder: Path, name: str, precision: str) -> Editor:
+        assert name == device.name
+        opened.append(precision)
+        editor = real(folder, "cpu", "fp32")
+        editor.networks = replace(editor.networks, precision=precision)
+        return editor
+
+    real = Editor.load
+    monkeypatch.setattr(Editor, "load", load)
+    tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"])
+    assert opened == tried
+    assert list(dict.fromkeys(trial.means.precision for trial in tuning.trials)) == tried
+    assert Means(tried[1]) in [trial.means for trial in tuning.trials]
 
 
 def test_the_first_step_without_text_is_shared() -> None:

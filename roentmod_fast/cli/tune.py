@@ -9,7 +9,12 @@ import click
 
 @click.command("tune")
 @click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "openvino"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    default="auto",
+    show_default=True,
+)
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
@@ -41,8 +46,10 @@ def command(
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
+    from roentmod_fast.engine import nvidia
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import choose_device
+    from roentmod_fast.engine.sessions import GPU_DEVICES
     from roentmod_fast.errors import SourceError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
@@ -61,7 +68,8 @@ def command(
         if not pictures:
             raise SourceError(f"{images}: no radiograph in it")
     facts = machine_facts()
-    machine = facts["machine"]
+    cards = [card.name for card in nvidia.list_cards()[:1]] if chosen in GPU_DEVICES else []
+    machine = ", ".join([facts["machine"], *cards])
     click.echo(f"engine {bundle.name}, device {chosen.name}, {len(pictures)} radiographs, {machine}", err=True)
     tuning = tune(
         bundle,
