@@ -1,4 +1,4 @@
-"""The four networks of a bundle, run by ONNX Runtime.
+"""The four networks of a bundle, run by ONNX Runtime or OpenVINO.
 
 Each has one signature: named arrays in, named arrays out, with name, type and rank checked once when it is opened.
 """
@@ -6,6 +6,7 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -198,30 +199,21 @@ def in_half(bundle: Bundle, role: str, precision: str) -> bool:
     return precision == "fp16" and networks[precision][role] != full
 
 
-def _plan(bundle: Bundle, device: Device, precision: str, batch: int) -> dict[str, Plan]:
-    """Say how each network is opened on ``device`` for ``batch`` pictures at once, by role."""
-    networks = bundle.networks_of(precision)
+def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int) -> Plan:
+    """Say how the network ``role`` is opened on ``device`` for ``batch`` pictures at once."""
+    file = bundle.networks_of(precision)[role]
     cache = cache_folder() / bundle.manifest_hash[:16] / device.name
     if device == RTX:
         offer = rtx_ep_device()
         card = None if offer is None else card_of(offer)
-        return {
-            role: plan_on_rtx(bundle, role, precision, card, cache, items_at_once(role, device, batch))
-            for role in NETWORKS
-        }
+        return plan_on_rtx(bundle, role, precision, card, cache, items_at_once(role, device, batch))
     if device == OPENVINO:
-        return {role: plan_on_openvino(bundle, role, precision, cache) for role in NETWORKS}
+        return plan_on_openvino(bundle, role, precision, cache)
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
-    fused = bundle.manifest.fused if device in (CPU, CUDA) else {}
-
-    def plan(role: str) -> Plan:
-        plain = networks[role]
-        graph = fused.get(plain, plain)
-        weights = [name for name in with_weights(plain, bundle.manifest.files) if name != plain]
-        return Plan(bundle.path(graph), (graph, *weights), cache)
-
-    return {role: plan(role) for role in NETWORKS}
+    graph = bundle.manifest.fused.get(file, file) if device in (CPU, CUDA) else file
+    weights = [name for name in with_weights(file, bundle.manifest.files) if name != file]
+    return Plan(bundle.path(graph), (graph, *weights), cache)
 
 
 @dataclass(frozen=True)
@@ -270,7 +262,9 @@ class Networks:
                 chosen = "fp32"
         opened: dict[str, Network] = {}
 
-        def open_one(role: str, precision: str, plan: Plan) -> Network:
+        def open_one(role: str, precision: str) -> Network:
+            plan = _plan(bundle, role, device, precision, batch)
+            verify_files(bundle, plan.files)
             if plan.note:
                 tell(plan.note)
             shapes = None
@@ -293,19 +287,19 @@ class Networks:
                 tell=tell,
             )
 
-        def open_spare(role: str) -> Network:
-            plan = _plan(bundle, device, "fp32", batch)[role]
-            verify_files(bundle, plan.files)
-            return open_one(role, "fp32", plan)
-
-        plans = _plan(bundle, device, chosen, batch)
-        verify_files(bundle, {TOKENIZER_NAME, *(name for plan in plans.values() for name in plan.files)})
-        for role, plan in plans.items():
-            opened[role] = open_one(role, chosen, plan)
+        verify_files(bundle, [TOKENIZER_NAME])
+        bundle.networks_of(chosen)
+        if device in GPU_DEVICES:
+            for role in NETWORKS:
+                opened[role] = open_one(role, chosen)
+        else:
+            # Reading one network and compiling another keep different cores busy.
+            with ThreadPoolExecutor(len(NETWORKS)) as pool:
+                opened.update(zip(NETWORKS, pool.map(partial(open_one, precision=chosen), NETWORKS), strict=True))
 
         def spared(role: str) -> Network | NetworkWithSpare:
             if in_half(bundle, role, chosen) and "fp32" in bundle.manifest.networks:
-                return NetworkWithSpare(opened[role], partial(open_spare, role), tell)
+                return NetworkWithSpare(opened[role], partial(open_one, role, "fp32"), tell)
             return opened[role]
 
         return cls(
@@ -319,7 +313,7 @@ class Networks:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """ONNX Runtime's providers that the networks really run on."""
+        """What the networks really run on: providers of ONNX Runtime, or OpenVINO."""
         return self.unet.providers
 
     def encode_text(self, tokens: Array) -> Array:
