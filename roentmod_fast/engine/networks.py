@@ -106,6 +106,8 @@ class Network:
         self._session = session
         self._bound = BoundSession(session, "cuda", graphs=graphs) if self._device == CUDA else None
         self.providers: tuple[str, ...] = tuple(session.get_providers())
+        # Between two calls of the UNet memory is not worth giving back.
+        self._rest = session.release_memory if self._device == OPENVINO and self.role != "unet" else lambda: None
 
     def _tell_no_graphs(self, error: Exception) -> None:
         reason = str(error).splitlines()[0]
@@ -145,6 +147,7 @@ class Network:
             self._run_part(names, {name: array[start : start + self.items] for name, array in arrays.items()})
             for start in range(0, count, self.items)
         ]
+        self._rest()
         values = {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}
         for name, value in values.items():
             if not np.isfinite(value).all():

@@ -3,13 +3,15 @@
 OpenVINO reads the same ONNX files, on processors of any maker. By way of ONNX Runtime's provider it holds the weights
 once more, and what it has compiled is slower to open again than to compile (see the performance page).
 
-A network in int8 is kept as OpenVINO compiled it: finding the integer form of a graph is half of its opening.
+The networks of an int8 engine are kept as OpenVINO compiled them: finding the integer form of a graph is half of its
+opening, and what is mapped from a kept file is given back to the system once it has been laid out anew in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +30,9 @@ from roentmod_fast.errors import EngineError
 Array = NDArray[Any]
 KEPT_SUFFIX = ".blob"
 """Of the file that holds a compiled network; its SHA-256 stands in a file beside it."""
+
+MADV_PAGEOUT = 21
+"""Advice to Linux, which Python has no name for: take these pages out of memory until they are read again."""
 
 TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
 """ONNX Runtime's names of the types that networks of the contract take and give; others keep OpenVINO's name."""
@@ -54,22 +59,32 @@ class OpenVINOSession:
         core = openvino.Core()
         try:
             if path.suffix == KEPT_SUFFIX:
-                # Mapped and not read, as OpenVINO does with files of weights; it never writes to it.
-                blob = np.memmap(path, dtype=np.uint8, mode="c")
-                self._kept = openvino.Tensor(blob, shared_memory=True)
-                compiled = core.import_model(self._kept, "CPU", settings())
+                self._compiled = self._import(core, path)
             else:
                 model = core.read_model(path)
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-                compiled = core.compile_model(model, "CPU", settings())
+                self._compiled = core.compile_model(model, "CPU", settings())
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"{path}: OpenVINO cannot open it: {reason}") from error
         if keep is not None:
-            _keep(compiled, keep)
-        self._inputs = [_described(port) for port in compiled.inputs]
-        self._outputs = [_described(port) for port in compiled.outputs]
-        self._request = compiled.create_infer_request()
+            _keep(self._compiled, keep)
+        self._inputs = [_described(port) for port in self._compiled.inputs]
+        self._outputs = [_described(port) for port in self._compiled.outputs]
+        self._request = self._compiled.create_infer_request()
+
+    def _import(self, core: Any, path: Path) -> Any:
+        """Open a kept network. What OpenVINO does not copy it reads from the file's pages as long as the session lives.
+
+        The pages are private to this process, and the hint to the system loses nothing that might be written to them.
+        """
+        with path.open("rb") as file:
+            self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        blob = import_openvino().Tensor(np.frombuffer(self._pages, dtype=np.uint8), shared_memory=True)
+        compiled = core.import_model(blob, "CPU", settings())
+        with contextlib.suppress(OSError, AttributeError):  # Linux 5.4 and later
+            self._pages.madvise(MADV_PAGEOUT)
+        return compiled
 
     def get_inputs(self) -> list[OpenPort]:
         return self._inputs
@@ -79,6 +94,10 @@ class OpenVINOSession:
 
     def get_providers(self) -> list[str]:
         return [OPENVINO.provider]
+
+    def release_memory(self) -> None:
+        """Give back what the last run computed in, weights aside; the next run takes it anew."""
+        self._compiled.release_memory()
 
     def run(self, names: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
         """Run the network; the results are copies, which the next run leaves as they are."""
@@ -99,10 +118,10 @@ def settings() -> dict[str, Any]:
 
 
 def plan_on_openvino(bundle: Bundle, role: str, precision: str, cache: Path) -> Plan:
-    """Choose what is opened for ``role``: the ONNX file, or what an earlier start kept of an int8 one in ``cache``."""
-    file = bundle.manifest.networks[precision][role]
+    """Choose what is opened for ``role``: the ONNX file, or what was kept of an int8 engine's network in ``cache``."""
+    file = bundle.networks_of(precision)[role]
     plan = Plan(bundle.path(file), with_weights(file, bundle.manifest.files), cache)
-    if file == bundle.manifest.networks.get("fp32", {}).get(role) or precision != "int8":
+    if precision != "int8":
         return plan
     kept = cache / _kept_name(file)
     if _is_whole(kept):
