@@ -47,6 +47,7 @@ def speed(report: dict[str, Any]) -> str:
                 None if whole is None or base is None else f"{base / whole:.2f}",
                 "-" if way["first_unet_call_cold_s"] is None else way["first_unet_call_cold_s"],
                 "-" if way["first_unet_call_warm_s"] is None else way["first_unet_call_warm_s"],
+                "-" if way["open_warm_s"] is None else way["open_warm_s"],
                 way["peak_gb"],
             )
         )
@@ -61,6 +62,7 @@ def speed(report: dict[str, Any]) -> str:
         "times diffusers",
         "first UNet call after a cold start, s",
         "after a warm start, s",
+        "networks open after a warm start, s",
         "peak memory, GB",
     )
     edits = sorted({way["edits"] for way in ways.values()})
