@@ -119,7 +119,7 @@ def what_is_missing(device: Device) -> str | None:
     if device == OPENVINO:
         return _openvino_lacks()
     if not _has_onnxruntime():
-        return NO_ONNXRUNTIME
+        return NO_ONNXRUNTIME if device == CPU else f"type {pip_line(extra_of(device))}"
     if device == CPU:
         return None
     return _rtx_lacks() if device == RTX else _cuda_lacks(device)

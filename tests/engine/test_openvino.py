@@ -56,6 +56,8 @@ def test_it_needs_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == OPENVINO
     with pytest.raises(DeviceError, match="device 'cpu' is absent: no onnxruntime installed"):
         choose_device("cpu")
+    with pytest.raises(DeviceError, match=r"device 'cuda' is absent: type .*pip install 'roentmod-fast\[gpu\]'"):
+        choose_device("cuda")
     Editor.load(TINY).edit(IMAGE, "edema", CONFIG)
 
 
