@@ -81,7 +81,7 @@ def course_of(editor: Editor, row: Row, full: Course) -> Course:
 @cache
 def reusing_unet(path: Path, joins: int, every: int) -> Any:
     """Return the UNet that reuses deep features, opened once."""
-    from reuse import ReusingUNet  # the one row that needs onnx
+    from reuse import ReusingUNet  # needs onnx, which the other rows do without
 
     return ReusingUNet(path, joins, every)
 

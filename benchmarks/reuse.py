@@ -120,9 +120,7 @@ def main() -> None:
             unet.run(**arrays)
             seconds[call % 2].append(time.perf_counter() - started)
         whole, shallow = (statistics.median(part) for part in seconds)
-        rows.append(
-            {"joins": joins, "whole_s": whole, "shallow_s": shallow, "shallow_share": round(shallow / whole, 3)}
-        )
+        rows.append({"joins": joins, "whole_s": whole, "shallow_s": shallow, "share": round(shallow / whole, 3)})
         print(json.dumps(rows[-1]), flush=True)
     report = {"date": time.strftime("%Y-%m-%d"), **machine_facts(), "engine": bundle.name, "rows": rows}
     wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -101,11 +101,12 @@ def matrix_product_gflops(size: int = 4096) -> float:
 def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: bool) -> dict[str, Any]:
     """Run one way in a process; return its figures with its peak of resident memory in GB.
 
-    ``work`` holds the radiograph as ``chest.png`` and torch.compile's cache.
+    ``work`` holds the radiograph as ``chest.png`` and what a way compiles: a cold start finds none of it.
     """
     source = wishes.engine if way.peer == "ours" else wishes.checkpoint
     files = source if way.conversion is None else beside(source, way.conversion)
     environment = wishes.environments / way.environment
+    compiled = work / "-".join((way.peer, *way.words))
     threads = str(physical_cores())
     command = [
         str(python_of(environment)),
@@ -116,8 +117,9 @@ def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: b
     command += ["--threads", threads, *way.words]
     command += ["--edits", str(edits)] if edits else ["--no-edit"]
     command += ["--short-first"] if wishes.short_first else []
-    (page_cache.drop if cold else page_cache.warm)(environment, files)
-    variables = {**os.environ, "OMP_NUM_THREADS": threads, "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
+    (page_cache.drop if cold else page_cache.warm)(environment, files, compiled)
+    caches = {"TORCHINDUCTOR_CACHE_DIR": str(compiled), "XDG_CACHE_HOME": str(compiled)}
+    variables = {**os.environ, "OMP_NUM_THREADS": threads, **caches}
     if way.peer == "ours":
         variables["PYTHONPATH"] = str(HERE.parent)  # this checkout, not the wheel its environment was made with
     took = run_process(command, env=variables)

@@ -125,6 +125,18 @@ def full_size(report: dict[str, Any]) -> str:
     return f"{costs}\n\n{parity}\n\n{provenance(report)}"
 
 
+def full_size_int8(report: dict[str, Any]) -> str:
+    """The same of an export with int8; what it says of float32 stands in another table."""
+    return full_size({**report, "parity": {"int8": report["parity"]["int8"]}})
+
+
+def reuse(report: dict[str, Any]) -> str:
+    """What a shallow call of the UNet costs against a whole one."""
+    rows = [(row["joins"], f"{row['whole_s']:.2f}", f"{row['shallow_s']:.2f}", row["share"]) for row in report["rows"]]
+    head = ("joins", "whole call, s", "shallow call, s", "shallow over whole")
+    return f"{table(head, rows)}\n\nOne item, device cpu, medians. {provenance(report)}"
+
+
 def sameness(report: dict[str, Any]) -> str:
     """Our edit against that of diffusers over settings: rows are strengths, columns steps and guidance."""
     found = {(row["strength"], row["steps"], row["guidance"]): row["psnr_db"] for row in report["rows"]}
@@ -138,10 +150,14 @@ def sameness(report: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
-    "speed, short cuts": ("speed-short-cuts.json", speed),
+    "speed, peers": ("speed-peers.json", speed),
     "means": ("means.json", means),
+    "means, 35 phantoms": ("means-35.json", means),
+    "means, reuse": ("means-reuse.json", means),
+    "reuse": ("reuse.json", reuse),
     "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),
+    "full size, 1.4, int8": ("full_size-sd1-int8.json", full_size_int8),
     "full size, 2.1": ("full_size-sd2.json", full_size),
     "sameness, tiny": ("sameness-tiny-sd1.json", sameness),
     "sameness, full size": ("sameness-sd1.json", sameness),

@@ -1,7 +1,8 @@
 """Measure what short cuts cost an engine on this machine, and keep what is worth it as presets.
 
-Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and each precision the bundle
-has. A candidate is compared with the exact edit of the same radiograph, prompt and seed.
+Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and the precision beside float32
+that the device is quick in, where the bundle has it. A candidate is compared with the exact edit of the same
+radiograph, prompt and seed.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_every_runtime_module_and_a_whole_edit_live_without_torch() -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("heavy", ["numpy", "onnxruntime", "pydicom", "PIL", "tokenizers"])
+@pytest.mark.parametrize("heavy", ["numpy", "onnxruntime", "openvino", "pydicom", "PIL", "tokenizers"])
 def test_help_imports_nothing_heavy(heavy: str) -> None:
     result = run(
         f"""

@@ -30,6 +30,8 @@ def command(
 ) -> None:
     """Measure how long an edit takes with each device and preset; a drawn radiograph, one prompt, all defaults.
 
+    All are in memory at once, because they are compared in turns: with an engine of RoentGen's size name one or two.
+
     \b
     Examples:
       roentmod-fast bench
@@ -67,8 +69,10 @@ def command(
     for run in range(runs + 1):
         for key, editor in editors.items():
             result = editor.edit(image, "edema", EditConfig(seed=run))
-            if run:  # the first one warms up
-                seconds[key].append(sum(result.seconds.values()))
+            took = sum(result.seconds.values())
+            click.echo(f"{f'edit {run}' if run else 'warming up'}: {' '.join(key)}: {took:.2f} s", err=True)
+            if run:
+                seconds[key].append(took)
     rows = [
         {
             "device": device,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,11 @@ from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import RTX_PLUGIN
 from roentmod_fast.engine.manifest import with_weights
 from roentmod_fast.engine.nvidia import Card
+from roentmod_fast.engine.plan import Plan
 
 PACKAGE = "tensorrt_rtx"
 KEPT_NAME = "engine.onnx"
 """The file, in a folder of its own, by which a network that was compiled here is opened again."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one network is opened: ``path``, the bundle's ``files`` that it needs, ``cache`` for what is compiled.
-
-    ``keep`` is where a whole compiled network goes, None where there is nothing to keep; ``compiled``: ``path`` is such
-    a network already; ``note`` what the user must be told, or empty.
-    """
-
-    path: Path
-    files: tuple[str, ...]
-    cache: Path
-    keep: Path | None = None
-    note: str = ""
-    compiled: bool = False
 
 
 def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, cache: Path, items: int = 1) -> Plan:

@@ -67,9 +67,10 @@ TENSORRT = Device("tensorrt", "TensorrtExecutionProvider", "fp16")
 
 BY_NAME = {device.name: device for device in (CPU, OPENVINO, CUDA, RTX, TENSORRT)}
 AUTOMATIC = (RTX, CUDA, OPENVINO, CPU)
-"""What ``auto`` tries, in order; OpenVINO, which nobody has by chance, is quicker than ONNX Runtime's own provider.
+"""What ``auto`` tries, in order; OpenVINO is quicker than ONNX Runtime's own provider.
 Classic TensorRT, which compiles for minutes, is no surprise."""
 
+OLDEST_OPENVINO = 2026
 RTX_PLUGIN = Plugin("onnxruntime-ep-nv-tensorrt-rtx")
 RTX_CARDS = "GeForce RTX 30, 40, 50 and RTX PRO: sm86, sm89, sm120 and later"
 
@@ -87,7 +88,7 @@ def import_openvino() -> ModuleType:
     """Import openvino. Raises :class:`DeviceError` with the line to type where it is not installed."""
     missing = _openvino_lacks()
     if missing is not None:
-        raise DeviceError(f"no openvino installed: {missing}")
+        raise DeviceError(f"no openvino to use: {missing}")
     return importlib.import_module("openvino")
 
 
@@ -126,7 +127,12 @@ def what_is_missing(device: Device) -> str | None:
 
 
 def _openvino_lacks() -> str | None:
-    return None if importlib.util.find_spec("openvino") is not None else f"type {pip_line('openvino')}"
+    version = version_of("openvino")
+    if version is None or importlib.util.find_spec("openvino") is None:
+        return f"type {pip_line('openvino')}"
+    if int(version.partition(".")[0]) < OLDEST_OPENVINO:
+        return f"openvino {version} is too old, expected {OLDEST_OPENVINO} or later: type {pip_line('openvino')}"
+    return None
 
 
 def _rtx_lacks() -> str | None:

@@ -11,10 +11,11 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from roentmod_fast.engine.bundle import Bundle, read_bundle, user_folder, verify_files
+from roentmod_fast.engine.devices import BY_NAME
 from roentmod_fast.engine.manifest import FILE_NAME
 from roentmod_fast.errors import EngineError, OutputError
 
-SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "presets.cpu.json", "presets.openvino.json")
+SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md", *(f"presets.{device}.json" for device in BY_NAME))
 """Files that come along although the manifest does not list them."""
 
 

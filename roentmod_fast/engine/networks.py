@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
-from roentmod_fast.engine.compiled import Plan, plan_on_rtx
+from roentmod_fast.engine.compiled import plan_on_rtx
 from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import plan_on_openvino
+from roentmod_fast.engine.plan import Plan
 from roentmod_fast.engine.sessions import GPU_DEVICES, cache_folder, open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
@@ -79,7 +81,7 @@ class Network:
         """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; the rest as :func:`open_session` takes it.
 
         ``items`` of a batch are run at once. ``tell`` is given a note where CUDA graphs are wished and cannot be had.
-        Raises :class:`EngineError` where the file is no ONNX model or its ports differ from the contract,
+        Raises :class:`EngineError` where the file is no network or its ports differ from the contract,
         :class:`DeviceError` where the session does not run on ``device``.
         """
         self.role = role
@@ -265,9 +267,12 @@ class Networks:
                 chosen = "fp32"
         opened: dict[str, Network] = {}
 
-        def open_one(role: str, precision: str) -> Network:
-            plan = _plan(bundle, role, device, precision, batch)
-            verify_files(bundle, plan.files)
+        def checked(role: str, precision: str) -> Plan:
+            found = _plan(bundle, role, device, precision, batch)
+            verify_files(bundle, found.files)
+            return found
+
+        def open_one(role: str, precision: str, plan: Plan) -> Network:
             if plan.note:
                 tell(plan.note)
             shapes = None
@@ -290,19 +295,22 @@ class Networks:
                 tell=tell,
             )
 
+        def open_spare(role: str) -> Network:
+            return open_one(role, "fp32", checked(role, "fp32"))
+
         verify_files(bundle, [TOKENIZER_NAME])
-        bundle.networks_of(chosen)
-        if device in GPU_DEVICES:
-            for role in NETWORKS:
-                opened[role] = open_one(role, chosen)
-        else:
-            # Reading one network and compiling another keep different cores busy.
-            with ThreadPoolExecutor(len(NETWORKS)) as pool:
-                opened.update(zip(NETWORKS, pool.map(partial(open_one, precision=chosen), NETWORKS), strict=True))
+        with ThreadPoolExecutor(len(NETWORKS)) as pool:
+            plans = list(pool.map(checked, NETWORKS, repeat(chosen)))
+            # A card is filled by one that it compiles; on a processor opening one network leaves cores idle.
+            in_turn = device in GPU_DEVICES
+            for role, network in zip(
+                NETWORKS, (map if in_turn else pool.map)(open_one, NETWORKS, repeat(chosen), plans), strict=True
+            ):
+                opened[role] = network
 
         def spared(role: str) -> Network | NetworkWithSpare:
             if in_half(bundle, role, chosen) and "fp32" in bundle.manifest.networks:
-                return NetworkWithSpare(opened[role], partial(open_one, role, "fp32"), tell)
+                return NetworkWithSpare(opened[role], partial(open_spare, role), tell)
             return opened[role]
 
         return cls(

@@ -4,15 +4,17 @@ OpenVINO reads the same ONNX files, on processors of any maker. By way of ONNX R
 once more, and what it has compiled is slower to open again than to compile (see the performance page).
 
 The networks of an int8 engine are kept as OpenVINO compiled them: finding the integer form of a graph is half of its
-opening, and what is mapped from a kept file is given back to the system once it has been laid out anew in memory.
+opening, and of what is mapped from a kept file little stays in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import mmap
-import os
+import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,17 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.compiled import Plan
 from roentmod_fast.engine.devices import OPENVINO, import_openvino, physical_cores
 from roentmod_fast.engine.manifest import sha256_of, with_weights
-from roentmod_fast.errors import EngineError
+from roentmod_fast.engine.plan import Plan
+from roentmod_fast.errors import DeviceError, EngineError
 
 Array = NDArray[Any]
-KEPT_SUFFIX = ".blob"
-"""Of the file that holds a compiled network; its SHA-256 stands in a file beside it."""
 
-MADV_PAGEOUT = 21
-"""Advice to Linux, which Python has no name for: take these pages out of memory until they are read again."""
+KEPT_SUFFIX = ".blob"
+"""Of the file that holds a compiled network. Before it stands the file's own SHA-256, so that both come at once."""
+
+KEPT_FORMAT = 1
+"""Of what is done to a network between reading and compiling; one that was kept under another is not used."""
 
 TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
 """ONNX Runtime's names of the types that networks of the contract take and give; others keep OpenVINO's name."""
@@ -48,43 +51,34 @@ class OpenPort:
 
 
 class OpenVINOSession:
-    """One network for batches of one, compiled for the processor."""
+    """One network for batches of one, compiled for the processor; it may be run from several threads."""
 
     def __init__(self, path: Path, keep: Path | None = None) -> None:
         """Open an ONNX file, or what an earlier session kept; ``keep`` is where to keep what is compiled now.
 
-        Raises :class:`EngineError` where OpenVINO cannot open it.
+        Raises :class:`EngineError` where OpenVINO cannot open it, :class:`DeviceError` where it would compute otherwise
+        than asked.
         """
-        openvino = import_openvino()
-        core = openvino.Core()
+        core = import_openvino().Core()
+        pages = None
         try:
             if path.suffix == KEPT_SUFFIX:
-                self._compiled = self._import(core, path)
+                self._compiled, pages = _import(core, path)
             else:
                 model = core.read_model(path)
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
                 self._compiled = core.compile_model(model, "CPU", settings())
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise EngineError(f"{path}: OpenVINO cannot open it: {reason}") from error
+        except Exception as error:  # of its frontends' errors some are RuntimeErrors and some are not
+            remedy = ": remove this file" if path.suffix == KEPT_SUFFIX else ""
+            raise EngineError(f"{path}: OpenVINO cannot open it: {_reason(error)}{remedy}") from error
+        _check(self._compiled, path)
         if keep is not None:
             _keep(self._compiled, keep)
         self._inputs = [_described(port) for port in self._compiled.inputs]
         self._outputs = [_described(port) for port in self._compiled.outputs]
         self._request = self._compiled.create_infer_request()
-
-    def _import(self, core: Any, path: Path) -> Any:
-        """Open a kept network. What OpenVINO does not copy it reads from the file's pages as long as the session lives.
-
-        The pages are private to this process, and the hint to the system loses nothing that might be written to them.
-        """
-        with path.open("rb") as file:
-            self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        blob = import_openvino().Tensor(np.frombuffer(self._pages, dtype=np.uint8), shared_memory=True)
-        compiled = core.import_model(blob, "CPU", settings())
-        with contextlib.suppress(OSError, AttributeError):  # Linux 5.4 and later
-            self._pages.madvise(MADV_PAGEOUT)
-        return compiled
+        self._one_at_a_time = threading.Lock()
+        self._pages = pages  # last, as attributes are let go of in this order
 
     def get_inputs(self) -> list[OpenPort]:
         return self._inputs
@@ -95,14 +89,19 @@ class OpenVINOSession:
     def get_providers(self) -> list[str]:
         return [OPENVINO.provider]
 
-    def release_memory(self) -> None:
-        """Give back what the last run computed in, weights aside; the next run takes it anew."""
-        self._compiled.release_memory()
-
     def run(self, names: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
         """Run the network; the results are copies, which the next run leaves as they are."""
-        self._request.infer(dict(arrays))
-        return [np.array(self._request.get_tensor(name).data) for name in names]
+        with self._one_at_a_time:
+            try:
+                found = self._request.infer(dict(arrays))
+            except Exception as error:
+                raise DeviceError(_reason(error)) from error
+        return [found[name] for name in names]
+
+    def release_memory(self) -> None:
+        """Give back what the last run computed in, weights aside; the next run takes it anew."""
+        with self._one_at_a_time:
+            self._compiled.release_memory()
 
 
 def settings() -> dict[str, Any]:
@@ -117,49 +116,78 @@ def settings() -> dict[str, Any]:
     }
 
 
+def _check(compiled: Any, path: Path) -> None:
+    """Check that a network runs as it was asked to, whoever compiled it."""
+    devices = list(compiled.get_property("EXECUTION_DEVICES"))
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if devices != ["CPU"] or precision != "f32":
+        raise DeviceError(f"{path}: asked OpenVINO for the processor in f32, got {', '.join(devices)} in {precision}")
+
+
+def _import(core: Any, path: Path) -> tuple[Any, mmap.mmap]:
+    """Open a kept network. What OpenVINO does not copy it reads from the file's pages, which must outlive it.
+
+    The pages cannot be written to. Those that it has read are given back: the system reads them again when needed.
+    """
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    address = np.frombuffer(pages, dtype=np.uint8).ctypes.data
+    # OpenVINO takes memory from writable arrays only, and does not write.
+    array = np.ctypeslib.as_array((ctypes.c_ubyte * len(pages)).from_address(address))
+    compiled = core.import_model(import_openvino().Tensor(array, shared_memory=True), "CPU", settings())
+    with contextlib.suppress(AttributeError):  # Windows has no such advice
+        pages.madvise(mmap.MADV_DONTNEED)
+    return compiled, pages
+
+
 def plan_on_openvino(bundle: Bundle, role: str, precision: str, cache: Path) -> Plan:
     """Choose what is opened for ``role``: the ONNX file, or what was kept of an int8 engine's network in ``cache``."""
     file = bundle.networks_of(precision)[role]
     plan = Plan(bundle.path(file), with_weights(file, bundle.manifest.files), cache)
     if precision != "int8":
         return plan
-    kept = cache / _kept_name(file)
-    if _is_whole(kept):
+    keep = cache / _kept_name(file)
+    kept = next((path for path in sorted(cache.glob(f"{keep.name}.*{KEPT_SUFFIX}")) if _is_whole(path)), None)
+    if kept is not None:
         return replace(plan, path=kept, files=(), compiled=True)
-    return replace(plan, keep=kept)
+    return replace(plan, keep=keep, note=f"{role} is compiled for this processor, once")
 
 
 def _kept_name(file: str) -> str:
-    """Return under what name a compiled network is kept: another for each version, processor and settings."""
+    """Return the start of a kept network's name: another for each processor, and each OpenVINO."""
     openvino = import_openvino()
-    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-    key = repr((openvino.__version__, processor, sorted(settings().items())))
-    return f"{file}.{hashlib.sha256(key.encode()).hexdigest()[:16]}{KEPT_SUFFIX}"
+    core = openvino.Core()
+    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    key = repr((KEPT_FORMAT, openvino.__version__, *processor))
+    return f"{file}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _is_whole(kept: Path) -> bool:
-    """Return whether there is a kept network, the same to the byte as it was written."""
+    """Return whether a kept network is what was written."""
     try:
-        return sha256_of(kept) == _hash_path(kept).read_text(encoding="ascii")
+        return kept.name.endswith(f".{sha256_of(kept)}{KEPT_SUFFIX}")
     except OSError:
         return False
 
 
-def _keep(compiled: Any, kept: Path) -> None:
-    """Write a compiled network and its hash; where that fails, the next start compiles again."""
-    part = kept.with_name(f"{kept.name}.{os.getpid()}")
+def _keep(compiled: Any, keep: Path) -> None:
+    """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so."""
+    part = keep.with_name(f"{keep.name}.{secrets.token_hex(8)}")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        keep.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(compiled.export_model().getbuffer())
-        _hash_path(kept).write_text(sha256_of(part), encoding="ascii")
-        part.replace(kept)
-    except OSError:
+        part.replace(keep.with_name(f"{keep.name}.{sha256_of(part)}{KEPT_SUFFIX}"))
+    except (OSError, MemoryError, RuntimeError):
+        pass
+    finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _hash_path(kept: Path) -> Path:
-    return kept.with_name(f"{kept.name}.sha256")
+def _reason(error: Exception) -> str:
+    """Return the last line of an error of OpenVINO, which begins with where in its source it was raised."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _described(port: Any) -> OpenPort:

@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime, one way to open a network for each device.
+"""Sessions of ONNX Runtime, and of OpenVINO in their form: one way to open a network for each device.
 
 A processor runs one item of a batch at a time, a card as many as it is opened for. TensorRT compiles a network for
 these shapes, and what was compiled is kept in the user's cache folder, so that the second start is quick.
@@ -65,13 +65,14 @@ def open_session(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     graphs: bool = False,
 ) -> Any:
-    """Open an ONNX file on ``device``; ``cache`` is a folder for what the device compiles.
+    """Open an ONNX file on ``device``, or what an RTX card or OpenVINO compiled; ``cache`` is for what is compiled.
 
-    ``half``: the network computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by
-    which a network that the device compiles can be opened the next time. ``items``: how many the largest batch holds;
-    ``shapes``: of one item of each input, without which TensorRT would compile for batches of any size. ``graphs``:
-    have CUDA graphs recorded, on CUDA only. Raises :class:`EngineError` where the file cannot be opened,
-    :class:`DeviceError` where it would run elsewhere.
+    OpenVINO takes ``path`` and ``keep`` alone: one item at a time, as precise as the file says. ``half``: the network
+    computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by which a network that
+    the device compiles can be opened the next time. ``items``: how many the largest batch holds; ``shapes``: of one
+    item of each input, without which TensorRT would compile for batches of any size. ``graphs``: have CUDA graphs
+    recorded, on CUDA only. Raises :class:`EngineError` where the file cannot be opened, :class:`DeviceError` where it
+    would run elsewhere.
     """
     if device == OPENVINO:
         return OpenVINOSession(path, keep)

@@ -141,7 +141,9 @@ def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch,
 # --- auto -------------------------------------------------------------------------------------------------------------
 
 
-def test_auto_takes_the_best_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_auto_takes_the_best_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, only_this_runtime: dict[str, str]
+) -> None:
     assert [device.name for device in AUTOMATIC] == ["rtx", "cuda", "openvino", "cpu"]
     runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, cards=(ADA,))
     runtime.offers = [offer(ADA)]
@@ -150,6 +152,7 @@ def test_auto_takes_the_best_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert choose_device("auto") == CUDA
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, driver=False)
     assert choose_device("auto") == CPU
+    only_this_runtime["openvino"] = "2026.4.1"
     install(monkeypatch, StubRuntime(), plugin=tmp_path, driver=False, openvino=True)
     assert choose_device("auto") == OPENVINO
 

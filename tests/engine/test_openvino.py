@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pytest
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine import devices, openvino_session
 from roentmod_fast.engine.bundle import Bundle, read_bundle
-from roentmod_fast.engine.devices import OPENVINO, choose_device, what_is_missing
+from roentmod_fast.engine.devices import CPU, OPENVINO, choose_device, what_is_missing
 from roentmod_fast.engine.manifest import NETWORKS, FileFact, fact_of, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.openvino_session import plan_on_openvino
@@ -47,18 +51,43 @@ def test_a_result_is_not_touched_by_the_next_run() -> None:
 
 
 @here
-def test_it_needs_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone() -> None:
-        raise AssertionError("onnxruntime was asked for")
+def test_two_threads_get_their_own_results() -> None:
+    networks = Networks.open(read_bundle(TINY), OPENVINO)
+    random = np.random.default_rng(0)
+    latents = [random.standard_normal((1, 4, 8, 8)).astype(np.float32) for _ in range(2)]
+    alone = [networks.decode(each) for each in latents]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(networks.decode, 50 * latents))
+    for index, result in enumerate(found):
+        np.testing.assert_array_equal(result, alone[index % 2])
 
-    monkeypatch.setattr(devices, "import_onnxruntime", gone)
-    monkeypatch.setattr(devices, "_has_onnxruntime", lambda: False)
-    assert choose_device("auto") == OPENVINO
-    with pytest.raises(DeviceError, match="device 'cpu' is absent: no onnxruntime installed"):
-        choose_device("cpu")
-    with pytest.raises(DeviceError, match=r"device 'cuda' is absent: type .*pip install 'roentmod-fast\[gpu\]'"):
-        choose_device("cuda")
-    Editor.load(TINY).edit(IMAGE, "edema", CONFIG)
+
+@here
+def test_it_needs_no_onnxruntime() -> None:
+    code = f"""
+import importlib.util, sys
+sys.modules["onnxruntime"] = None
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "onnxruntime" else real(name, *rest)
+import numpy as np
+from roentmod_fast.checkup import examine
+from roentmod_fast.editor import EditConfig, Editor
+editor = Editor.load({str(TINY)!r})
+editor.edit(np.random.default_rng(0).random((64, 64), dtype=np.float32), "edema", EditConfig(steps=10))
+print(editor.device.name)
+for item in examine():
+    if item.subject.startswith("device ") or item.level == "problem":
+        print(item.level, item.subject, item.text)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    used, *lines = done.stdout.splitlines()
+    assert used == "openvino"
+    assert "ok device auto openvino (OpenVINO)" in lines
+    assert "ok device openvino OpenVINO" in lines
+    assert any(line.startswith("note device cpu device 'cpu' is absent: no onnxruntime installed") for line in lines)
+    assert any("'cuda' is absent: type " in line and "pip install 'roentmod-fast[gpu]'" in line for line in lines)
+    assert not any(line.startswith("problem") for line in lines)
 
 
 @here
@@ -68,6 +97,40 @@ def test_a_file_that_is_no_network_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"unet\.onnx: OpenVINO cannot open it: .+") as error:
         open_session(path, OPENVINO)
     assert "\n" not in str(error.value)
+
+
+@here
+def test_a_network_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
+    """Such as one with an operator that it does not know."""
+    path = tmp_path / "unet.onnx"
+    known = (TINY / "unet.onnx").read_bytes()
+    assert b"Softmax" in known
+    path.write_bytes(known.replace(b"Softmax", b"Saftmax"))
+    with pytest.raises(EngineError, match=r"unet\.onnx: OpenVINO cannot open it: .*") as error:
+        open_session(path, OPENVINO)
+    assert "\n" not in str(error.value)
+
+
+@here
+def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_session, "settings", lambda: {"INFERENCE_PRECISION_HINT": "bf16"})
+    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in f32, got CPU in bf16"):
+        open_session(TINY / "unet.onnx", OPENVINO)
+
+
+@here
+def test_an_old_one_is_told_and_auto_passes_it_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "version_of", {"openvino": "2024.6.0", "onnxruntime": "1.32.0"}.get)
+    with pytest.raises(DeviceError, match=r"openvino 2024\.6\.0 is too old, expected 2026 or later: type pip install"):
+        choose_device("openvino")
+    assert choose_device("auto") == CPU
+
+
+@here
+def test_an_error_of_one_network_is_its_own(with_int8: Bundle) -> None:
+    with_int8.path("vae_encoder.int8.onnx").write_bytes(b"altered")
+    with pytest.raises(EngineError, match=r"vae_encoder\.int8\.onnx: altered"):
+        Networks.open(with_int8, OPENVINO, "int8")
 
 
 @pytest.mark.skipif(IS_HERE, reason="OpenVINO is here")
@@ -111,8 +174,8 @@ def test_int8_networks_are_kept_as_they_were_compiled(with_int8: Bundle, monkeyp
         with_int8.path(file).unlink()
     second = Editor.load(with_int8.folder, "openvino", "int8").edit(IMAGE, "edema", CONFIG)
     np.testing.assert_array_equal(second.decoded, first.decoded)
-    monkeypatch.setattr(openvino_session, "settings", lambda: {"INFERENCE_NUM_THREADS": 1})
-    with pytest.raises(EngineError, match="missing"):  # with other settings it would be compiled again
+    monkeypatch.setattr(openvino_session, "KEPT_FORMAT", 2)
+    with pytest.raises(EngineError, match="missing"):  # what another format kept is compiled again
         Editor.load(with_int8.folder, "openvino", "int8")
 
 
@@ -122,9 +185,28 @@ def test_a_kept_network_that_was_altered_is_compiled_again(with_int8: Bundle) ->
     [unet] = [path for path in kept_in(with_int8) if path.name.startswith("unet")]
     good = unet.read_bytes()
     unet.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    second = Editor.load(with_int8.folder, "openvino", "int8").edit(IMAGE, "edema", CONFIG)
+    told: list[str] = []
+    second = Editor.load(with_int8.folder, "openvino", "int8", say=told.append).edit(IMAGE, "edema", CONFIG)
+    assert told == ["unet is compiled for this processor, once"]
     np.testing.assert_array_equal(second.decoded, first.decoded)
-    assert plan_on_openvino(with_int8, "unet", "int8", unet.parent).path == unet, "it was kept anew"
+    assert plan_on_openvino(with_int8, "unet", "int8", unet.parent).compiled, "it was kept anew"
+
+
+@here
+def test_a_kept_network_that_openvino_does_not_take_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / f"unet.onnx.{openvino_session.KEPT_SUFFIX}"
+    path.write_bytes(bytes(1000))
+    with pytest.raises(EngineError, match=r"\.blob: OpenVINO cannot open it: .+: remove this file$"):
+        open_session(path, OPENVINO)
+
+
+@here
+def test_nothing_is_left_of_a_network_that_could_not_be_kept(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("it cannot be exported")
+
+    openvino_session._keep(types.SimpleNamespace(export_model=fail), tmp_path / "cache" / "unet.onnx.key")
+    assert list(tmp_path.rglob("*.*")) == []
 
 
 @here
