@@ -301,11 +301,9 @@ class Networks:
         verify_files(bundle, [TOKENIZER_NAME])
         with ThreadPoolExecutor(len(NETWORKS)) as pool:
             plans = list(pool.map(checked, NETWORKS, repeat(chosen)))
-            # A card is filled by one that it compiles; on a processor opening one network leaves cores idle.
-            in_turn = device in GPU_DEVICES
-            for role, network in zip(
-                NETWORKS, (map if in_turn else pool.map)(open_one, NETWORKS, repeat(chosen), plans), strict=True
-            ):
+            # A card is filled by one network that it compiles; on a processor opening one leaves cores idle.
+            open_each = map if device in GPU_DEVICES else pool.map
+            for role, network in zip(NETWORKS, open_each(open_one, NETWORKS, repeat(chosen), plans), strict=True):
                 opened[role] = network
 
         def spared(role: str) -> Network | NetworkWithSpare:
