@@ -187,7 +187,7 @@ def judge_edits(
 
 
 def _reference_of(opened: Checkpoint) -> NDArray[np.float32]:
-    return reference_edit_once(reference_pipeline(opened), edit_picture(opened.model), verdict_config())
+    return reference_edit_once(opened, edit_picture(opened.model), verdict_config())
 
 
 def judge_bundle(
@@ -234,7 +234,7 @@ def edit_picture(model: Model) -> NDArray[np.float32]:
     return draw(model.image_size, 1).image
 
 
-def reference_pipeline(checkpoint: Checkpoint) -> Any:
+def reference_pipeline(checkpoint: Checkpoint, *, with_unet: bool = True) -> Any:
     """Return diffusers' pipeline with the checkpoint's own weights, as we have read them, and its own scheduler."""
     with quiet():
         from diffusers import StableDiffusionImg2ImgPipeline  # its import alone is talkative
@@ -243,7 +243,7 @@ def reference_pipeline(checkpoint: Checkpoint) -> Any:
             vae=checkpoint.load("vae"),
             text_encoder=checkpoint.load("text_encoder"),
             tokenizer=checkpoint.tokenizer,
-            unet=checkpoint.load("unet"),
+            unet=checkpoint.load("unet") if with_unet else None,
             scheduler=checkpoint.scheduler(),
             safety_checker=None,
             feature_extractor=None,
@@ -262,14 +262,16 @@ def reference_edit(
     return np.asarray(result.images[0].mean(axis=2), dtype=np.float32)
 
 
-def reference_edit_once(pipeline: Any, picture: NDArray[np.float32], config: EditConfig) -> NDArray[np.float32]:
-    """Edit as :func:`reference_edit` with :data:`EDIT_PROMPT`, and let go of each network after its last use.
-
-    The pipeline is of no use afterwards; the edit takes two thirds of the memory.
-    """
+def reference_edit_once(
+    checkpoint: Checkpoint, picture: NDArray[np.float32], config: EditConfig
+) -> NDArray[np.float32]:
+    """Edit as :func:`reference_edit` with :data:`EDIT_PROMPT`, text encoder and UNet one after the other in memory."""
+    pipeline = reference_pipeline(checkpoint, with_unet=False)
     with quiet(), torch.no_grad():
         states, empty_states = pipeline.encode_prompt(EDIT_PROMPT, "cpu", 1, do_classifier_free_guidance=True)
         pipeline.text_encoder = None
+        gc.collect()
+        pipeline.unet = checkpoint.load("unet")
         wishes = {"prompt_embeds": states, "negative_prompt_embeds": empty_states, **_wishes(picture, config)}
         latents = pipeline(output_type="latent", **wishes).images
         pipeline.unet = None
