@@ -146,6 +146,7 @@ def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         # Rounds that time stages alone tell none.
         "unet_calls": next((figures["unet_calls"] for figures in rounds if figures["unet_calls"]), None),
         "peak_gb": round(max(figures["peak_gb"] for figures in rounds), 2),
+        "peak_warm_gb": max((round(figures["peak_gb"], 2) for figures in rounds[1:]), default=None),
     }
 
 

@@ -49,6 +49,7 @@ def speed(report: dict[str, Any]) -> str:
                 "-" if way["first_unet_call_warm_s"] is None else way["first_unet_call_warm_s"],
                 "-" if way["open_warm_s"] is None else way["open_warm_s"],
                 way["peak_gb"],
+                "-" if way["peak_warm_gb"] is None else way["peak_warm_gb"],
             )
         )
     rate = report["matrix_product_gflops"]
@@ -64,6 +65,7 @@ def speed(report: dict[str, Any]) -> str:
         "after a warm start, s",
         "networks open after a warm start, s",
         "peak memory, GB",
+        "started warm, GB",
     )
     edits = sorted({way["edits"] for way in ways.values()})
     note = (

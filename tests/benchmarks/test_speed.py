@@ -36,7 +36,8 @@ def test_the_first_round_is_cold_and_the_others_are_warm() -> None:
     assert summary["edits"] == 3
     assert summary["guided_unet_call_s"] == 2.0
     assert summary["vae_encoder_s"] is None
-    assert summary["peak_gb"] == 2.0
+    assert (summary["peak_gb"], summary["peak_warm_gb"]) == (2.0, 2.0)
+    assert summarize([figures()])["peak_warm_gb"] is None
 
 
 def test_stages_alone_have_no_edit_and_no_first_picture() -> None:
