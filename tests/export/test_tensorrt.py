@@ -11,7 +11,9 @@ import onnx
 import pytest
 
 from roentmod_fast.engine.bundle import read_bundle, verify_files
+from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.manifest import NETWORKS, with_weights
+from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import SettingError
 from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export import tensorrt as aot
@@ -80,6 +82,11 @@ def test_an_export_with_engines(checkpoints: Path, tmp_path: Path) -> None:
         assert all(bundle.manifest.files[name].sha256 == digest for name, digest in record["source"].items())
         file = bundle.manifest.networks["fp16"][record["network"]]
         assert tuple(record["source"]) == with_weights(file, bundle.manifest.files)
+    # An edit on the CPU reads none of them.
+    for record in bundle.manifest.tensorrt:
+        bundle.path(record["file"]).unlink()
+        bundle.path(record["engine"]).unlink()
+    Networks.open(bundle, CPU, "fp16")
 
 
 @needs_rtx
