@@ -40,13 +40,13 @@ def command(
     import json
     import statistics
 
+    from roentmod_fast.atomic import write_atomically
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import DEVICES, choose_device
     from roentmod_fast.errors import DeviceError, SettingError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES
-    from roentmod_fast.radiograph.atomic import write_atomically
     from roentmod_fast.report import machine_facts
 
     bundle = find_bundle(engine)

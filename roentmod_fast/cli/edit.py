@@ -293,7 +293,7 @@ def command(
     form = _Form(identity, kind, transfer_syntax, label, preview, overwrite)
     edit_many(editor, config, outputs, _Work(run, _Where(mask, box, protect_markers), form, voi, force))
     if report is not None:
-        from roentmod_fast.radiograph.atomic import write_atomically
+        from roentmod_fast.atomic import write_atomically
 
         write_atomically(report, run.render().encode(), overwrite=overwrite)
     if run.failures:
@@ -346,7 +346,7 @@ def _plan(
 
 def _check_absent(paths: list[Path], overwrite: bool) -> None:
     """Say before any work what could not be written after it; a folder that is missing is made when it is needed."""
-    from roentmod_fast.radiograph.atomic import check_output
+    from roentmod_fast.atomic import check_output
 
     for path in paths:
         if path.parent.is_dir():

@@ -46,6 +46,7 @@ def command(
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
+    from roentmod_fast.atomic import write_atomically
     from roentmod_fast.engine import nvidia
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import choose_device
@@ -53,7 +54,6 @@ def command(
     from roentmod_fast.errors import SourceError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
-    from roentmod_fast.radiograph.atomic import write_atomically
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
     from roentmod_fast.report import machine_facts

@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import hashlib
 import mmap
-import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.atomic import write_atomically
 from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import OPENVINO, import_openvino, physical_cores
 from roentmod_fast.engine.manifest import sha256_of, with_weights
 from roentmod_fast.engine.plan import Plan
-from roentmod_fast.errors import DeviceError, EngineError
+from roentmod_fast.errors import DeviceError, EngineError, OutputError
 
 Array = NDArray[Any]
 
@@ -172,16 +172,11 @@ def _is_whole(kept: Path) -> bool:
 
 def _keep(compiled: Any, keep: Path) -> None:
     """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so."""
-    part = keep.with_name(f"{keep.name}.{secrets.token_hex(8)}")
-    try:
+    with contextlib.suppress(OSError, MemoryError, RuntimeError, OutputError):
         keep.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(compiled.export_model().getbuffer())
-        part.replace(keep.with_name(f"{keep.name}.{sha256_of(part)}{KEPT_SUFFIX}"))
-    except (OSError, MemoryError, RuntimeError):
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        blob = compiled.export_model().getbuffer()
+        path = keep.with_name(f"{keep.name}.{hashlib.sha256(blob).hexdigest()}{KEPT_SUFFIX}")
+        write_atomically(path, blob, overwrite=True)
 
 
 def _reason(error: Exception) -> str:

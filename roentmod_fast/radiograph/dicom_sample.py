@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from roentmod_fast._version import __version__
-from roentmod_fast.radiograph.atomic import write_atomically
+from roentmod_fast.atomic import write_atomically
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.identity import coded, new_uid
 from roentmod_fast.radiograph.modules import DX, complete

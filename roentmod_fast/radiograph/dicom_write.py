@@ -21,9 +21,9 @@ from pydicom.charset import python_encoding
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
+from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph import header
-from roentmod_fast.radiograph.atomic import check_output, write_atomically
 from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from roentmod_fast.radiograph.atomic import write_atomically
+from roentmod_fast.atomic import write_atomically
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.placement import resample
 from roentmod_fast.radiograph.raster import png_bytes

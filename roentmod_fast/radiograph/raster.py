@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import RefusedError, SourceError
-from roentmod_fast.radiograph.atomic import write_atomically
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
 from roentmod_fast.radiograph.display import plain
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph

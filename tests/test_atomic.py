@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from roentmod_fast import atomic
+from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import OutputError
-from roentmod_fast.radiograph import atomic
-from roentmod_fast.radiograph.atomic import check_output, write_atomically
 
 
 @pytest.fixture(params=["nameless", "named", "no hard links"])
@@ -113,7 +113,7 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
         import os, signal
         from pathlib import Path
-        from roentmod_fast.radiograph import atomic
+        from roentmod_fast import atomic
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         atomic.write_atomically(Path({str(tmp_path / "out.bin")!r}), b"content")
     """
@@ -128,7 +128,7 @@ def test_a_limit_of_the_system_is_told_in_one_line(tmp_path: Path) -> None:
         import resource, signal
         from pathlib import Path
         from roentmod_fast.errors import OutputError
-        from roentmod_fast.radiograph.atomic import write_atomically
+        from roentmod_fast.atomic import write_atomically
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:

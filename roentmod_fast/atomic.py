@@ -31,7 +31,7 @@ _REASONS = {
 }
 
 
-def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, overwrite: bool = False) -> None:
     """Write ``data`` to ``path``, whole or not at all.
 
     Raises OutputError where the file exists and ``overwrite`` is not given, the folder is missing, or the disk refuses.
@@ -64,7 +64,7 @@ def _explained(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: {reason}")
 
 
-def _write_nameless(path: Path, data: bytes, overwrite: bool) -> bool:
+def _write_nameless(path: Path, data: bytes | memoryview, overwrite: bool) -> bool:
     """Write to a file without a name and link it in; False where the system or the file system cannot."""
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None or not Path("/proc/self/fd").is_dir():
@@ -89,7 +89,7 @@ def _write_nameless(path: Path, data: bytes, overwrite: bool) -> bool:
         os.close(descriptor)
 
 
-def _write_named(path: Path, data: bytes, overwrite: bool) -> None:
+def _write_named(path: Path, data: bytes | memoryview, overwrite: bool) -> None:
     """Write to a temporary file in the same folder and move it to its name."""
     with _temporary(path) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -141,7 +141,7 @@ def _temporary(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _fill(descriptor: int, data: bytes) -> None:
+def _fill(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of ``data`` and wait until it has reached the disk."""
     view = memoryview(data)
     while view:
