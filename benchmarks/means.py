@@ -91,7 +91,7 @@ def networks_of(editor: Editor, row: Row) -> Networks:
     if row.every == 1:
         return editor.networks
     bundle = editor.bundle
-    unet = reusing_unet(bundle.path(bundle.manifest.networks[row.precision]["unet"]), row.joins, row.every)
+    unet = reusing_unet(bundle.path(bundle.networks_of(row.precision)["unet"]), row.joins, row.every)
     unet.forget()
     return replace(editor.networks, unet=unet)
 

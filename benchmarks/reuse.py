@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from roentmod_fast.engine.bundle import find_bundle
 from roentmod_fast.engine.devices import CPU
@@ -37,9 +38,9 @@ DEEP = "deep_features"
 def split(path: Path, joins: int, folder: Path) -> tuple[Path, Path]:
     """Write a whole UNet that gives its deep features as well, and a shallow one that takes them, into ``folder``."""
     model = onnx.load(path, load_external_data=False)
-    for name in {entry.value for tensor in model.graph.initializer for entry in tensor.external_data[:1]}:
-        if not (folder / name).exists():
-            os.link(path.parent / name, folder / name)
+    external = (tensor for tensor in model.graph.initializer if uses_external_data(tensor))
+    for name in {ExternalDataInfo(tensor).location for tensor in external}:
+        os.link(path.parent / name, folder / name)
     joined = [
         node
         for node in model.graph.node
@@ -102,7 +103,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "reuse.json")
     wishes = parser.parse_args()
     bundle = find_bundle(wishes.engine)
-    inputs = {port.name: port for port in onnx.load(bundle.path("unet.onnx"), load_external_data=False).graph.input}
+    path = bundle.path(bundle.networks_of("fp32")["unet"])
+    inputs = {port.name: port for port in onnx.load(path, load_external_data=False).graph.input}
     width = inputs["text_states"].type.tensor_type.shape.dim[2].dim_value
     random = np.random.default_rng(0)
     arrays: dict[str, Array] = {
@@ -111,7 +113,7 @@ def main() -> None:
     }
     rows = []
     for joins in wishes.joins:
-        unet = ReusingUNet(bundle.path("unet.onnx"), joins, every=2)
+        unet = ReusingUNet(path, joins, every=2)
         for _ in range(2):
             unet.run(**arrays)
         seconds: tuple[list[float], list[float]] = ([], [])

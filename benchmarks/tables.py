@@ -39,17 +39,17 @@ def speed(report: dict[str, Any]) -> str:
         rows.append(
             (
                 name,
-                "-" if call is None else call,
+                told(call),
                 "-" if call is None else f"{1000 * report['guided_call_tflop'] / call:.0f}",
-                "-" if way["vae_encoder_s"] is None else way["vae_encoder_s"],
-                "-" if way["vae_decoder_s"] is None else way["vae_decoder_s"],
+                told(way["vae_encoder_s"]),
+                told(way["vae_decoder_s"]),
                 None if whole is None else whole_edit(way),
                 None if whole is None or base is None else f"{base / whole:.2f}",
-                "-" if way["first_unet_call_cold_s"] is None else way["first_unet_call_cold_s"],
-                "-" if way["first_unet_call_warm_s"] is None else way["first_unet_call_warm_s"],
-                "-" if way["open_warm_s"] is None else way["open_warm_s"],
+                told(way["first_unet_call_cold_s"]),
+                told(way["first_unet_call_warm_s"]),
+                told(way["open_warm_s"]),
                 way["peak_gb"],
-                "-" if way["peak_warm_gb"] is None else way["peak_warm_gb"],
+                told(way["peak_warm_gb"]),
             )
         )
     rate = report["matrix_product_gflops"]
@@ -74,6 +74,11 @@ def speed(report: dict[str, Any]) -> str:
         f"{report['guided_call_tflop']} TFLOP. {provenance(report)}"
     )
     return f"{table(head, rows)}\n\n{note}"
+
+
+def told(value: float | None) -> float | str:
+    """Return what a peer tells, - where it does not."""
+    return "-" if value is None else value
 
 
 def whole_edit(way: dict[str, Any]) -> str:
