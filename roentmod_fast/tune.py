@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import Device
-from roentmod_fast.engine.sessions import GPU_DEVICES
+from roentmod_fast.engine.devices import GPU_DEVICES, Device
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
 

@@ -13,6 +13,9 @@ import click
 from roentmod_fast._version import __version__
 from roentmod_fast.errors import RoentmodError, SettingError
 
+DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
+"""Those of :mod:`roentmod_fast.engine.devices`, which takes as long to import as all of ``--help``."""
+
 COMMANDS = ("edit", "sample", "export", "engines", "tune", "bench", "doctor")
 
 EXIT_NOTHING_DONE = 1

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from roentmod_fast.cli import DEVICES
+
 
 @click.command("bench")
 @click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
@@ -13,7 +15,7 @@ import click
     "--device",
     "devices",
     multiple=True,
-    type=click.Choice(["cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    type=click.Choice(DEVICES[1:]),
     help="Repeat for more. [default: those that are here]",
 )
 @click.option(
@@ -43,7 +45,7 @@ def command(
     from roentmod_fast.atomic import write_atomically
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import DEVICES, choose_device
+    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import DeviceError, SettingError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from roentmod_fast.cli import DEVICES
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -95,7 +97,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
     help="Where the networks run.",

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from roentmod_fast.cli import DEVICES
+
 
 @click.command("tune")
 @click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "openvino", "cuda", "rtx", "tensorrt"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
 )
@@ -49,8 +51,7 @@ def command(
     from roentmod_fast.atomic import write_atomically
     from roentmod_fast.engine import nvidia
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import choose_device
-    from roentmod_fast.engine.sessions import GPU_DEVICES
+    from roentmod_fast.engine.devices import GPU_DEVICES, choose_device
     from roentmod_fast.errors import SourceError
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path

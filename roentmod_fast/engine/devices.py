@@ -65,6 +65,7 @@ CUDA = Device("cuda", "CUDAExecutionProvider", "fp16")
 RTX = Device("rtx", "NvTensorRTRTXExecutionProvider", "fp16")
 TENSORRT = Device("tensorrt", "TensorrtExecutionProvider", "fp16")
 
+GPU_DEVICES = (CUDA, RTX, TENSORRT)
 BY_NAME = {device.name: device for device in (CPU, OPENVINO, CUDA, RTX, TENSORRT)}
 AUTOMATIC = (RTX, CUDA, OPENVINO, CPU)
 """What ``auto`` tries, in order; OpenVINO is quicker than ONNX Runtime's own provider.

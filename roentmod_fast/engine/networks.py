@@ -20,11 +20,21 @@ from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import plan_on_rtx
-from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, card_of, rtx_ep_device
+from roentmod_fast.engine.devices import (
+    CPU,
+    CUDA,
+    GPU_DEVICES,
+    OPENVINO,
+    RTX,
+    TENSORRT,
+    Device,
+    card_of,
+    rtx_ep_device,
+)
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.plan import Plan
-from roentmod_fast.engine.sessions import GPU_DEVICES, cache_folder, open_session
+from roentmod_fast.engine.sessions import cache_folder, open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
 

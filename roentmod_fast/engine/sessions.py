@@ -23,6 +23,7 @@ from typing import Any
 from roentmod_fast.engine.devices import (
     CPU,
     CUDA,
+    GPU_DEVICES,
     OPENVINO,
     RTX,
     TENSORRT,
@@ -49,8 +50,6 @@ SHAPE_ARITHMETIC = frozenset(
 BATCH_ARITHMETIC = SHAPE_ARITHMETIC | {"Concat", "Slice"}
 """With a free batch these two compute shapes as well, and onnxruntime keeps shapes on the processor. They move data
 elsewhere; were such a one on the processor, its copies would keep a CUDA graph from being opened, which is told."""
-
-GPU_DEVICES = (CUDA, RTX, TENSORRT)
 
 
 def open_session(

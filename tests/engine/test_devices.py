@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from roentmod_fast import cli
 from roentmod_fast.engine import devices, nvidia
 from roentmod_fast.engine.devices import AUTOMATIC, CPU, CUDA, OPENVINO, RTX, TENSORRT, choose_device
 from roentmod_fast.errors import DeviceError
@@ -155,6 +156,10 @@ def test_auto_takes_the_best_one(
     only_this_runtime["openvino"] = "2026.4.1"
     install(monkeypatch, StubRuntime(), plugin=tmp_path, driver=False, openvino=True)
     assert choose_device("auto") == OPENVINO
+
+
+def test_the_command_line_offers_every_device() -> None:
+    assert cli.DEVICES == devices.DEVICES == ("auto", *devices.BY_NAME)
 
 
 def test_an_unknown_device_is_named() -> None:
