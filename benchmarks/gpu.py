@@ -72,6 +72,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
 
     from roentmod_fast_export import verdict
     from roentmod_fast_export.checkpoint import open_checkpoint
+    from roentmod_fast_export.engine_side import edit_picture
 
     opened = open_checkpoint(checkpoint)
     pipeline = verdict.reference_pipeline(opened).to("cuda", torch.float16)
@@ -83,7 +84,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     latents = torch.zeros(2 * batch, opened.model.latent_channels, size, size, **half)
     text = torch.zeros(2 * batch, opened.model.max_tokens, pipeline.unet.config.cross_attention_dim, **half)
     image = torch.zeros(batch, 3, opened.model.image_size, opened.model.image_size, **half)
-    picture = torch.from_numpy(verdict.edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
+    picture = torch.from_numpy(edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
 
     def done(result: Any) -> Any:
         torch.cuda.synchronize()

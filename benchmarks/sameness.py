@@ -24,6 +24,7 @@ from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.report import machine_facts
 from roentmod_fast_export import verdict
 from roentmod_fast_export.checkpoint import open_checkpoint
+from roentmod_fast_export.engine_side import edit_difference, edit_picture
 
 RESULTS = Path(__file__).parent / "results"
 STRENGTHS = (0.2, 0.4, 0.75, 1.0)
@@ -47,7 +48,7 @@ def main() -> None:
     opened = open_checkpoint(wishes.checkpoint, wishes.vae)
     pipeline = verdict.reference_pipeline(opened)
     editor = Editor.load(wishes.engine, device="cpu", precision="fp32")
-    picture = verdict.edit_picture(opened.model)
+    picture = edit_picture(opened.model)
     facts = machine_facts()
     report = {
         "date": time.strftime("%Y-%m-%d"),
@@ -69,7 +70,7 @@ def main() -> None:
         between = time.perf_counter()
         result = editor.edit(picture, PROMPT, config)
         ended = time.perf_counter()
-        difference = verdict.edit_difference(theirs, result.decoded)
+        difference = edit_difference(theirs, result.decoded)
         row = {
             "strength": strength,
             "guidance": guidance,

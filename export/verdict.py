@@ -16,23 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
-from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.manifest import NETWORKS, Model
-from roentmod_fast.engine.networks import INPUTS, OUTPUTS, Network
-from roentmod_fast.errors import EngineError
+from roentmod_fast.engine.networks import INPUTS
 from roentmod_fast.phantom import draw
 
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
+from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, judge_network, verdict_config
 from .errors import VerdictError
 from .onnx_export import WRAPPERS
 
-Array = NDArray[Any]
-Outputs = list[list[Array]]
 Parity = dict[str, dict[str, dict[str, float]]]
-"""For each precision and network, and the whole edit: what :func:`difference` says."""
+"""For each precision and network, and the whole edit: what :func:`.engine_side.difference` says."""
 
 WHOLE_EDIT = "whole_edit"
 LIMITS: Mapping[str, Mapping[str, float | None]] = {
@@ -48,15 +45,6 @@ HALF_VAE_DB = 50.0
 HALF_VAE_LARGEST = 65504 / 4
 """What an autoencoder must keep to run in half precision: this PSNR, and no number inside it above a quarter of what
 half precision can hold. Past that it gives NaN, on some patient if not on the verdict's pictures."""
-
-NOT_FINITE = {"max_abs": 1e30, "relative": 1e30, "psnr_db": -300.0}
-"""What is said of a network that gives NaN or infinity: JSON has no word for them."""
-
-EDIT_PROMPT = "edema"
-EDIT_SEED = 42
-EDIT_STEPS = 10
-EDIT_STRENGTH = 0.4
-EDIT_GUIDANCE = 4.0
 
 
 def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dict[str, Array]]:
@@ -104,25 +92,6 @@ def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str
         for hook in hooks:
             hook.remove()
     return results, largest
-
-
-def judge_network(
-    network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, half: bool = False
-) -> dict[str, float]:
-    """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(network, path, CPU, half=half)
-    verdicts = []
-    for values, expected in zip(inputs, reference, strict=True):
-        try:
-            got = opened.run(**values)
-        except EngineError:  # NaN or infinity: half precision is too small for it
-            return dict(NOT_FINITE)
-        verdicts += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
-    return {
-        "max_abs": max(verdict["max_abs"] for verdict in verdicts),
-        "relative": max(verdict["relative"] for verdict in verdicts),
-        "psnr_db": min(verdict["psnr_db"] for verdict in verdicts),
-    }
 
 
 def judge_networks(
@@ -217,23 +186,6 @@ def fits_half(verdict: Mapping[str, float]) -> bool:
     return verdict["psnr_db"] >= HALF_VAE_DB and verdict["largest"] <= HALF_VAE_LARGEST
 
 
-def difference(want: Array, got: Array) -> dict[str, float]:
-    """Largest absolute difference, the same relative to the range of ``want``, and PSNR in dB over that range."""
-    error = np.abs(want.astype(np.float64) - got)
-    span = max(float(want.max() - want.min()), 1e-12)
-    mean_square = max(float(np.mean(error**2)), 1e-30)
-    return {
-        "max_abs": float(error.max()),
-        "relative": float(error.max()) / span,
-        "psnr_db": float(10 * np.log10(span**2 / mean_square)),
-    }
-
-
-def edit_picture(model: Model) -> NDArray[np.float32]:
-    """Return the radiograph of the whole edit: a drawn one at the model's size."""
-    return draw(model.image_size, 1).image
-
-
 def reference_pipeline(checkpoint: Checkpoint, *, with_unet: bool = True) -> Any:
     """Return diffusers' pipeline with the checkpoint's own weights, as we have read them, and its own scheduler."""
     with quiet():
@@ -290,23 +242,6 @@ def _wishes(picture: NDArray[np.float32], config: EditConfig) -> dict[str, Any]:
         "num_inference_steps": config.steps,
         "generator": torch.Generator("cpu").manual_seed(config.seed),
     }
-
-
-def verdict_config() -> EditConfig:
-    """Return the settings of the verdict's whole edit."""
-    return EditConfig(EDIT_STRENGTH, EDIT_GUIDANCE, EDIT_STEPS, EDIT_SEED, "replace")
-
-
-def judge_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
-    """Compare our whole edit with that of diffusers."""
-    editor = Editor.load(bundle, device="cpu", precision=precision)
-    return edit_difference(reference, editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded)
-
-
-def edit_difference(want: NDArray[np.float32], got: NDArray[np.float32]) -> dict[str, float]:
-    """Say as :func:`difference` how two edits differ; their range is [0, 1], not what they happen to hold."""
-    mean_square = max(float(np.mean(np.square(want.astype(np.float64) - got))), 1e-30)
-    return {**difference(want, got), "psnr_db": float(-10 * np.log10(mean_square))}
 
 
 def failures(parity: Parity) -> list[str]:

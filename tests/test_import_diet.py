@@ -66,6 +66,23 @@ def test_every_runtime_module_and_a_whole_edit_live_without_torch() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_an_exported_engine_is_judged_without_torch() -> None:
+    """Beside the largest network, torch and diffusers would stand in memory for nothing."""
+    result = run(
+        """
+        import numpy as np
+        from roentmod_fast.engine.bundle import find_bundle
+        from roentmod_fast_export.engine_side import judge_edit
+        bundle = find_bundle("phantom")
+        size = bundle.manifest.model.image_size
+        [precision] = bundle.manifest.networks
+        said = judge_edit(bundle.folder, precision, np.full((size, size), 0.5, dtype=np.float32))
+        assert 0 < said["max_abs"] <= 0.5, said
+        """
+    )
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("heavy", ["numpy", "onnxruntime", "openvino", "pydicom", "PIL", "tokenizers"])
 def test_help_imports_nothing_heavy(heavy: str) -> None:
     result = run(

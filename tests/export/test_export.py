@@ -19,7 +19,7 @@ from roentmod_fast.engine.bundle import Bundle, read_bundle, verify_files
 from roentmod_fast.engine.manifest import with_weights
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.phantom import draw
-from roentmod_fast_export import export_checkpoint, exporter, verdict
+from roentmod_fast_export import engine_side, export_checkpoint, exporter, verdict
 from roentmod_fast_export.errors import CheckpointError, VerdictError
 from tests.goldens.tiny import LAYOUTS
 
@@ -68,10 +68,10 @@ def test_settings_off_the_beaten_track_are_the_same_too(
         export_checkpoint(checkpoints / "sd1", bundle)
     opened = open_checkpoint(checkpoints / "sd1")
     config = EditConfig(strength, guidance, steps, 42, "replace")
-    picture, prompt = verdict.edit_picture(opened.model), "right pleural effusion"
+    picture, prompt = engine_side.edit_picture(opened.model), "right pleural effusion"
     reference = verdict.reference_edit(verdict.reference_pipeline(opened), picture, config, prompt)
     ours = Editor.load(bundle, device="cpu").edit(picture, prompt, config)
-    assert verdict.edit_difference(reference, ours.decoded)["psnr_db"] > 60
+    assert engine_side.edit_difference(reference, ours.decoded)["psnr_db"] > 60
 
 
 def test_half_precision_keeps_its_ports_and_its_limit(checkpoints: Path, tmp_path: Path) -> None:

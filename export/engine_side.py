@@ -1,0 +1,87 @@
+"""The engine's side of the verdict: what ONNX Runtime computes, and how far that is from what was expected.
+
+Nothing here imports torch: each engine is judged in a process of its own (see ``apart``), and torch and diffusers,
+imported there, would stand beside the largest network for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.devices import CPU
+from roentmod_fast.engine.manifest import Model
+from roentmod_fast.engine.networks import OUTPUTS, Network
+from roentmod_fast.errors import EngineError
+from roentmod_fast.phantom import draw
+
+Array = NDArray[Any]
+Outputs = list[list[Array]]
+"""Of a network: for each set of inputs, its outputs."""
+
+NOT_FINITE = {"max_abs": 1e30, "relative": 1e30, "psnr_db": -300.0}
+"""What is said of a network that gives NaN or infinity: JSON has no word for them."""
+
+EDIT_PROMPT = "edema"
+EDIT_SEED = 42
+EDIT_STEPS = 10
+EDIT_STRENGTH = 0.4
+EDIT_GUIDANCE = 4.0
+
+
+def judge_network(
+    network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, half: bool = False
+) -> dict[str, float]:
+    """Compare an exported network with its reference; the worst of all inputs and outputs."""
+    opened = Network(network, path, CPU, half=half)
+    verdicts = []
+    for values, expected in zip(inputs, reference, strict=True):
+        try:
+            got = opened.run(**values)
+        except EngineError:  # NaN or infinity: half precision is too small for it
+            return dict(NOT_FINITE)
+        verdicts += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
+    return {
+        "max_abs": max(verdict["max_abs"] for verdict in verdicts),
+        "relative": max(verdict["relative"] for verdict in verdicts),
+        "psnr_db": min(verdict["psnr_db"] for verdict in verdicts),
+    }
+
+
+def judge_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
+    """Compare our whole edit with that of diffusers."""
+    editor = Editor.load(bundle, device="cpu", precision=precision)
+    return edit_difference(reference, editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded)
+
+
+def verdict_config() -> EditConfig:
+    """Return the settings of the verdict's whole edit."""
+    return EditConfig(EDIT_STRENGTH, EDIT_GUIDANCE, EDIT_STEPS, EDIT_SEED, "replace")
+
+
+def edit_picture(model: Model) -> NDArray[np.float32]:
+    """Return the radiograph of the whole edit: a drawn one at the model's size."""
+    return draw(model.image_size, 1).image
+
+
+def difference(want: Array, got: Array) -> dict[str, float]:
+    """Largest absolute difference, the same relative to the range of ``want``, and PSNR in dB over that range."""
+    error = np.abs(want.astype(np.float64) - got)
+    span = max(float(want.max() - want.min()), 1e-12)
+    mean_square = max(float(np.mean(error**2)), 1e-30)
+    return {
+        "max_abs": float(error.max()),
+        "relative": float(error.max()) / span,
+        "psnr_db": float(10 * np.log10(span**2 / mean_square)),
+    }
+
+
+def edit_difference(want: NDArray[np.float32], got: NDArray[np.float32]) -> dict[str, float]:
+    """Say as :func:`difference` how two edits differ; their range is [0, 1], not what they happen to hold."""
+    mean_square = max(float(np.mean(np.square(want.astype(np.float64) - got))), 1e-30)
+    return {**difference(want, got), "psnr_db": float(-10 * np.log10(mean_square))}
