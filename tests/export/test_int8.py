@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from roentmod_fast.editor import EditConfig, Editor
@@ -61,6 +62,45 @@ def test_weights_are_integers_and_the_ends_are_not(bundle: Path) -> None:
             assert int8.IN_FLOAT.search(node.input[1]), node.input[1]
             floats += 1
     assert integers > floats >= 2
+
+
+@needs_nncf
+def test_activations_are_unsigned(bundle: Path) -> None:
+    for network in int8.QUANTIZED:
+        graph = onnx.load(bundle / f"{network}.int8.onnx").graph
+        kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        points = [kinds[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+        assert points
+        assert set(points) == {onnx.TensorProto.UINT8}, network
+
+
+def test_unsigned_activations_are_the_same_numbers() -> None:
+    session = onnxruntime.InferenceSession
+    one = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [300])
+    stored = {"scale": np.float32(0.02), "point": np.int8(-7), "weights": np.full(300, -3, np.int8)}
+    stored |= {"weights_point": np.zeros((), np.int8)}
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("QuantizeLinear", ["x", "scale", "point"], ["q"]),
+            onnx.helper.make_node("DequantizeLinear", ["q", "scale", "point"], ["dq"]),
+            onnx.helper.make_node("DequantizeLinear", ["weights", "scale", "weights_point"], ["w"]),
+            onnx.helper.make_node("Mul", ["dq", "w"], ["y"]),
+        ],
+        "g",
+        [one],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [300])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items()],
+        value_info=[onnx.helper.make_tensor_value_info("q", onnx.TensorProto.INT8, [300])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    x = np.linspace(-5, 5, 300, dtype=np.float32)  # past both ends of what is counted
+    before = session(model.SerializeToString()).run(None, {"x": x})[0]
+    int8.store_unsigned(model.graph)
+    after = session(model.SerializeToString()).run(None, {"x": x})[0]
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert (kinds["point"], kinds["weights_point"]) == (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
+    np.testing.assert_array_equal(after, before)
+    assert len(np.unique(before)) == 256
 
 
 def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
