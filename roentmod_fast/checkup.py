@@ -15,7 +15,7 @@ from roentmod_fast.engine.devices import (
     CUDA,
     DEVICES,
     RTX,
-    RTX_PLUGIN,
+    RTX_PACKAGE,
     RUNTIMES,
     TENSORRT,
     choose_device,
@@ -80,9 +80,9 @@ def _packages() -> Iterator[Observation]:
         )
     elif present:
         yield Observation("ok", "onnxruntime", said)
-    version = version_of(RTX_PLUGIN.package)
+    version = version_of(RTX_PACKAGE)
     if version is not None:
-        yield Observation("ok", RTX_PLUGIN.package, f"{version}, TensorRT for RTX {tensorrt_version()}")
+        yield Observation("ok", RTX_PACKAGE, f"{version}, TensorRT for RTX {tensorrt_version()}")
     version = version_of("openvino")
     if version is not None:
         yield Observation("ok", "openvino", version)

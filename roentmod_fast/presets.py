@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.diffusion import SOLVERS
-from roentmod_fast.engine.bundle import Bundle, user_folder
+from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.manifest import PRECISIONS
 from roentmod_fast.errors import EngineError, SettingError
+from roentmod_fast.folders import data_folder
 
 FORMAT = 1
 EXACT = "exact"
@@ -69,6 +70,14 @@ class Preset:
         )
 
 
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of an engine on a machine: presets by name, and what an exact edit takes, None where unknown."""
+
+    presets: Mapping[str, Preset]
+    exact_seconds: float | None = None
+
+
 def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Preset:
     """Return the preset ``name`` of an engine on ``device``.
 
@@ -80,9 +89,9 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
     if name == EXACT:
         return Preset(EXACT, Means("fp32"))
     for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
-        found = read_presets(path, bundle)
-        if name in found:
-            return found[name]
+        found = read_measurements(path, bundle)
+        if found is not None and name in found.presets:
+            return found.presets[name]
     raise SettingError(
         f"preset {name!r} was never measured for engine {bundle.name} on {device}: type roentmod-fast tune "
         f"--engine {bundle.name} --device {device}"
@@ -94,14 +103,12 @@ def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
 
     None where it was not measured. What an engine is shipped with was measured on another machine and is not asked.
     """
-    path = tuned_path(bundle, device)
-    found = read_presets(path, bundle)
-    if not path.exists():
+    found = read_measurements(tuned_path(bundle, device), bundle)
+    if found is None:
         return None
     if name == EXACT:
-        seconds = json.loads(path.read_text(encoding="utf-8")).get("exact_seconds")
-    else:
-        seconds = found[name].measured.get("seconds") if name in found else None
+        return found.exact_seconds
+    seconds = found.presets[name].measured.get("seconds") if name in found.presets else None
     return None if seconds is None else float(seconds)
 
 
@@ -117,7 +124,7 @@ def quicker_processor(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
 
 def tuned_path(bundle: Bundle, device: str) -> Path:
     """Return where this user's measurements of an engine are kept: by the hash of its manifest."""
-    return user_folder().parent / "tuned" / f"{bundle.manifest_hash[:16]}.{device}.json"
+    return data_folder() / "tuned" / f"{bundle.manifest_hash[:16]}.{device}.json"
 
 
 def shipped_path(bundle: Bundle, device: str) -> Path:
@@ -125,29 +132,31 @@ def shipped_path(bundle: Bundle, device: str) -> Path:
     return bundle.folder / f"presets.{device}.json"
 
 
-def read_presets(path: Path, bundle: Bundle) -> dict[str, Preset]:
-    """Read presets, none where there is no file.
+def read_measurements(path: Path, bundle: Bundle) -> Measurements | None:
+    """Read what was measured of an engine, None where there is no file.
 
     Raises :class:`EngineError` for a file that is damaged or speaks of another engine.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None
     except (OSError, ValueError) as error:
         raise EngineError(f"{path}: cannot be read ({error}): remove it and tune again") from None
     try:
         if raw["format"] != FORMAT or raw["manifest_sha256"] != bundle.manifest_hash:
             raise EngineError(f"{path}: belongs to another engine or version: remove it and tune again")
-        return {
+        presets = {
             name: Preset(name, _means(values["means"]), values["measured"]) for name, values in raw["presets"].items()
         }
-    except (KeyError, TypeError, AttributeError, SettingError) as error:
+        seconds = raw.get("exact_seconds")
+        return Measurements(presets, None if seconds is None else float(seconds))
+    except (KeyError, TypeError, ValueError, AttributeError, SettingError) as error:
         raise EngineError(f"{path}: not as expected ({error}): remove it and tune again") from None
 
 
 def render_presets(presets: Mapping[str, Preset], bundle: Bundle, evidence: Mapping[str, Any]) -> str:
-    """Return the text that :func:`read_presets` reads back; ``evidence`` is kept along with it."""
+    """Return the text that :func:`read_measurements` reads back; ``evidence`` is kept along with it."""
     values = {
         "format": FORMAT,
         "manifest_sha256": bundle.manifest_hash,

@@ -14,7 +14,7 @@ from roentmod_fast.presets import (
     Preset,
     find_preset,
     quicker_processor,
-    read_presets,
+    read_measurements,
     render_presets,
     shipped_path,
     tuned_path,
@@ -76,17 +76,17 @@ def test_presets_of_another_engine_or_damaged_ones_are_an_error(bundle: Bundle, 
     other = Bundle(bundle.folder, bundle.manifest, "0" * 64)
     keep(path, other, FAST)
     with pytest.raises(EngineError, match="belongs to another engine"):
-        read_presets(path, bundle)
+        read_measurements(path, bundle)
     path.write_text("{")
     with pytest.raises(EngineError, match="cannot be read"):
-        read_presets(path, bundle)
+        read_measurements(path, bundle)
     keep(path, bundle, FAST)
     values = json.loads(path.read_text())
     values["presets"]["fast"]["means"]["magic"] = 1
     path.write_text(json.dumps(values))
     with pytest.raises(EngineError, match="unknown means magic"):
-        read_presets(path, bundle)
-    assert read_presets(tmp_path / "none.json", bundle) == {}
+        read_measurements(path, bundle)
+    assert read_measurements(tmp_path / "none.json", bundle) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,9 @@ def test_the_shipped_engine_is_tuned() -> None:
 
     phantom = find_bundle("phantom")
     for device in ("cpu", "openvino"):
-        shipped = read_presets(shipped_path(phantom, device), phantom)
+        found = read_measurements(shipped_path(phantom, device), phantom)
+        assert found is not None
+        shipped = found.presets
         assert set(shipped) == {"balanced", "fast"}
         assert shipped["balanced"].measured["worst_db"] >= 40 and shipped["fast"].measured["worst_db"] >= 35
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from roentmod_fast.engine.manifest import (
     sha256_of,
 )
 from roentmod_fast.errors import EngineError
+from roentmod_fast.folders import data_folder
 
 BUILT_IN = "phantom"
 SEARCH_VARIABLE = "ROENTMOD_ENGINES"
@@ -86,13 +86,7 @@ def verify_files(bundle: Bundle, names: Iterable[str] | None = None) -> None:
 
 def user_folder() -> Path:
     """Return the folder of the bundles that this user has imported; it need not exist."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "roentmod-fast" / "engines"
+    return data_folder() / "engines"
 
 
 def built_in_folder() -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import RTX_PLUGIN
+from roentmod_fast.engine.devices import RTX_MODULE
 from roentmod_fast.engine.manifest import with_weights
 from roentmod_fast.engine.nvidia import Card
 from roentmod_fast.engine.plan import Plan
@@ -100,7 +100,7 @@ def tensorrt_version() -> str | None:
 
     On Windows the name holds no more than major and minor.
     """
-    spec = importlib.util.find_spec(RTX_PLUGIN.module)
+    spec = importlib.util.find_spec(RTX_MODULE)
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         for path in sorted(Path(folder).glob("*tensorrt_rtx*")):
             found = re.fullmatch(r"libtensorrt_rtx\.so\.(\d+\.\d+\.\d+)|tensorrt_rtx_(\d+_\d+)\.dll", path.name)

@@ -44,21 +44,6 @@ class Device:
     precision: str
 
 
-@dataclass(frozen=True)
-class Plugin:
-    """A provider that is a package of its own, which onnxruntime loads when it is told to."""
-
-    package: str
-
-    @property
-    def module(self) -> str:
-        return self.package.replace("-", "_")
-
-    @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.module) is not None
-
-
 CPU = Device("cpu", "CPUExecutionProvider", "fp32")
 OPENVINO = Device("openvino", "OpenVINO", "fp32")
 CUDA = Device("cuda", "CUDAExecutionProvider", "fp16")
@@ -72,7 +57,10 @@ AUTOMATIC = (RTX, CUDA, OPENVINO, CPU)
 Classic TensorRT, which compiles for minutes, is no surprise."""
 
 OLDEST_OPENVINO = 2026
-RTX_PLUGIN = Plugin("onnxruntime-ep-nv-tensorrt-rtx")
+RTX_PACKAGE = "onnxruntime-ep-nv-tensorrt-rtx"
+RTX_MODULE = RTX_PACKAGE.replace("-", "_")
+"""The plugin: a provider that is a package of its own, which onnxruntime loads when it is told to."""
+
 RTX_CARDS = "GeForce RTX 30, 40, 50 and RTX PRO: sm86, sm89, sm120 and later"
 
 _registration = threading.Lock()
@@ -137,7 +125,7 @@ def _openvino_lacks() -> str | None:
 
 
 def _rtx_lacks() -> str | None:
-    if not RTX_PLUGIN.installed:
+    if not _has_rtx_plugin():
         return f"type {pip_line('rtx')}"
     if not nvidia.has_driver():
         return _no_driver()
@@ -149,7 +137,7 @@ def _rtx_lacks() -> str | None:
     cards = nvidia.list_cards()
     seen = ", ".join(f"{card.name} ({card.architecture})" for card in cards) or "no NVIDIA card"
     hint = f": type {pip_line('gpu')} and --device cuda" if cards else ""
-    return f"the plugin {RTX_PLUGIN.package} takes {RTX_CARDS}, and here is {seen}{hint}"
+    return f"the plugin {RTX_PACKAGE} takes {RTX_CARDS}, and here is {seen}{hint}"
 
 
 def _cuda_lacks(device: Device) -> str | None:
@@ -190,23 +178,22 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
-# --- plugins ----------------------------------------------------------------------------------------------------------
+# --- the plugin for RTX cards -----------------------------------------------------------------------------------------
+
+
+def _has_rtx_plugin() -> bool:
+    return importlib.util.find_spec(RTX_MODULE) is not None
 
 
 def rtx_ep_device() -> Any:
-    """Return the first card that the plugin for RTX cards offers, None where there is no plugin or no offer."""
-    return next(iter(ep_devices(RTX_PLUGIN)), None)
+    """Return the first card that the plugin offers to run on, None where there is no plugin or no offer.
 
-
-def ep_devices(plugin: Plugin) -> list[Any]:
-    """Return what ``plugin`` offers to run on; it is registered with onnxruntime on the first call.
-
-    Raises :class:`DeviceError` where it cannot be loaded.
+    It is registered with onnxruntime on the first call. Raises :class:`DeviceError` where it cannot be loaded.
     """
-    if not plugin.installed:
-        return []
+    if not _has_rtx_plugin():
+        return None
     ort = import_onnxruntime()
-    module = importlib.import_module(plugin.module)
+    module = importlib.import_module(RTX_MODULE)
     name = module.get_ep_name()
     with _registration:
         if not any(device.ep_name == name for device in ort.get_ep_devices()):
@@ -215,8 +202,8 @@ def ep_devices(plugin: Plugin) -> list[Any]:
                 ort.register_execution_provider_library(name, module.get_library_path())
             except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
                 if "already registered" not in str(error):
-                    raise DeviceError(f"{plugin.package} cannot be loaded: {_reason(error)}") from error
-    return [device for device in ort.get_ep_devices() if device.ep_name == name]
+                    raise DeviceError(f"{RTX_PACKAGE} cannot be loaded: {_reason(error)}") from error
+    return next((device for device in ort.get_ep_devices() if device.ep_name == name), None)
 
 
 def _load_bundled_cuda(folder: Path) -> None:

@@ -34,9 +34,10 @@ from roentmod_fast.engine.devices import (
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.plan import Plan
-from roentmod_fast.engine.sessions import cache_folder, open_session
+from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
+from roentmod_fast.folders import cache_folder
 
 Array = NDArray[Any]
 

@@ -154,12 +154,12 @@ def plan_on_openvino(bundle: Bundle, role: str, precision: str, cache: Path) -> 
 
 
 def _kept_name(file: str) -> str:
-    """Return the start of a kept network's name: another for each processor, and each OpenVINO."""
+    """Return the start of a kept network's name: the file, the processor, and by what it was compiled."""
     openvino = import_openvino()
     core = openvino.Core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    key = repr((KEPT_FORMAT, openvino.__version__, *processor))
-    return f"{file}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    keys = (repr(processor), repr((KEPT_FORMAT, openvino.__version__)))
+    return ".".join((file, *(hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys)))
 
 
 def _is_whole(kept: Path) -> bool:
@@ -171,12 +171,18 @@ def _is_whole(kept: Path) -> bool:
 
 
 def _keep(compiled: Any, keep: Path) -> None:
-    """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so."""
+    """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so.
+
+    What was kept of it before on this processor, by another OpenVINO or damaged since, goes.
+    """
     with contextlib.suppress(OSError, MemoryError, RuntimeError, OutputError):
         keep.parent.mkdir(parents=True, exist_ok=True)
         blob = compiled.export_model().getbuffer()
         path = keep.with_name(f"{keep.name}.{hashlib.sha256(blob).hexdigest()}{KEPT_SUFFIX}")
         write_atomically(path, blob, overwrite=True)
+        for earlier in keep.parent.glob(f"{keep.stem}.*{KEPT_SUFFIX}"):
+            if earlier != path:
+                earlier.unlink()
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -214,14 +213,3 @@ def profile_options(device: Device, shapes: Mapping[str, tuple[int, ...]], items
 
     sizes = {"min": 1, "opt": items, "max": items}
     return {f"{prefix}_profile_{bound}_shapes": written(count) for bound, count in sizes.items()}
-
-
-def cache_folder() -> Path:
-    """Return this user's folder for what can be made again; it need not exist."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "roentmod-fast"

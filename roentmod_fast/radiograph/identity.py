@@ -16,7 +16,6 @@ import os
 import re
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -27,6 +26,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph import header
 
 IDENTITIES = ("pseudonym", "keep", "strip")
@@ -133,7 +133,7 @@ def pseudonym_key() -> bytes:
         if len(given) < 16:
             raise SettingError(f"{KEY_VARIABLE} has {len(given)} characters: expected 16 or more, hard to guess")
         return given.encode()
-    path = _data_folder() / "pseudonym.key"
+    path = data_folder() / "pseudonym.key"
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,12 +153,6 @@ def pseudonym_key() -> bytes:
     if len(key) < 16:
         raise OutputError(f"{path}: the key of the pseudonyms is damaged: remove it, or set {KEY_VARIABLE}")
     return key
-
-
-def _data_folder() -> Path:
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "roentmod-fast"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "roentmod-fast"
 
 
 def patient_key(dataset: Dataset) -> str:

@@ -52,7 +52,7 @@ def test_the_plugins_own_cuda_is_loaded_before_it(monkeypatch: pytest.MonkeyPatc
     runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(ADA,))
     loaded: list[tuple[str, int]] = []
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda path: loaded.append((path, len(runtime.registered))))
-    devices.ep_devices(devices.RTX_PLUGIN)
+    devices.rtx_ep_device()
     assert loaded == [(str(tmp_path / "libcudart.so.13.4.36"), 0)]
 
 
@@ -102,7 +102,7 @@ def test_the_card_behind_an_offer_is_found_by_its_address(monkeypatch: pytest.Mo
 def test_the_real_plugin_without_a_driver() -> None:
     assert "no NVIDIA driver" in absence("rtx")
     with pytest.raises(DeviceError, match=r"cannot be loaded: libcuda\.so\.1 not found$"):
-        devices.ep_devices(devices.RTX_PLUGIN)
+        devices.rtx_ep_device()
     assert choose_device("auto") == CPU
     if sys.platform == "linux":
         assert "onnxruntime_ep_nv_tensorrt_rtx/libcudart.so" in Path("/proc/self/maps").read_text(encoding="utf-8")

@@ -20,7 +20,8 @@ from roentmod_fast.engine.devices import CPU, OPENVINO, choose_device, what_is_m
 from roentmod_fast.engine.manifest import NETWORKS, FileFact, fact_of, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.openvino_session import plan_on_openvino
-from roentmod_fast.engine.sessions import cache_folder, open_session
+from roentmod_fast.engine.sessions import open_session
+from roentmod_fast.folders import cache_folder
 from roentmod_fast.errors import DeviceError, EngineError
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
@@ -190,6 +191,19 @@ def test_a_kept_network_that_was_altered_is_compiled_again(with_int8: Bundle) ->
     assert told == ["unet is compiled for this processor, once"]
     np.testing.assert_array_equal(second.decoded, first.decoded)
     assert plan_on_openvino(with_int8, "unet", "int8", unet.parent).compiled, "it was kept anew"
+
+
+@here
+def test_what_is_kept_anew_takes_the_place_of_what_was(with_int8: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    Editor.load(with_int8.folder, "openvino", "int8")
+    before = kept_in(with_int8)
+    of_another_processor = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
+    of_another_processor.write_bytes(b"x")
+    monkeypatch.setattr(openvino_session, "KEPT_FORMAT", 2)
+    Editor.load(with_int8.folder, "openvino", "int8")
+    after = set(kept_in(with_int8))
+    assert len(after) == len(before) + 1
+    assert after & {*before, of_another_processor} == {of_another_processor}
 
 
 @here
