@@ -1,7 +1,7 @@
 """Networks in int8: weights and activations, convolutions and matrix products, for processors.
 
 NNCF puts quantize and dequantize operators (QDQ) around what is computed in integers: weights a scale for each output
-channel, activations one for each tensor, unsigned, found by watching them on real edits. The ends stay in float, where a step of
+channel, activations one for each tensor, found by watching them on real edits. The ends stay in float, where a step of
 the scale would show in the picture: the first and last convolution, and what tells the network the time. The text
 encoder runs once an edit and is not worth it: it is that of float32.
 

@@ -72,7 +72,7 @@ class Preset:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured of an engine on a machine: presets by name, and what an exact edit takes, None where unknown."""
+    """What was measured of an engine on a machine: presets by name, and the seconds of an exact edit, if known."""
 
     presets: Mapping[str, Preset]
     exact_seconds: float | None = None

@@ -21,8 +21,8 @@ from roentmod_fast.engine.manifest import NETWORKS, FileFact, fact_of, render_ma
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.sessions import open_session
-from roentmod_fast.folders import cache_folder
 from roentmod_fast.errors import DeviceError, EngineError
+from roentmod_fast.folders import cache_folder
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)

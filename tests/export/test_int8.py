@@ -76,8 +76,8 @@ def test_activations_are_unsigned(bundle: Path) -> None:
 
 def test_unsigned_activations_are_the_same_numbers() -> None:
     session = onnxruntime.InferenceSession
-    one = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [300])
-    stored = {"scale": np.float32(0.02), "point": np.int8(-7), "weights": np.full(300, -3, np.int8)}
+    one = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3000])
+    stored = {"scale": np.float32(0.02), "point": np.int8(-7), "weights": np.full(3000, -3, np.int8)}
     stored |= {"weights_point": np.zeros((), np.int8)}
     graph = onnx.helper.make_graph(
         [
@@ -88,12 +88,12 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
         ],
         "g",
         [one],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [300])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3000])],
         [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items()],
-        value_info=[onnx.helper.make_tensor_value_info("q", onnx.TensorProto.INT8, [300])],
+        value_info=[onnx.helper.make_tensor_value_info("q", onnx.TensorProto.INT8, [3000])],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    x = np.linspace(-5, 5, 300, dtype=np.float32)  # past both ends of what is counted
+    x = np.linspace(-3, 3, 3000, dtype=np.float32)  # past both ends of what is counted
     before = session(model.SerializeToString()).run(None, {"x": x})[0]
     int8.store_unsigned(model.graph)
     after = session(model.SerializeToString()).run(None, {"x": x})[0]

@@ -223,7 +223,7 @@ def test_text_in_disguise_is_left_out(provenance: Provenance) -> None:
 
 def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROENTMOD_PSEUDONYM_KEY")
-    monkeypatch.setattr(identity, "_data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(identity, "data_folder", lambda: tmp_path / "data")
     key = pseudonym_key()
     assert len(key) == 32 and key == pseudonym_key()
     if os.name == "posix":
@@ -239,7 +239,7 @@ def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_place_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROENTMOD_PSEUDONYM_KEY")
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(identity, "_data_folder", lambda: tmp_path / "file")
+    monkeypatch.setattr(identity, "data_folder", lambda: tmp_path / "file")
     with pytest.raises(OutputError, match="set ROENTMOD_PSEUDONYM_KEY, or choose --identity strip"):
         pseudonym_key()
 
