@@ -1,4 +1,4 @@
-"""The engine's side of the verdict: what ONNX Runtime computes, and how far that is from what was expected.
+"""The engine's side of the verdict: what the runtime computes, and how far that is from what was expected.
 
 Nothing here imports torch: each engine is judged in a process of its own (see ``apart``), and torch and diffusers,
 imported there, would stand beside the largest network for nothing.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.editor import EditConfig, Editor
-from roentmod_fast.engine.devices import CPU
+from roentmod_fast.engine.devices import CPU, OPENVINO, Device
 from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import OUTPUTS, Network
 from roentmod_fast.errors import EngineError
@@ -34,11 +34,16 @@ EDIT_STRENGTH = 0.4
 EDIT_GUIDANCE = 4.0
 
 
+def judge_of(precision: str) -> Device:
+    """Return the device that gives the verdict: the processor, for int8 by way of OpenVINO, which it is made for."""
+    return OPENVINO if precision == "int8" else CPU
+
+
 def judge_network(
-    network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, half: bool = False
+    network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, precision: str
 ) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(network, path, CPU, half=half)
+    opened = Network(network, path, judge_of(precision), half=precision == "fp16")
     verdicts = []
     for values, expected in zip(inputs, reference, strict=True):
         try:
@@ -55,7 +60,7 @@ def judge_network(
 
 def judge_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
     """Compare our whole edit with that of diffusers."""
-    editor = Editor.load(bundle, device="cpu", precision=precision)
+    editor = Editor.load(bundle, judge_of(precision).name, precision, keep=False)
     return edit_difference(reference, editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded)
 
 

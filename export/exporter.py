@@ -68,7 +68,7 @@ def export_checkpoint(
     if tensorrt and "fp16" not in precisions:
         raise SettingError("--tensorrt builds from half precision: add fp16 to --precision, such as fp32,fp16")
     if "int8" in precisions:
-        int8.require_nncf()
+        int8.require_int8_extra()
         if "fp32" not in precisions:
             raise SettingError("int8 is made from float32: add fp32 to --precision, such as fp32,int8")
     elif calibrate is not None:

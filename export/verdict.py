@@ -103,7 +103,7 @@ def judge_networks(
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint; ``networks`` and ``fused`` as in the manifest.
 
-    Torch and ONNX Runtime are not in memory together: each engine runs in a process of its own.
+    Torch and what runs the engine are not in memory together: each engine runs in a process of its own.
     """
     parity: Parity = {precision: {} for precision in networks}
     present = {network for parts in networks.values() for network in parts}
@@ -125,14 +125,13 @@ def judge_networks(
             reference, largest = references[network]
             judged: dict[str, dict[str, float]] = {}
             for precision, parts in networks.items():
-                half = precision == "fp16"
                 for name, file in _graphs(network, parts[network], fused):
                     if file not in judged:
                         say(f"verdict of {network}: {file}")
-                        work = (network, folder / file, inputs[network], reference, half)
+                        work = (network, folder / file, inputs[network], reference, precision)
                         judged[file] = apart(folder_bytes(folder), judge_network, *work)
                     # How near the checkpoint itself comes to what half precision can hold.
-                    parity[precision][name] = {**judged[file], **({"largest": largest} if half else {})}
+                    parity[precision][name] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
     return parity
 
 

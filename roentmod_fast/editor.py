@@ -242,13 +242,15 @@ class Editor:
         *,
         batch: int = 1,
         graphs: bool = True,
+        keep: bool = True,
     ) -> Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
         preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
-        edits that will be asked for at once; ``graphs``: use CUDA graphs, on the device cuda. Of two processor devices
-        ``auto`` takes the one that this user has measured as the quicker. Raises :class:`EngineError` for a bundle that
+        edits that will be asked for at once; ``graphs``: use CUDA graphs, on the device cuda; ``keep``: keep what the
+        device compiles in the user's cache folder, for the next start. Of two processor devices ``auto`` takes the one
+        that this user has measured as the quicker. Raises :class:`EngineError` for a bundle that
         is missing, altered or does not keep its contract, :class:`DeviceError` for a device that is absent,
         :class:`SettingError` for a preset that is not known.
         """
@@ -258,7 +260,8 @@ class Editor:
             name = preset.name if isinstance(preset, Preset) else preset
             chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        networks = Networks.open(bundle, chosen, precision or named.means.precision, say, batch=batch, graphs=graphs)
+        wish = precision or named.means.precision
+        networks = Networks.open(bundle, chosen, wish, say, batch=batch, graphs=graphs, keep=keep)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named, batch)
 

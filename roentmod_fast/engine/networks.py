@@ -255,12 +255,14 @@ class Networks:
         *,
         batch: int = 1,
         graphs: bool = True,
+        keep: bool = True,
     ) -> Networks:
         """Check the bundle's files and open its networks in ``precision`` for ``batch`` pictures edited together.
 
         By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
         ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
-        of CUDA graphs, on the device cuda. Raises :class:`SettingError` for a batch below 1.
+        of CUDA graphs, on the device cuda. ``keep``: keep what the device compiles for the next start. Raises
+        :class:`SettingError` for a batch below 1.
         """
         if batch < 1:
             raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")
@@ -298,7 +300,7 @@ class Networks:
                 plan.cache,
                 half=in_half(bundle, role, precision),
                 exact=chosen != "fp16",
-                keep=plan.keep,
+                keep=plan.keep if keep else None,
                 items=items_at_once(role, device, batch),
                 shapes=shapes,
                 # The UNet is what a loop calls; recording takes three runs, which what runs once does not earn back.

@@ -224,6 +224,12 @@ def test_nothing_is_left_of_a_network_that_could_not_be_kept(tmp_path: Path) -> 
 
 
 @here
+def test_nothing_is_kept_where_that_is_not_wished(with_int8: Bundle) -> None:
+    Editor.load(with_int8.folder, "openvino", "int8", keep=False)
+    assert kept_in(with_int8) == []
+
+
+@here
 def test_float32_networks_are_not_kept(with_int8: Bundle) -> None:
     Editor.load(with_int8.folder, "openvino", "fp32")
     assert kept_in(with_int8) == []

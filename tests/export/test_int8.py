@@ -119,12 +119,12 @@ def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
 
 def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"int8 needs nncf: type pip install 'roentmod-fast\[int8\]'"):
+    with pytest.raises(ExportError, match=r"int8 needs nncf and openvino: type pip install 'roentmod-fast\[int8\]'"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("fp32", "int8"))
     monkeypatch.undo()
     with pytest.raises(SettingError, match="--calibrate belongs to int8"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out", calibrate=tmp_path)
-    monkeypatch.setattr(exporter.int8, "require_nncf", lambda: None)
+    monkeypatch.setattr(exporter.int8, "require_int8_extra", lambda: None)
     with pytest.raises(SettingError, match="int8 is made from float32"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("int8",))
     assert list(tmp_path.iterdir()) == []
