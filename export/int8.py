@@ -38,7 +38,8 @@ from .onnx_export import INLINE_LIMIT, network_file
 
 Array = NDArray[Any]
 Samples = dict[str, list[dict[str, Array]]]
-"""For each network, what it was given in real edits."""
+"""For each network, what it was given in real edits; every array a batch of one, for NNCF holds all that a network
+computes from a batch."""
 
 QUANTIZED = ("unet", "vae_encoder", "vae_decoder")
 IN_FLOAT = re.compile(r"(^|\.)(conv_in|conv_out|time_embedding|time_emb_proj|quant_conv|post_quant_conv)\.")
@@ -50,7 +51,7 @@ CALLS = 4
 MOST_RADIOGRAPHS = 14
 """Of the user's that are watched; drawn ones are as many as there are prompts."""
 
-MOST_SAMPLES = {"unet": 28, "vae_encoder": 7, "vae_decoder": 7}
+MOST_SAMPLES = {"unet": 56, "vae_encoder": 7, "vae_decoder": 7}
 
 
 def require_int8_extra() -> None:
@@ -194,7 +195,8 @@ def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
 
     def keep(name: str) -> Callable[..., dict[str, Array]]:
         def run(**arrays: Array) -> dict[str, Array]:
-            samples[name].append({port: np.array(arrays[port]) for port in INPUTS[name]})
+            for item in range(len(next(iter(arrays.values())))):
+                samples[name].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[name]})
             return originals[name](**arrays)
 
         return run
@@ -209,7 +211,7 @@ def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
 
 
 def _thinned(found: list[dict[str, Array]], most: int) -> list[dict[str, Array]]:
-    """Return at most ``most``, evenly spread over all."""
+    """Return at most ``most``, drawn at random: every n-th would be of the same noise levels."""
     if len(found) <= most:
         return found
-    return [found[index] for index in np.linspace(0, len(found) - 1, most).round().astype(int)]
+    return [found[index] for index in sorted(np.random.default_rng(0).choice(len(found), most, replace=False))]
