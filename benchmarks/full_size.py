@@ -48,11 +48,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     wishes = parser.parse_args()
     out = wishes.out or RESULTS / f"full_size-{wishes.checkpoint.name}.json"
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        **machine_facts(),
-        **(json.loads(out.read_text()) if out.exists() else {}),
-    }
+    again = wishes.engine.exists() and out.exists()  # then the export is as it was measured, and where
+    report = json.loads(out.read_text()) if again else {"date": time.strftime("%Y-%m-%d"), **machine_facts()}
     if not wishes.engine.exists():
         export = ["export", str(wishes.checkpoint), "-o", str(wishes.engine), "--precision", wishes.precision]
         report["export"] = measure(*export, *(["--tensorrt", wishes.tensorrt] if wishes.tensorrt else []))

@@ -26,7 +26,8 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def provenance(report: dict[str, Any]) -> str:
     """Say where and with what a result was measured."""
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
-    return f"{report['date']}, {report['machine']}, Python {report['python']}, {packages}."
+    processor = f" ({report['processor']})" if "processor" in report else ""
+    return f"{report['date']}, {report['machine']}{processor}, Python {report['python']}, {packages}."
 
 
 def speed(report: dict[str, Any]) -> str:
