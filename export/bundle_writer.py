@@ -19,7 +19,7 @@ from roentmod_fast.errors import OutputError
 from .checkpoint import Checkpoint
 
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "license.txt")
-TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
+TOOLS = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "nncf", "openvino")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The engine's side of the verdict: what the runtime computes, and how far that is from what was expected.
 
-Nothing here imports torch: each engine is judged in a process of its own (see ``apart``), and torch and diffusers,
+Nothing here imports torch: a large engine is judged in a process of its own (see ``apart``), and torch and diffusers,
 imported there, would stand beside the largest network for nothing.
 """
 

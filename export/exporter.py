@@ -23,8 +23,9 @@ from .apart import apart
 from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .errors import VerdictError
+from .files import network_file
 from .fused import fuse_attention, fused_file
-from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed, network_file
+from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed
 from .tensorrt import build_engines, find_compiler
 from .verdict import Parity
 

@@ -11,10 +11,10 @@ ONNX Runtime's own CPU provider reads it too, but gains nothing from it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine.devices import OLDEST_OPENVINO, OPENVINO, what_is_missing
 from roentmod_fast.engine.networks import INPUTS, Networks
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.findings import PROMPTS
@@ -34,7 +35,7 @@ from roentmod_fast.radiograph.sources import find_sources
 
 from .apart import apart, folder_bytes
 from .errors import ExportError
-from .onnx_export import INLINE_LIMIT, network_file
+from .files import INLINE_LIMIT, network_file
 
 Array = NDArray[Any]
 Samples = dict[str, list[dict[str, Array]]]
@@ -48,15 +49,11 @@ IN_FLOAT = re.compile(r"(^|\.)(conv_in|conv_out|time_embedding|time_emb_proj|qua
 CALLS = 4
 """UNet calls of an edit that is watched: as many noise levels, over the whole of the way."""
 
-MOST_RADIOGRAPHS = 14
-"""Of the user's that are watched; drawn ones are as many as there are prompts."""
-
-MOST_SAMPLES = {"unet": 56, "vae_encoder": 7, "vae_decoder": 7}
-
 
 def require_int8_extra() -> None:
-    """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which is judged, is not installed."""
-    missing = [name for name in ("nncf", "openvino") if importlib.util.find_spec(name) is None]
+    """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which gives the verdict, is missing."""
+    missing = [] if importlib.util.find_spec("nncf") is not None else ["nncf"]
+    missing += [] if what_is_missing(OPENVINO) is None else [f"openvino {OLDEST_OPENVINO} or later"]
     if missing:
         raise ExportError(f"int8 needs {' and '.join(missing)}: type pip install 'roentmod-fast[int8]'")
 
@@ -81,25 +78,25 @@ def quantize_engine(
 
 
 def calibration_pictures(folder: Path | None, size: int) -> list[Array]:
-    """Return radiographs to edit: those of ``folder``, by default drawn ones of ``size``. Float32 (H, W) in [0, 1].
+    """Return radiographs to edit, float32 (H, W) in [0, 1]: one a prompt, of ``folder`` as many as it has.
 
-    Raises :class:`ExportError` for a folder without a radiograph.
+    By default they are drawn ones of ``size``. Raises :class:`ExportError` for a folder without a radiograph.
     """
     if folder is None:
         return [draw(size, seed).image for seed in range(len(PROMPTS))]
     pictures = []
-    for source in find_sources((folder,)).sources[:MOST_RADIOGRAPHS]:
-        try:
+    for source in find_sources((folder,)).sources:
+        with contextlib.suppress(RoentmodError):
             pictures.append(read_radiograph(source).image)
-        except RoentmodError:
-            continue
+        if len(pictures) == len(PROMPTS):
+            break
     if not pictures:
         raise ExportError(f"--calibrate {folder}: no radiograph in it that can be read")
     return pictures
 
 
 def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
-    """Edit radiographs with the float32 engine in ``folder``, towards each of the paper's prompts once at least.
+    """Edit radiographs with the float32 engine in ``folder``, towards each of the paper's prompts once.
 
     A prompt that was never watched may leave the ranges that were found: the finding would be cut off. Returns what
     each network was given: the UNet at all noise levels, with and without text.
@@ -108,10 +105,10 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
     samples: Samples = {name: [] for name in QUANTIZED}
     with _watched(editor.networks, samples):
         pictures = calibration_pictures(radiographs, editor.model.image_size)
-        for number in range(max(len(pictures), len(PROMPTS))):
+        for number, prompt in enumerate(PROMPTS):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
-            editor.edit(pictures[number % len(pictures)], PROMPTS[number % len(PROMPTS)], config)
-    return {name: _thinned(found, MOST_SAMPLES[name]) for name, found in samples.items()}
+            editor.edit(pictures[number % len(pictures)], prompt, config)
+    return samples
 
 
 def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) -> None:
@@ -133,7 +130,7 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
         ignored_scope=nncf.IgnoredScope(names=in_float, validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             # From the least to the greatest of all samples. NNCF's own choice is the mean of each sample's extremes,
-            # which cuts off what few samples have: the worst edit of the built-in engine is 5 dB farther off so.
+            # which cuts off what few samples have, such as a finding.
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             backend_params={BackendParameters.EXTERNAL_DATA_DIR: str(source.parent)},
         ),
@@ -149,9 +146,9 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
 def store_unsigned(graph: onnx.GraphProto) -> None:
     """Have activations stored in uint8 where NNCF takes int8 with a zero point: the same steps, counted from 0.
 
-    OpenVINO 2026.4 computes convolutions over int8 with a zero point in float32 where the processor has AMX, and
-    wrongly where it has not (12 dB off in the built-in engine's UNet); over uint8 it computes them in integers and as
-    the file says, on both.
+    OpenVINO 2026.4 computes convolutions over int8 with a zero point in float32 where it uses AMX, and some of them
+    wrongly where it does not; over uint8 it computes them in integers and as the file says, on both
+    (``benchmarks/int8_kernels.py``).
     """
     stored = {tensor.name: tensor for tensor in graph.initializer}
     points = {
@@ -188,7 +185,7 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
     """Keep what each network is given while the block runs."""
     originals = {name: getattr(networks, name).run for name in samples}
@@ -208,10 +205,3 @@ def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
     finally:
         for name in samples:
             del getattr(networks, name).run
-
-
-def _thinned(found: list[dict[str, Array]], most: int) -> list[dict[str, Array]]:
-    """Return at most ``most``, drawn at random: every n-th would be of the same noise levels."""
-    if len(found) <= most:
-        return found
-    return [found[index] for index in sorted(np.random.default_rng(0).choice(len(found), most, replace=False))]

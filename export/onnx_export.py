@@ -23,11 +23,9 @@ from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import INPUTS, OUTPUTS
 
 from .checkpoint import quiet
+from .files import INLINE_LIMIT
 
 OPSET = 18
-INLINE_LIMIT = 100_000_000
-"""Bytes of weights up to which they stand in the ONNX file itself; a file beside it is mapped, not copied."""
-
 FUSED = ("unet",)
 """Networks that get a second graph, see ``fused``: in the others attention is a small part, or one head that is not
 quicker so."""
@@ -194,8 +192,3 @@ def free_bytes_needed(weights: int, precisions: Sequence[str], architectures: Se
     shares = {"fp32": 1.0, "fp16": 0.5, "int8": 0.3}
     share = sum(shares[precision] for precision in precisions) + shares["fp16"] * len(architectures)
     return int(weights * share * 1.1) + 20_000_000
-
-
-def network_file(network: str, precision: str) -> str:
-    """Return the name of a network's file in the bundle."""
-    return f"{network}.onnx" if precision == "fp32" else f"{network}.{precision}.onnx"

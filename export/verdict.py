@@ -18,13 +18,14 @@ from torch import nn
 
 from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
+from roentmod_fast.engine.devices import choose_device
 from roentmod_fast.engine.manifest import NETWORKS, Model
 from roentmod_fast.engine.networks import INPUTS
 from roentmod_fast.phantom import draw
 
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
-from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, judge_network, verdict_config
+from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, judge_network, judge_of, verdict_config
 from .errors import VerdictError
 from .onnx_export import WRAPPERS
 
@@ -103,7 +104,8 @@ def judge_networks(
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint; ``networks`` and ``fused`` as in the manifest.
 
-    Torch and what runs the engine are not in memory together: each engine runs in a process of its own.
+    What is large runs in a process of its own, the engine without torch. A file that two precisions share has the
+    verdict of the first.
     """
     parity: Parity = {precision: {} for precision in networks}
     present = {network for parts in networks.values() for network in parts}
@@ -163,10 +165,13 @@ def judge_bundle(
 ) -> Parity:
     """Give the verdict of an exported engine again, against the checkpoint that it is said to come from.
 
-    Raises :class:`VerdictError` where it misses its limits or is of another model altogether.
+    Raises :class:`VerdictError` where it misses its limits or is of another model altogether, and
+    :class:`DeviceError` where OpenVINO is not installed, which judges int8.
     """
     bundle = find_bundle(engine)
     verify_files(bundle)
+    for precision in bundle.manifest.networks:
+        choose_device(judge_of(precision).name)  # a device that is missing is told before the work
     opened = open_checkpoint(checkpoint, vae)
     if opened.model != bundle.manifest.model:
         raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")

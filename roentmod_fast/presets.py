@@ -60,6 +60,12 @@ class Preset:
     means: Means
     measured: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def seconds(self) -> float | None:
+        """What an edit took, if that was measured."""
+        value = self.measured.get("seconds")
+        return None if value is None else float(value)
+
     def price(self) -> str:
         """Say what it costs and gives, in the words of the measurement."""
         if not self.measured:
@@ -108,8 +114,7 @@ def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
         return None
     if name == EXACT:
         return found.exact_seconds
-    seconds = found.presets[name].measured.get("seconds") if name in found.presets else None
-    return None if seconds is None else float(seconds)
+    return found.presets[name].seconds if name in found.presets else None
 
 
 def quicker_processor(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
@@ -151,7 +156,7 @@ def read_measurements(path: Path, bundle: Bundle) -> Measurements | None:
         }
         seconds = raw.get("exact_seconds")
         return Measurements(presets, None if seconds is None else float(seconds))
-    except (KeyError, TypeError, ValueError, AttributeError, SettingError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineError(f"{path}: not as expected ({error}): remove it and tune again") from None
 
 

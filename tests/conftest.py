@@ -7,6 +7,8 @@ from pathlib import Path
 import pydicom.config
 import pytest
 
+from roentmod_fast import folders
+
 # pydicom only warns of a misspelt keyword; in tests it is an error.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
@@ -26,4 +28,7 @@ def real_files() -> Path:
 def no_engines_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests apart from engines that the person who runs them has imported."""
     monkeypatch.delenv("ROENTMOD_ENGINES", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    data = tmp_path_factory.mktemp("data")
+    for variable in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):  # also where a test starts a process
+        monkeypatch.setenv(variable, str(data))
+    monkeypatch.setattr(folders, "user_data_path", lambda name, appauthor: data / name)

@@ -71,13 +71,12 @@ def test_an_exported_engine_is_judged_without_torch() -> None:
     result = run(
         """
         import numpy as np
-        from roentmod_fast.engine.bundle import find_bundle
-        from roentmod_fast_export.engine_side import judge_edit
-        bundle = find_bundle("phantom")
-        size = bundle.manifest.model.image_size
-        [precision] = bundle.manifest.networks
-        said = judge_edit(bundle.folder, precision, np.full((size, size), 0.5, dtype=np.float32))
-        assert 0 < said["max_abs"] <= 0.5, said
+        from roentmod_fast.editor import Editor
+        from roentmod_fast_export.engine_side import EDIT_PROMPT, edit_picture, judge_edit, verdict_config
+        editor = Editor.load("phantom", "cpu")
+        wanted = editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded
+        assert judge_edit(editor.bundle.folder, "fp32", wanted)["max_abs"] < 1e-5
+        assert judge_edit(editor.bundle.folder, "fp32", wanted + np.float32(0.1))["max_abs"] > 0.09
         """
     )
     assert result.returncode == 0, result.stderr

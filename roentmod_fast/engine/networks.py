@@ -261,7 +261,7 @@ class Networks:
 
         By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
         ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
-        of CUDA graphs, on the device cuda. ``keep``: keep what the device compiles for the next start. Raises
+        of CUDA graphs, on the device cuda. ``keep``: keep networks that the device compiles. Raises
         :class:`SettingError` for a batch below 1.
         """
         if batch < 1:

@@ -180,9 +180,11 @@ def _keep(compiled: Any, keep: Path) -> None:
         blob = compiled.export_model().getbuffer()
         path = keep.with_name(f"{keep.name}.{hashlib.sha256(blob).hexdigest()}{KEPT_SUFFIX}")
         write_atomically(path, blob, overwrite=True)
-        for earlier in keep.parent.glob(f"{keep.stem}.*{KEPT_SUFFIX}"):
+        of_this_processor = keep.name.rpartition(".")[0]
+        for earlier in keep.parent.glob(f"{of_this_processor}.*{KEPT_SUFFIX}"):
             if earlier != path:
-                earlier.unlink()
+                with contextlib.suppress(OSError):  # on Windows, of one that is open
+                    earlier.unlink()
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,16 @@ import pytest
 
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import read_bundle, verify_files
+from roentmod_fast.engine.devices import CPU, OPENVINO
 from roentmod_fast.errors import SettingError, SourceError
+from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.dicom_write import write_sample
-from roentmod_fast_export import export_checkpoint, exporter, int8
+from roentmod_fast_export import engine_side, export_checkpoint, exporter, int8
 from roentmod_fast_export.errors import ExportError
 
-needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="nncf is not installed")
+MISSING = [name for name in ("nncf", "openvino") if importlib.util.find_spec(name) is None]
+needs_int8_extra = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def bundle(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / out
 
 
-@needs_nncf
+@needs_int8_extra
 def test_the_engine_edits_in_int8(bundle: Path) -> None:
     verify_files(read_bundle(bundle))
     manifest = read_bundle(bundle).manifest
@@ -45,7 +50,7 @@ def test_the_engine_edits_in_int8(bundle: Path) -> None:
     assert -10 * np.log10(np.mean(difference**2)) > 20
 
 
-@needs_nncf
+@needs_int8_extra
 def test_weights_are_integers_and_the_ends_are_not(bundle: Path) -> None:
     graph = onnx.load(bundle / "unet.int8.onnx").graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -64,7 +69,7 @@ def test_weights_are_integers_and_the_ends_are_not(bundle: Path) -> None:
     assert integers > floats >= 2
 
 
-@needs_nncf
+@needs_int8_extra
 def test_activations_are_unsigned(bundle: Path) -> None:
     for network in int8.QUANTIZED:
         graph = onnx.load(bundle / f"{network}.int8.onnx").graph
@@ -103,6 +108,48 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
     assert len(np.unique(before)) == 256
 
 
+@needs_int8_extra
+def test_openvino_gives_the_verdict(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(engine_side, "Network", lambda *found, half: asked.append((found[2], half)) or Wrong())
+    for precision in ("fp32", "fp16", "int8"):
+        engine_side.judge_network("text_encoder", bundle, [{}], [[np.zeros(2)]], precision)
+    assert asked == [(CPU, False), (CPU, True), (OPENVINO, False)]
+    edited = []
+    real = engine_side.Editor.load
+    monkeypatch.setattr(engine_side.Editor, "load", lambda *found, **keep: edited.append(keep) or real(*found, **keep))
+    engine_side.judge_edit(bundle, "int8", np.zeros((64, 64), np.float32))
+    assert edited == [{"keep": False}]
+
+
+class Wrong:
+    """A network that gives ones."""
+
+    def run(self) -> dict[str, np.ndarray]:
+        return {"text_states": np.ones(2)}
+
+
+@needs_int8_extra
+@pytest.mark.parametrize("radiographs", [0, 2])
+def test_every_prompt_is_watched_at_every_noise_level(bundle: Path, tmp_path: Path, radiographs: int) -> None:
+    for seed in range(radiographs):
+        write_sample(tmp_path / f"{seed}.dcm", draw(64, seed).image, seed=seed, findings=())
+    samples = int8.watch_edits(bundle, tmp_path if radiographs else None)
+    assert {name: len(found) for name, found in samples.items()} == {
+        "unet": 2 * len(PROMPTS) * int8.CALLS,
+        "vae_encoder": len(PROMPTS),
+        "vae_decoder": len(PROMPTS),
+    }
+    assert {len(array) for found in samples.values() for sample in found for array in sample.values()} == {1}
+    assert len({sample["text_states"].tobytes() for sample in samples["unet"]}) == len(PROMPTS) + 1  # and no prompt
+    assert len({int(sample["timestep"][0]) for sample in samples["unet"]}) == int8.CALLS
+
+
+def test_quantizing_imports_no_torch() -> None:
+    code = "import sys; import roentmod_fast_export.int8; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     write_sample(tmp_path / "mine" / "chest.dcm", draw(128, 5).image, seed=5, findings=())
@@ -119,7 +166,9 @@ def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
 
 def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"int8 needs nncf and openvino: type pip install 'roentmod-fast\[int8\]'"):
+    with pytest.raises(
+        ExportError, match=r"int8 needs nncf and openvino 2026 or later: type pip install 'roentmod-fast\[int8\]'$"
+    ):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out", precisions=("fp32", "int8"))
     monkeypatch.undo()
     with pytest.raises(SettingError, match="--calibrate belongs to int8"):
