@@ -138,6 +138,14 @@ def full_size_int8(report: dict[str, Any]) -> str:
     return full_size({**report, "parity": {"int8": report["parity"]["int8"]}})
 
 
+def int8_kernels(report: dict[str, Any]) -> str:
+    """What OpenVINO's kernels of each instruction set make of an int8 UNet."""
+    names = ("kernels", "activations", "db", "db_lowest", "integer_convolutions", "ms")
+    rows = [tuple(row.get(name, "-") for name in names) for row in report["rows"]]
+    head = ("kernels", "activations", "dB to float32, median", "lowest", "convolutions in integers", "a call, ms")
+    return f"{table(head, rows)}\n\nEngine {report['engine']}, {report['samples']} samples. {provenance(report)}"
+
+
 def reuse(report: dict[str, Any]) -> str:
     """What a shallow call of the UNet costs against a whole one."""
     rows = [(row["joins"], f"{row['whole_s']:.2f}", f"{row['shallow_s']:.2f}", row["share"]) for row in report["rows"]]
@@ -162,6 +170,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "means": ("means.json", means),
     "means, 35 phantoms": ("means-35.json", means),
     "means, reuse": ("means-reuse.json", means),
+    "int8 kernels": ("int8_kernels.json", int8_kernels),
     "reuse": ("reuse.json", reuse),
     "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),
