@@ -166,6 +166,7 @@ def sameness(report: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
+    "speed, AMX": ("speed-amx.json", speed),
     "speed, peers": ("speed-peers.json", speed),
     "means": ("means.json", means),
     "means, 35 phantoms": ("means-35.json", means),
