@@ -265,6 +265,12 @@ class Editor:
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named, batch)
 
+    def with_preset(self, preset: Preset) -> Editor:
+        """Return an editor over the same opened networks. Raises :class:`SettingError` for one of other precision."""
+        if preset.means.precision not in (None, self.networks.precision):
+            raise SettingError(f"preset {preset.name!r} is {preset.means.precision}, open is {self.networks.precision}")
+        return Editor(self.bundle, self.networks, self._tokenizer, self.device, preset, self.batch)
+
     @property
     def model(self) -> Model:
         return self.bundle.manifest.model

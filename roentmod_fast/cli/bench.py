@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Measure how long an edit takes with each device and preset; a drawn radiograph, one prompt, all defaults.
 
-    All are in memory at once, because they are compared in turns: with an engine of RoentGen's size name one or two.
+    All are in memory at once, because they are compared in turns; those of one device and precision share networks.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def command(
     from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import DeviceError, SettingError
     from roentmod_fast.phantom import draw
-    from roentmod_fast.presets import NAMES
+    from roentmod_fast.presets import NAMES, find_preset
     from roentmod_fast.report import machine_facts
 
     bundle = find_bundle(engine)
@@ -62,10 +62,17 @@ def command(
             continue
         for name in names or NAMES:
             try:
-                editors[device, name] = Editor.load(bundle.folder, device, preset=name)
+                preset = find_preset(bundle, name, device)
             except SettingError:
                 if names:
                     raise
+                continue
+            for (other, _), editor in editors.items():
+                if other == device and editor.networks.precision == preset.means.precision:
+                    editors[device, name] = editor.with_preset(preset)
+                    break
+            else:
+                editors[device, name] = Editor.load(bundle.folder, device, preset=preset)
     image = draw(bundle.manifest.model.image_size, 0).image
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in editors}
     for run in range(runs + 1):

@@ -9,7 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from roentmod_fast.cli import cli
+from roentmod_fast.editor import Editor
+from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import SettingError
+from roentmod_fast.presets import Means, Preset
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 
@@ -68,6 +71,22 @@ def test_bench_gives_a_table_and_json(tmp_path: Path) -> None:
     assert row["lowest"] <= row["seconds"] <= row["highest"]
     assert row["images_a_second"] == pytest.approx(1 / row["seconds"], rel=0.2)
     assert values["runs"] == 2
+
+
+def test_presets_of_one_precision_share_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    real = Networks.open
+    monkeypatch.setattr(Networks, "open", lambda *words, **wishes: opened.append(words) or real(*words, **wishes))
+    out, _ = run("bench", "--engine", "phantom", "--device", "cpu", "--runs", "1")
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["exact", "balanced", "fast"]
+    assert len(opened) == 1
+
+
+def test_an_editor_takes_no_preset_of_another_precision() -> None:
+    editor = Editor.load(TINY, "cpu")
+    assert editor.with_preset(Preset("fast", Means("fp32", "dpm++", 4))).networks is editor.networks
+    with pytest.raises(SettingError, match="preset 'fast' is int8, open is fp32"):
+        editor.with_preset(Preset("fast", Means("int8")))
 
 
 def test_bench_of_a_preset_that_was_never_measured_is_refused() -> None:
