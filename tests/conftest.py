@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pydicom.config
@@ -26,9 +27,7 @@ def real_files() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_engines_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests apart from engines that the person who runs them has imported."""
+    """Keep the tests apart from engines that the person who runs them has imported; on every system as on Linux."""
     monkeypatch.delenv("ROENTMOD_ENGINES", raising=False)
-    data = tmp_path_factory.mktemp("data")
-    for variable in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):  # also where a test starts a process
-        monkeypatch.setenv(variable, str(data))
-    monkeypatch.setattr(folders, "user_data_path", lambda name, appauthor: data / name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setattr(folders, "user_data_path", lambda name, appauthor: Path(os.environ["XDG_DATA_HOME"]) / name)
