@@ -28,7 +28,8 @@ from onnx import numpy_helper
 from process import run_process
 
 from roentmod_fast.engine.bundle import find_bundle
-from roentmod_fast.engine.openvino_session import settings
+from roentmod_fast.engine.networks import OUTPUTS
+from roentmod_fast.engine.openvino_session import OpenVINOSession
 from roentmod_fast.report import machine_facts
 from roentmod_fast_export.engine_side import difference
 from roentmod_fast_export.int8 import watch_edits
@@ -63,21 +64,15 @@ def by_onnxruntime(path: Path, samples: Samples) -> list[NDArray[Any]]:
 
 def by_openvino(path: Path, samples: Samples) -> dict[str, Any]:
     """Return what OpenVINO computes, how long a call takes, and what share of the convolutions it runs in integers."""
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(path)
-    model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-    compiled = core.compile_model(model, "CPU", settings())
-    request = compiled.create_infer_request()
-    request.infer(samples[0])
+    session = OpenVINOSession(path)
+    names = list(OUTPUTS["unet"])
+    session.run(names, samples[0])
     results, seconds = [], []
     for sample in samples:
         started = time.perf_counter()
-        found = request.infer(sample)
+        results += session.run(names, sample)
         seconds.append(time.perf_counter() - started)
-        results.append(np.array(found[0]))
-    facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    facts = [node.get_rt_info() for node in session._compiled.get_runtime_model().get_ops()]
     kinds = [fact["primitiveType"].astype(str) for fact in facts if fact["layerType"].astype(str) == "Convolution"]
     integers = [kind for kind in kinds if kind.lower().endswith("i8")]
     return {

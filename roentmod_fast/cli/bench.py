@@ -52,6 +52,7 @@ def command(
     from roentmod_fast.report import machine_facts
 
     bundle = find_bundle(engine)
+    opened: dict[tuple[str, str | None], Editor] = {}
     editors: dict[tuple[str, str], Editor] = {}
     for device in devices or DEVICES[1:]:
         try:
@@ -67,12 +68,10 @@ def command(
                 if names:
                     raise
                 continue
-            for (other, _), editor in editors.items():
-                if other == device and editor.networks.precision == preset.means.precision:
-                    editors[device, name] = editor.with_preset(preset)
-                    break
-            else:
-                editors[device, name] = Editor.load(bundle.folder, device, preset=preset)
+            key = (device, preset.means.precision)
+            if key not in opened:
+                opened[key] = Editor.load(bundle.folder, device, preset=preset)
+            editors[device, name] = opened[key].with_preset(preset)
     image = draw(bundle.manifest.model.image_size, 0).image
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in editors}
     for run in range(runs + 1):
