@@ -27,7 +27,13 @@ def real_files() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_engines_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests apart from engines that the person who runs them has imported; on every system as on Linux."""
+    """Keep the tests apart from what the person who runs them has imported and compiled, on every system alike."""
     monkeypatch.delenv("ROENTMOD_ENGINES", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
-    monkeypatch.setattr(folders, "user_data_path", lambda name, appauthor: Path(os.environ["XDG_DATA_HOME"]) / name)
+    for kind in ("data", "cache"):
+        variable = f"XDG_{kind.upper()}_HOME"
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(kind)))
+
+        def path(name: str, appauthor: bool, variable: str = variable) -> Path:
+            return Path(os.environ[variable]) / name
+
+        monkeypatch.setattr(folders, f"user_{kind}_path", path)

@@ -28,8 +28,6 @@ FAST = Preset("fast", Means("fp32", "dpm++", 4), MEASURED)
 @pytest.fixture
 def bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
     return read_bundle(GOLDENS / "tiny_bundle")
 
 

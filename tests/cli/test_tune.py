@@ -19,8 +19,7 @@ TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
 
 def run(*words: str) -> tuple[str, str]:
