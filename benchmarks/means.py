@@ -3,11 +3,11 @@
     python benchmarks/means.py --engine ENGINE --device openvino        # an engine with all precisions, 35 phantoms
     python benchmarks/means.py --phantoms 2 --out /tmp/try.json
 
-Rows are fp16, int8, fewer calls with DDIM and DPM-Solver++(2M), even and denser steps, and two means that the runtime
-does not offer, for at the same cost fewer calls are nearer to exact: guidance in an interval of noise levels only
-(Kynkäänniemi et al. 2024) and deep features of the UNet reused across steps (``reuse.py``, on the processor, needs
-``onnx``). ``looks_at_unet`` counts a guided call twice and a shallow one whole. Pictures are the engine's own, compose
-``contrast`` for whether the finding is present.
+Rows are fp16, int8, bfloat16 (on OpenVINO where the processor has it), fewer calls with DDIM and DPM-Solver++(2M), even
+and denser steps, and two means that the runtime does not offer, for at the same cost fewer calls are nearer to exact:
+guidance in an interval of noise levels only (Kynkäänniemi et al. 2024) and deep features of the UNet reused across
+steps (``reuse.py``, on the processor, needs ``onnx``). ``looks_at_unet`` counts a guided call twice and a shallow one
+whole. Pictures are the engine's own, compose ``contrast`` for whether the finding is present.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from phantom_reader import read
 from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
 from roentmod_fast.editor import EditConfig, Editor, Prepared
+from roentmod_fast.engine.devices import bfloat16_lacks
 from roentmod_fast.engine.networks import Networks
+from roentmod_fast.engine.precisions import BFLOAT16, stored_as
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
@@ -57,7 +59,7 @@ class Row:
 
 ROWS = (
     Row("fp16", "fp16"),
-    Row("int8", "int8"),
+    *(Row(precision, precision) for precision in ("int8", "bf16", "int8-bf16")),
     *(Row(f"DDIM, {n} calls, even steps", calls=n, power=1.0) for n in (4, 6, 10)),
     *(Row(f"DPM-Solver++, {n} calls, even steps", calls=n, solver="dpm++", power=1.0) for n in (4, 6, 10)),
     *(Row(f"DPM-Solver++, {n} calls", calls=n, solver="dpm++") for n in (3, 4, 5, 6, 8, 10)),
@@ -69,7 +71,11 @@ ROWS = (
         for every, joins in ((2, 1), (2, 3), (3, 3), (5, 3))
     ),
     Row("DPM-Solver++, 8 calls, deep features every 2 calls, 3 joins", calls=8, solver="dpm++", every=2, joins=3),
-    *(Row(f"int8, DPM-Solver++, {n} calls", "int8", n, "dpm++") for n in (4, 6, 8)),
+    *(
+        Row(f"{precision}, DPM-Solver++, {n} calls", precision, n, "dpm++")
+        for precision in ("int8", "bf16", "int8-bf16")
+        for n in (4, 6, 8)
+    ),
 )
 
 
@@ -128,8 +134,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "means.json")
     wishes = parser.parse_args()
     editors = {"fp32": Editor.load(wishes.engine, wishes.device, "fp32")}
-    for precision in editors["fp32"].bundle.manifest.networks:
-        if precision not in editors and any(row.precision == precision for row in ROWS if row.name in wishes.rows):
+    asked = {row.precision for row in ROWS if row.name in wishes.rows} - editors.keys()
+    if bfloat16_lacks(editors["fp32"].device) is not None:
+        asked -= BFLOAT16.keys()
+    for precision in asked:
+        if stored_as(precision) in editors["fp32"].bundle.manifest.networks:
             editors[precision] = Editor.load(wishes.engine, wishes.device, precision)
     rows = [row for row in ROWS if row.precision in editors and row.name in wishes.rows]
     size = editors["fp32"].model.image_size

@@ -14,7 +14,7 @@ from typing import Any
 
 from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.manifest import PRECISIONS
+from roentmod_fast.engine.precisions import PRECISIONS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
 

@@ -1,8 +1,8 @@
 """Measure what short cuts cost an engine on this machine, and keep what is worth it as presets.
 
-Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and the precision beside float32
-that the device is quick in, where the bundle has it. A candidate is compared with the exact edit of the same
-radiograph, prompt and seed.
+Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and the precisions beside float32
+that the device may be quick in, where the bundle has them. A candidate is compared with the exact edit of the same
+radiograph, prompt and seed. What is no quicker in a precision than in float32 is not tried further in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import GPU_DEVICES, Device
+from roentmod_fast.engine.devices import GPU_DEVICES, Device, bfloat16_lacks
+from roentmod_fast.engine.precisions import BFLOAT16, stored_as
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
 
@@ -35,7 +36,7 @@ BALANCED_MARGIN = 5.0
 KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
 """How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
 
-PRECISIONS_ON_PROCESSOR = ("fp32", "int8")
+PRECISIONS_ON_PROCESSOR = ("fp32", "bf16", "int8", "int8-bf16")
 PRECISIONS_ON_CARD = ("fp32", "fp16")
 """What is tried: a processor computes half precision slower than float32, and int8 is made for processors."""
 
@@ -106,14 +107,20 @@ def tune(
     exact_seconds = statistics.median(edit.seconds for edit in exact)
     say(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
-    tried = PRECISIONS_ON_CARD if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
-    for precision in [precision for precision in tried if precision in bundle.manifest.networks]:
+    in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
+    for precision in _precisions(bundle, device):
         if precision != editor.networks.precision:
             del editor
             editor = Editor.load(bundle.folder, device.name, precision)
-        for means in _candidates(editor.networks.precision):
-            trials.append(_try(editor, means, exact))
-            say(describe(trials[-1], exact_seconds))
+        for means in _candidates(precision):
+            trial = _try(editor, means, exact)
+            trials.append(trial)
+            say(describe(trial, exact_seconds))
+            if precision == "fp32":
+                in_float32[means.calls] = trial.seconds
+            elif trial.seconds >= in_float32[means.calls]:
+                say(f"{precision} is no quicker than fp32 here: not tried further")
+                break
     presets = {}
     for name in KEPT:
         good = [trial for trial in trials if trial.holds(name, min_psnr) and trial.seconds < exact_seconds]
@@ -141,6 +148,17 @@ def describe(trial: Trial, exact_seconds: float) -> str:
         f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, {100 * trial.kept:.0f} % of the "
         f"change (farthest {100 * trial.farthest_kept:.0f} %)"
     )
+
+
+def _precisions(bundle: Bundle, device: Device) -> list[str]:
+    """Return what can be tried: float32 first."""
+    if device in GPU_DEVICES:
+        tried: Sequence[str] = PRECISIONS_ON_CARD
+    elif bfloat16_lacks(device) is None:
+        tried = PRECISIONS_ON_PROCESSOR
+    else:
+        tried = [precision for precision in PRECISIONS_ON_PROCESSOR if precision not in BFLOAT16]
+    return [precision for precision in tried if stored_as(precision) in bundle.manifest.networks]
 
 
 def _candidates(precision: str) -> Iterator[Means]:

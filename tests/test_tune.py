@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from roentmod_fast import tune as tune_module
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU, CUDA, Device
+from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, Device
 from roentmod_fast.presets import Means
 from roentmod_fast.radiograph.compose import change_statistics
-from roentmod_fast.tune import Trial, tune
+from roentmod_fast.tune import CALLS, Trial, tune
 
 BUNDLE = Path(__file__).parent / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
@@ -44,15 +47,19 @@ def test_the_wish_decides() -> None:
     assert not replace(trial, farthest_kept=1.2).holds("fast", 35.0)
 
 
-@pytest.mark.parametrize(("device", "tried"), [(CPU, ["fp32", "int8"]), (CUDA, ["fp32", "fp16"])])
-def test_a_card_tries_half_precision_and_a_processor_int8(
-    device: Device, tried: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is no card here: the edits are the processor's, and float32 stands for every precision."""
+def tuned_as_if(
+    device: Device, seconds: dict[str, float], lacks: str | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], list[Means], list[str]]:
+    """Tune where an edit in each precision takes ``seconds``; return what was opened, tried and told.
+
+    The edits are the processor's, and float32 stands for every precision.
+    """
     bundle = read_bundle(BUNDLE)
     full = bundle.manifest.networks["fp32"]
     every = replace(bundle.manifest, networks=dict.fromkeys(("fp32", "fp16", "int8"), full))
     opened: list[str] = []
+    told: list[str] = []
+    real = Editor.load
 
     def load(folder: Path, name: str, precision: str) -> Editor:
         assert name == device.name
@@ -61,12 +68,45 @@ def test_a_card_tries_half_precision_and_a_processor_int8(
         editor.networks = replace(editor.networks, precision=precision)
         return editor
 
-    real = Editor.load
+    def timed(editor: Editor, means: Means, exact: list[Any]) -> Trial:
+        assert editor.networks.precision == means.precision
+        return Trial(means, 50.0, 50.0, 1.0, 1.0, 1.0, seconds[editor.networks.precision])
+
     monkeypatch.setattr(Editor, "load", load)
-    tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"])
+    monkeypatch.setattr(tune_module, "_try", timed)
+    monkeypatch.setattr(tune_module, "bfloat16_lacks", lambda device: lacks)
+    tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"], say=told.append)
+    return opened, [trial.means for trial in tuning.trials], told
+
+
+@pytest.mark.parametrize(
+    ("device", "lacks", "tried"),
+    [
+        (CPU, "no bfloat16", ["fp32", "int8"]),
+        (OPENVINO, "no bfloat16", ["fp32", "int8"]),
+        (OPENVINO, None, ["fp32", "bf16", "int8", "int8-bf16"]),
+        (CUDA, "no bfloat16", ["fp32", "fp16"]),
+    ],
+)
+def test_what_a_device_may_be_quick_in_is_tried(
+    device: Device, lacks: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = dict.fromkeys(tried, 0.0001) | {"fp32": 1e-3}
+    opened, means, _ = tuned_as_if(device, quick, lacks, monkeypatch)
     assert opened == tried
-    assert list(dict.fromkeys(trial.means.precision for trial in tuning.trials)) == tried
-    assert Means(tried[1]) in [trial.means for trial in tuning.trials]
+    for precision in tried:
+        calls = [each.calls for each in means if each.precision == precision]
+        assert calls == [*CALLS, *([] if precision == "fp32" else [None])]
+
+
+def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"fp32": 1e-4, "bf16": 1e-4, "int8": 9e-5, "int8-bf16": 2e-4}
+    _, means, told = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
+    tries = Counter(each.precision for each in means)
+    assert tries == {"fp32": len(CALLS), "bf16": 1, "int8": len(CALLS) + 1, "int8-bf16": 1}
+    assert [text for text in told if "no quicker" in text] == [
+        f"{precision} is no quicker than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")
+    ]
 
 
 def test_the_first_step_without_text_is_shared() -> None:

@@ -111,8 +111,9 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    help="Precision of the networks. [default: the preset's]",
+    type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]),
+    help="Precision of the networks; bf16 computes fp32 or int8 ones in bfloat16, on device openvino. "
+    "[default: the preset's]",
 )
 @click.option("--strength", type=float, metavar="0..1", help="How far from the source. [default: the engine's, 0.4]")
 @click.option(

@@ -14,6 +14,7 @@ from roentmod_fast.engine.manifest import (
     parse_manifest,
     sha256_of,
 )
+from roentmod_fast.engine.precisions import stored_as
 from roentmod_fast.errors import EngineError
 from roentmod_fast.folders import data_folder
 
@@ -37,11 +38,12 @@ class Bundle:
         return self.folder / file
 
     def networks_of(self, precision: str) -> Mapping[str, str]:
-        """Return the file of each network in ``precision``. Raises :class:`EngineError` where the bundle has none."""
-        networks = self.manifest.networks.get(precision)
+        """Return the file of each network for ``precision``. Raises :class:`EngineError` where the bundle has none."""
+        stored = stored_as(precision)
+        networks = self.manifest.networks.get(stored)
         if networks is None:
             has = ", ".join(self.manifest.networks)
-            raise EngineError(f"{self.folder}: has no {precision} networks, only {has}: choose one of these")
+            raise EngineError(f"{self.folder}: has no {stored} networks, only {has}: choose one of these")
         return networks
 
 

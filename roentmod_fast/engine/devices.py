@@ -115,6 +115,15 @@ def what_is_missing(device: Device) -> str | None:
     return _rtx_lacks() if device == RTX else _cuda_lacks(device)
 
 
+def bfloat16_lacks(device: Device) -> str | None:
+    """Say why ``device`` does not compute in bfloat16 here, None where it does."""
+    if device != OPENVINO:
+        return f"device {device.name} computes as the networks' files say, only {OPENVINO.name} in bfloat16"
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "OpenVINO does not compute in bfloat16 on this processor"
+    return None
+
+
 def _openvino_lacks() -> str | None:
     version = version_of("openvino")
     if version is None or importlib.util.find_spec("openvino") is None:

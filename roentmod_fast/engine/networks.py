@@ -28,12 +28,14 @@ from roentmod_fast.engine.devices import (
     RTX,
     TENSORRT,
     Device,
+    bfloat16_lacks,
     card_of,
     rtx_ep_device,
 )
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.plan import Plan
+from roentmod_fast.engine.precisions import BFLOAT16
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
@@ -83,6 +85,7 @@ class Network:
         *,
         half: bool = False,
         exact: bool = True,
+        bfloat16: bool = False,
         keep: Path | None = None,
         items: int = 1,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -100,7 +103,16 @@ class Network:
         self._device = device
         self._tell = tell
         self._open = partial(
-            open_session, path, device, cache, half=half, exact=exact, keep=keep, items=items, shapes=shapes
+            open_session,
+            path,
+            device,
+            cache,
+            half=half,
+            exact=exact,
+            bfloat16=bfloat16,
+            keep=keep,
+            items=items,
+            shapes=shapes,
         )
         try:
             self._use(self._open(graphs=graphs), graphs)
@@ -278,6 +290,10 @@ class Networks:
             if chosen not in bundle.manifest.networks and "fp32" in bundle.manifest.networks:
                 tell(f"engine {bundle.name} has no {chosen} networks: {device.name} runs fp32")
                 chosen = "fp32"
+        if chosen in BFLOAT16:
+            lacks = bfloat16_lacks(device)
+            if lacks is not None:
+                raise DeviceError(f"precision {chosen!r} cannot be had: {lacks}")
         opened: dict[str, Network] = {}
 
         def checked(role: str, precision: str) -> Plan:
@@ -300,6 +316,7 @@ class Networks:
                 plan.cache,
                 half=in_half(bundle, role, precision),
                 exact=chosen != "fp16",
+                bfloat16=chosen in BFLOAT16,
                 keep=plan.keep if keep else None,
                 items=items_at_once(role, device, batch),
                 shapes=shapes,

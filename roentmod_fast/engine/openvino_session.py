@@ -27,6 +27,7 @@ from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import OPENVINO, import_openvino, physical_cores
 from roentmod_fast.engine.manifest import sha256_of, with_weights
 from roentmod_fast.engine.plan import Plan
+from roentmod_fast.engine.precisions import BFLOAT16, stored_as
 from roentmod_fast.errors import DeviceError, EngineError, OutputError
 
 Array = NDArray[Any]
@@ -53,25 +54,26 @@ class OpenPort:
 class OpenVINOSession:
     """One network for batches of one, compiled for the processor; it may be run from several threads."""
 
-    def __init__(self, path: Path, keep: Path | None = None) -> None:
+    def __init__(self, path: Path, keep: Path | None = None, *, bfloat16: bool = False) -> None:
         """Open an ONNX file, or what an earlier session kept; ``keep`` is where to keep what is compiled now.
 
-        Raises :class:`EngineError` where OpenVINO cannot open it, :class:`DeviceError` where it would compute otherwise
-        than asked.
+        ``bfloat16``: compute float32 in it; inputs and outputs are float32, the values of outputs rounded too. Raises
+        :class:`EngineError` where OpenVINO cannot open it, :class:`DeviceError` where it would compute otherwise than
+        asked.
         """
         core = import_openvino().Core()
         pages = None
         try:
             if path.suffix == KEPT_SUFFIX:
-                self._compiled, pages = _import(core, path)
+                self._compiled, pages = _import(core, path, bfloat16)
             else:
                 model = core.read_model(path)
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-                self._compiled = core.compile_model(model, "CPU", settings())
+                self._compiled = core.compile_model(model, "CPU", settings(bfloat16))
         except Exception as error:  # of its frontends' errors some are RuntimeErrors and some are not
             remedy = ": remove this file" if path.suffix == KEPT_SUFFIX else ""
             raise EngineError(f"{path}: OpenVINO cannot open it: {_reason(error)}{remedy}") from error
-        _check(self._compiled, path)
+        _check(self._compiled, path, bfloat16)
         if keep is not None:
             _keep(self._compiled, keep)
         self._inputs = [_described(port) for port in self._compiled.inputs]
@@ -104,27 +106,33 @@ class OpenVINOSession:
             self._compiled.release_memory()
 
 
-def settings() -> dict[str, Any]:
-    """Return OpenVINO's properties: arithmetic in float32, as the file says, on the physical cores.
+def settings(bfloat16: bool) -> dict[str, Any]:
+    """Return OpenVINO's properties: on the physical cores, float32 as the file says, or in bfloat16.
 
     Left alone, OpenVINO computes in bfloat16 where the processor can, which is another result.
     """
     return {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _hint(bfloat16),
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": physical_cores(),
     }
 
 
-def _check(compiled: Any, path: Path) -> None:
+def _hint(bfloat16: bool) -> str:
+    return "bf16" if bfloat16 else "f32"
+
+
+def _check(compiled: Any, path: Path, bfloat16: bool) -> None:
     """Check that a network runs as it was asked to, whoever compiled it."""
+    asked = _hint(bfloat16)
     devices = list(compiled.get_property("EXECUTION_DEVICES"))
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if devices != ["CPU"] or precision != "f32":
-        raise DeviceError(f"{path}: asked OpenVINO for the processor in f32, got {', '.join(devices)} in {precision}")
+    if devices != ["CPU"] or precision != asked:
+        got = f"{', '.join(devices)} in {precision}"
+        raise DeviceError(f"{path}: asked OpenVINO for the processor in {asked}, got {got}")
 
 
-def _import(core: Any, path: Path) -> tuple[Any, mmap.mmap]:
+def _import(core: Any, path: Path, bfloat16: bool) -> tuple[Any, mmap.mmap]:
     """Open a kept network. What OpenVINO does not copy it reads from the file's pages, which must outlive it.
 
     The pages cannot be written to. Those that it has read are given back: the system reads them again when needed.
@@ -134,7 +142,7 @@ def _import(core: Any, path: Path) -> tuple[Any, mmap.mmap]:
     address = np.frombuffer(pages, dtype=np.uint8).ctypes.data
     # OpenVINO takes memory from writable arrays only, and does not write.
     array = np.ctypeslib.as_array((ctypes.c_ubyte * len(pages)).from_address(address))
-    compiled = core.import_model(import_openvino().Tensor(array, shared_memory=True), "CPU", settings())
+    compiled = core.import_model(import_openvino().Tensor(array, shared_memory=True), "CPU", settings(bfloat16))
     with contextlib.suppress(AttributeError):  # Windows has no such advice
         pages.madvise(mmap.MADV_DONTNEED)
     return compiled, pages
@@ -144,20 +152,22 @@ def plan_on_openvino(bundle: Bundle, role: str, precision: str, cache: Path) -> 
     """Choose what is opened for ``role``: the ONNX file, or what was kept of an int8 engine's network in ``cache``."""
     file = bundle.networks_of(precision)[role]
     plan = Plan(bundle.path(file), with_weights(file, bundle.manifest.files), cache)
-    if precision != "int8":
+    if stored_as(precision) != "int8":
         return plan
-    keep = cache / _kept_name(file)
+    keep = cache / _kept_name(file, precision in BFLOAT16)
     kept = next((path for path in sorted(cache.glob(f"{keep.name}.*{KEPT_SUFFIX}")) if _is_whole(path)), None)
     if kept is not None:
         return replace(plan, path=kept, files=(), compiled=True)
     return replace(plan, keep=keep, note=f"{role} is compiled for this processor, once")
 
 
-def _kept_name(file: str) -> str:
-    """Return the start of a kept network's name: the file, the processor, and by what it was compiled."""
+def _kept_name(file: str, bfloat16: bool) -> str:
+    """Return the start of a kept network's name: the file, the processor and the arithmetic, and what compiled it."""
     openvino = import_openvino()
     core = openvino.Core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    if bfloat16:
+        processor.append(_hint(bfloat16))
     keys = (repr(processor), repr((KEPT_FORMAT, openvino.__version__)))
     return ".".join((file, *(hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys)))
 
@@ -173,15 +183,15 @@ def _is_whole(kept: Path) -> bool:
 def _keep(compiled: Any, keep: Path) -> None:
     """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so.
 
-    What was kept of it before on this processor, by another OpenVINO or damaged since, goes.
+    What was kept of it before for the same processor and arithmetic, by another OpenVINO or damaged since, goes.
     """
     with contextlib.suppress(OSError, MemoryError, RuntimeError, OutputError):
         keep.parent.mkdir(parents=True, exist_ok=True)
         blob = compiled.export_model().getbuffer()
         path = keep.with_name(f"{keep.name}.{hashlib.sha256(blob).hexdigest()}{KEPT_SUFFIX}")
         write_atomically(path, blob, overwrite=True)
-        of_this_processor = keep.name.rpartition(".")[0]
-        for earlier in keep.parent.glob(f"{of_this_processor}.*{KEPT_SUFFIX}"):
+        of_this_kind = keep.name.rpartition(".")[0]
+        for earlier in keep.parent.glob(f"{of_this_kind}.*{KEPT_SUFFIX}"):
             if earlier != path:
                 with contextlib.suppress(OSError):  # on Windows, of one that is open
                     earlier.unlink()

@@ -58,6 +58,7 @@ def open_session(
     *,
     half: bool = False,
     exact: bool = True,
+    bfloat16: bool = False,
     keep: Path | None = None,
     items: int = 1,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -65,15 +66,15 @@ def open_session(
 ) -> Any:
     """Open an ONNX file on ``device``, or what an RTX card or OpenVINO compiled; ``cache`` is for what is compiled.
 
-    OpenVINO takes ``path`` and ``keep`` alone: one item at a time, as precise as the file says. ``half``: the network
-    computes in half precision; not ``exact``: it may round float32 to TF32. ``keep``: the file by which a network that
-    the device compiles can be opened the next time. ``items``: how many the largest batch holds; ``shapes``: of one
-    item of each input, without which TensorRT would compile for batches of any size. ``graphs``: have CUDA graphs
-    recorded, on CUDA only. Raises :class:`EngineError` where the file cannot be opened, :class:`DeviceError` where it
-    would run elsewhere.
+    OpenVINO takes ``path``, ``keep`` and ``bfloat16`` alone, and one item at a time; ``bfloat16``: it computes float32
+    so, else as the file says. ``half``: the network computes in half precision; not ``exact``: it may round float32 to
+    TF32. ``keep``: the file by which a network that the device compiles can be opened the next time. ``items``: how
+    many the largest batch holds; ``shapes``: of one item of each input, without which TensorRT would compile for
+    batches of any size. ``graphs``: have CUDA graphs recorded, on CUDA only. Raises :class:`EngineError` where the file
+    cannot be opened, :class:`DeviceError` where it would run elsewhere.
     """
     if device == OPENVINO:
-        return OpenVINOSession(path, keep)
+        return OpenVINOSession(path, keep, bfloat16=bfloat16)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3

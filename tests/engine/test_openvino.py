@@ -114,7 +114,7 @@ def test_a_network_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
 
 @here
 def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_session, "settings", lambda: {"INFERENCE_PRECISION_HINT": "bf16"})
+    monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "bf16"})
     with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in f32, got CPU in bf16"):
         open_session(TINY / "unet.onnx", OPENVINO)
 
@@ -132,6 +132,57 @@ def test_an_error_of_one_network_is_its_own(with_int8: Bundle) -> None:
     with_int8.path("vae_encoder.int8.onnx").write_bytes(b"altered")
     with pytest.raises(EngineError, match=r"vae_encoder\.int8\.onnx: altered"):
         Networks.open(with_int8, OPENVINO, "int8")
+
+
+# --- bfloat16 ---------------------------------------------------------------------------------------------------------
+
+in_bfloat16 = pytest.mark.skipif(
+    not IS_HERE or devices.bfloat16_lacks(OPENVINO) is not None, reason="no OpenVINO that computes in bfloat16 here"
+)
+
+
+@in_bfloat16
+@pytest.mark.parametrize(("precision", "stored"), [("bf16", "fp32"), ("int8-bf16", "int8")])
+def test_bfloat16_is_near_what_is_stored_and_is_not_it(with_int8: Bundle, precision: str, stored: str) -> None:
+    full, half = (Editor.load(with_int8.folder, "openvino", each) for each in (stored, precision))
+    assert (full.networks.precision, half.networks.precision) == (stored, precision)
+    assert half.settings(CONFIG).means.precision == precision
+    text = full.networks.encode_text(full._tokenizer.encode("edema"))
+    latents = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
+    exact, rounded = (networks.predict(latents, 300, text) for networks in (full.networks, half.networks))
+    # 8 bits of a number are kept in each of many operations.
+    error = np.abs(rounded - exact).max() / np.ptp(exact)
+    assert 1e-4 < error < 0.05
+    assert not (rounded.view(np.uint32) & 0xFFFF).any()
+    assert (exact.view(np.uint32) & 0xFFFF).any()
+
+
+@in_bfloat16
+def test_int8_in_bfloat16_is_kept_beside_int8(with_int8: Bundle) -> None:
+    for precision in ("int8", "int8-bf16"):
+        Editor.load(with_int8.folder, "openvino", precision)
+    assert len(kept_in(with_int8)) == 2 * len(NETWORKS)
+    plans = [
+        plan_on_openvino(with_int8, "unet", precision, kept_in(with_int8)[0].parent)
+        for precision in ("int8", "int8-bf16")
+    ]
+    assert all(plan.compiled for plan in plans)
+    assert plans[0].path != plans[1].path
+    Editor.load(with_int8.folder, "openvino", "bf16")
+    assert len(kept_in(with_int8)) == 2 * len(NETWORKS), "float32 networks compile quicker than they are read"
+
+
+@here
+def test_a_processor_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = types.SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
+    monkeypatch.setattr(devices, "import_openvino", lambda: types.SimpleNamespace(Core=lambda: core))
+    with pytest.raises(DeviceError, match=r"'bf16' cannot be had: OpenVINO does not compute in bfloat16 on this proc"):
+        Networks.open(read_bundle(TINY), OPENVINO, "bf16")
+
+
+def test_bfloat16_is_openvinos_alone() -> None:
+    with pytest.raises(DeviceError, match=r"'bf16' cannot be had: device cpu computes as .* only openvino in bfloat16"):
+        Editor.load(TINY, "cpu", "bf16")
 
 
 @pytest.mark.skipif(IS_HERE, reason="OpenVINO is here")
