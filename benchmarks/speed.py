@@ -63,16 +63,26 @@ def ours(*words: str) -> Way:
 WAYS = {
     "diffusers, eager": Way("diffusers_torch", "diffusers"),
     "diffusers, torch.compile": Way("diffusers_torch", "diffusers", ("--compile",)),
+    "diffusers, eager, bfloat16": Way("diffusers_torch", "diffusers", ("--bfloat16",)),
+    "diffusers, torch.compile, bfloat16": Way("diffusers_torch", "diffusers", ("--compile", "--bfloat16")),
     "optimum-onnx": Way("optimum_onnx", "optimum_onnx", conversion="optimum_onnx"),
     "OpenVINO GenAI": Way("genai", "openvino_genai", conversion="genai"),
+    "OpenVINO GenAI, bfloat16": Way("genai", "openvino_genai", ("--bfloat16",), conversion="genai"),
     "stable-diffusion.cpp, f16": Way("ggml", "ggml", ("--weights", "f16"), conversion="ggml"),
     "stable-diffusion.cpp, q8_0": Way("ggml", "ggml", ("--weights", "q8_0"), conversion="ggml"),
     "ours, cpu, fp32, DDIM": Way("ours", "ours_cpu", ("--device", "cpu")),
-    "ours, openvino, fp32, DDIM": ours(),
-    "ours, openvino, int8, DDIM": ours("--precision", "int8"),
+    **{
+        f"ours, openvino, {precision}, DDIM": ours("--precision", precision)
+        for precision in ("fp32", "bf16", "int8", "int8-bf16")
+    },
     "ours, openvino, fp32, DPM-Solver++ in 5 calls": ours("--solver", "dpm++", "--calls", "5"),
-    "ours, openvino, int8, DPM-Solver++ in 8 calls": ours("--precision", "int8", "--solver", "dpm++", "--calls", "8"),
-    "ours, openvino, int8, DPM-Solver++ in 4 calls": ours("--precision", "int8", "--solver", "dpm++", "--calls", "4"),
+    **{
+        f"ours, openvino, {precision}, DPM-Solver++ in {calls} calls": ours(
+            "--precision", precision, "--solver", "dpm++", "--calls", str(calls)
+        )
+        for precision in ("bf16", "int8", "int8-bf16")
+        for calls in (8, 4)
+    },
 }
 CONVERTERS = {"optimum_onnx": "optimum_onnx", "genai": "openvino_convert", "ggml": "ggml"}
 """Which environment converts for which peer."""

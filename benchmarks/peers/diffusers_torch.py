@@ -1,6 +1,6 @@
-"""diffusers' own pipeline in torch, float32, eager as its users run it or compiled. See ``../speed.py``.
+"""diffusers' own pipeline in torch, eager as its users run it or compiled, float32 or bfloat16. See ``../speed.py``.
 
-python benchmarks/peers/diffusers_torch.py CHECKPOINT RADIOGRAPH [--compile]
+python benchmarks/peers/diffusers_torch.py CHECKPOINT RADIOGRAPH [--compile] [--bfloat16]
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from peer import Clock, command_line
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--compile", action="store_true", help="torch.compile the UNet and the autoencoder's halves")
+    parser.add_argument("--bfloat16", action="store_true", help="weights and arithmetic in bfloat16")
     wishes = parser.parse_args()
     torch.set_num_threads(wishes.threads)
-    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(wishes.checkpoint, safety_checker=None)
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(
+        wishes.checkpoint, safety_checker=None, torch_dtype=torch.bfloat16 if wishes.bfloat16 else torch.float32
+    )
     clock = Clock()
     for name, owner, method in (
         ("unet", pipeline.unet, "forward"),

@@ -14,12 +14,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 
+from roentmod_fast.cli.edit import command
 from roentmod_fast.engine.bundle import SEARCH_VARIABLE, built_in_folder
+from roentmod_fast.engine.precisions import PRECISIONS
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.cli.conftest import Ran, run_process
 
@@ -297,6 +300,12 @@ def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path, batch:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children")
+def test_every_precision_can_be_asked_for() -> None:
+    [choices] = [option.type for option in command.params if option.name == "precision"]
+    assert isinstance(choices, click.Choice)
+    assert list(choices.choices) == list(PRECISIONS)
+
+
 def test_help_is_quick_and_has_examples() -> None:
     seconds = []
     for _ in range(3):
