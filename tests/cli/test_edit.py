@@ -68,6 +68,8 @@ def test_several_prompts_preview_and_report(roentmod: Run, chest: Path, tmp_path
         "--report",
         report,
         "--quick",
+        "--device",
+        "cpu",
     )
     assert ran.code == 0, ran.err
     stems = ("chest.edema", "chest.left-upper-lobe-mass")
