@@ -33,6 +33,7 @@ from roentmod_fast.engine.bundle import Bundle, find_bundle
 from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
 from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
 from roentmod_fast.engine.networks import Networks
+from roentmod_fast.engine.precisions import BFLOAT16
 from roentmod_fast.engine.tokenizer import Tokenizer
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Means, Preset, find_preset, quicker_processor
@@ -250,13 +251,14 @@ class Editor:
         preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
         edits that will be asked for at once; ``graphs``: use CUDA graphs, on the device cuda; ``keep``: keep networks
         that the device compiles in the user's cache folder, for the next start. Of two processor devices ``auto`` takes
-        the one that this user has measured as the quicker. Raises :class:`EngineError` for a bundle that is missing,
-        altered or does not keep its contract, :class:`DeviceError` for a device that is absent,
-        :class:`SettingError` for a preset that is not known.
+        the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
+        :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError`
+        for a device that is absent or lacks the precision, :class:`SettingError` for a preset that is not known.
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
-        if device == "auto" and chosen == OPENVINO and what_is_missing(CPU) is None:
+        either = device == "auto" and chosen == OPENVINO and what_is_missing(CPU) is None
+        if either and precision not in BFLOAT16:
             name = preset.name if isinstance(preset, Preset) else preset
             chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)

@@ -276,7 +276,7 @@ class Networks:
         By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
         ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
         of CUDA graphs, on the device cuda. ``keep``: keep networks that the device compiles. Raises
-        :class:`SettingError` for a batch below 1.
+        :class:`SettingError` for a batch below 1, :class:`DeviceError` where bfloat16 is asked for and cannot be had.
         """
         if batch < 1:
             raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roentmod_fast import editor as editor_module
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine import devices, openvino_session
 from roentmod_fast.engine.bundle import Bundle, read_bundle
@@ -170,6 +171,13 @@ def test_int8_in_bfloat16_is_kept_beside_int8(with_int8: Bundle) -> None:
     assert plans[0].path != plans[1].path
     Editor.load(with_int8.folder, "openvino", "bf16")
     assert len(kept_in(with_int8)) == 2 * len(NETWORKS), "float32 networks compile quicker than they are read"
+
+
+@in_bfloat16
+def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor_module, "quicker_processor", lambda bundle, name, devices: "cpu")
+    assert Editor.load(TINY, "auto", "fp32").device == CPU
+    assert Editor.load(TINY, "auto", "bf16").device == OPENVINO
 
 
 @here
