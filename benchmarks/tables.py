@@ -168,6 +168,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
     "speed, AMX": ("speed-amx.json", speed),
     "speed, peers": ("speed-peers.json", speed),
+    "speed, ggml": ("speed-ggml.json", speed),
     "means": ("means.json", means),
     "means, 35 phantoms": ("means-35.json", means),
     "means, reuse": ("means-reuse.json", means),
