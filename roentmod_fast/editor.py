@@ -257,8 +257,9 @@ class Editor:
         """
         chosen = choose_device(device)
         bundle = find_bundle(engine)
+        given = preset.means.precision if isinstance(preset, Preset) else None
         either = device == "auto" and chosen == OPENVINO and what_is_missing(CPU) is None
-        if either and precision not in BFLOAT16:
+        if either and (precision or given) not in BFLOAT16:
             name = preset.name if isinstance(preset, Preset) else preset
             chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)

@@ -112,6 +112,8 @@ def tune(
         if precision != editor.networks.precision:
             del editor
             editor = Editor.load(bundle.folder, device.name, precision)
+            # What is done once in the first edit is not the precision's price.
+            editor.edit(images[0], prompts[0], EditConfig(compose="replace", solver="dpm++", calls=2))
         for means in _candidates(precision):
             trial = _try(editor, means, exact)
             trials.append(trial)

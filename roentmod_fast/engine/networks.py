@@ -33,7 +33,7 @@ from roentmod_fast.engine.devices import (
     rtx_ep_device,
 )
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
-from roentmod_fast.engine.openvino_session import plan_on_openvino
+from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Plan
 from roentmod_fast.engine.precisions import BFLOAT16
 from roentmod_fast.engine.sessions import open_session
@@ -296,6 +296,8 @@ class Networks:
             lacks = bfloat16_lacks(device)
             if lacks is not None:
                 raise DeviceError(f"precision {chosen!r} cannot be had: {lacks}")
+            if bundle.manifest.model.train_timesteps > TIMESTEPS:
+                raise EngineError(f"{bundle.folder}: has more than {TIMESTEPS} timesteps: {chosen} cannot be had")
         opened: dict[str, Network] = {}
 
         def checked(role: str, precision: str) -> Plan:

@@ -38,6 +38,10 @@ KEPT_SUFFIX = ".blob"
 KEPT_FORMAT = 1
 """Of what is done to a network between reading and compiling; one that was kept under another is not used."""
 
+TIMESTEP = "timestep"
+TIMESTEPS = 1000
+"""How many there are for a network that computes in bfloat16, from 0 on: those of Stable Diffusion."""
+
 TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
 """ONNX Runtime's names of the types that networks of the contract take and give; others keep OpenVINO's name."""
 
@@ -69,6 +73,8 @@ class OpenVINOSession:
             else:
                 model = core.read_model(path)
                 model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+                if bfloat16:
+                    _embed_timesteps(core, model)
                 self._compiled = core.compile_model(model, "CPU", settings(bfloat16))
         except Exception as error:  # of its frontends' errors some are RuntimeErrors and some are not
             remedy = ": remove this file" if path.suffix == KEPT_SUFFIX else ""
@@ -104,6 +110,50 @@ class OpenVINOSession:
         """Give back what the last run computed in, weights aside; the next run takes it anew."""
         with self._one_at_a_time:
             self._compiled.release_memory()
+
+
+def _embed_timesteps(core: Any, model: Any) -> None:
+    """Have a UNet take the sinusoids of its timestep from a table, computed here in float32.
+
+    bfloat16 has 8 significant bits: of the timesteps above 256 it holds every second, above 512 every fourth. In
+    diffusers the embedding is computed in float32 as well, and rounded after that.
+    """
+    timestep = next((port.node for port in model.inputs if port.any_name == TIMESTEP), None)
+    if timestep is None:
+        return
+    embeddings = _into_first_products(timestep)
+    if len(embeddings) != 1:
+        raise EngineError(
+            f"its timestep comes to {len(embeddings)} matrix products, expected one: bfloat16 would round it"
+        )
+    [embedding] = embeddings
+    openvino = import_openvino()
+    apart = openvino.Model([embedding], model.get_parameters(), "sinusoids")
+    sinusoids = core.compile_model(apart, "CPU", settings(False))
+    # Of the other inputs only the shapes matter.
+    arrays = {port: np.zeros(tuple(port.shape), dtype=port.element_type.to_dtype()) for port in sinusoids.inputs}
+    at = next(port for port in sinusoids.inputs if port.any_name == TIMESTEP)
+    rows = [sinusoids({**arrays, at: np.array([step])})[0].copy() for step in range(TIMESTEPS)]
+    table = openvino.opset13.constant(np.concatenate(rows))
+    taken = openvino.opset13.gather(table, timestep, openvino.opset13.constant(0))
+    for port in embedding.get_target_inputs():
+        port.replace_source_output(taken.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _into_first_products(node: Any) -> list[Any]:
+    """Return the outputs by which ``node``'s values, not its shape, come to the first matrix products."""
+    found, seen, waiting = [], set(), [node]
+    while waiting:
+        output = waiting.pop().output(0)
+        for port in output.get_target_inputs():
+            user = port.get_node()
+            if user.get_type_name() == "MatMul":
+                found.append(output)
+            elif user.get_type_name() != "ShapeOf" and user.get_name() not in seen:
+                seen.add(user.get_name())
+                waiting.append(user)
+    return found
 
 
 def settings(bfloat16: bool) -> dict[str, Any]:

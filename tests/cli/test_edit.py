@@ -301,13 +301,13 @@ def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path, batch:
     assert all(read_radiograph(out / name, force=True).image.shape == (160, 160) for name in written)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children")
 def test_every_precision_can_be_asked_for() -> None:
     [choices] = [option.type for option in command.params if option.name == "precision"]
     assert isinstance(choices, click.Choice)
     assert list(choices.choices) == list(PRECISIONS)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children")
 def test_help_is_quick_and_has_examples() -> None:
     seconds = []
     for _ in range(3):

@@ -16,6 +16,7 @@ import pytest
 from roentmod_fast import editor as editor_module
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine import devices, openvino_session
+from roentmod_fast.engine import networks as networks_module
 from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.devices import CPU, OPENVINO, choose_device, what_is_missing
 from roentmod_fast.engine.manifest import NETWORKS, FileFact, fact_of, render_manifest
@@ -24,6 +25,7 @@ from roentmod_fast.engine.openvino_session import plan_on_openvino
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
+from roentmod_fast.presets import Means, Preset
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
@@ -31,6 +33,9 @@ CONFIG = EditConfig(steps=10, compose="replace")
 IS_HERE = what_is_missing(OPENVINO) is None
 
 here = pytest.mark.skipif(not IS_HERE, reason="no OpenVINO here")
+in_bfloat16 = pytest.mark.skipif(
+    not IS_HERE or devices.bfloat16_lacks(OPENVINO) is not None, reason="no OpenVINO that computes in bfloat16 here"
+)
 
 
 @here
@@ -113,7 +118,7 @@ def test_a_network_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-@here
+@in_bfloat16
 def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "bf16"})
     with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in f32, got CPU in bf16"):
@@ -136,10 +141,6 @@ def test_an_error_of_one_network_is_its_own(with_int8: Bundle) -> None:
 
 
 # --- bfloat16 ---------------------------------------------------------------------------------------------------------
-
-in_bfloat16 = pytest.mark.skipif(
-    not IS_HERE or devices.bfloat16_lacks(OPENVINO) is not None, reason="no OpenVINO that computes in bfloat16 here"
-)
 
 
 @in_bfloat16
@@ -174,10 +175,42 @@ def test_int8_in_bfloat16_is_kept_beside_int8(with_int8: Bundle) -> None:
 
 
 @in_bfloat16
+@pytest.mark.parametrize("precision", ["bf16", "int8-bf16"])
+def test_bfloat16_tells_timesteps_apart(with_int8: Bundle, precision: str) -> None:
+    """Of which it holds every second or fourth above 256: they are embedded in float32."""
+    editor = Editor.load(with_int8.folder, "openvino", precision)
+    text = editor.networks.encode_text(editor._tokenizer.encode("edema"))
+    latents = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
+    for steps in ((128, 129), (300, 301), (980, 981, 982, 983), (998, 999)):
+        found = [editor.networks.predict(latents, step, text).tobytes() for step in steps]
+        assert len(set(found)) == len(steps), steps
+
+
+@in_bfloat16
+def test_a_timestep_that_bfloat16_would_round_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_session, "_into_first_products", lambda node: [])
+    with pytest.raises(EngineError, match=r"timestep comes to 0 matrix products, expected one"):
+        open_session(TINY / "unet.onnx", OPENVINO, bfloat16=True)
+    monkeypatch.setattr(networks_module, "TIMESTEPS", 999)
+    with pytest.raises(EngineError, match="has more than 999 timesteps: bf16 cannot be had"):
+        Editor.load(TINY, "openvino", "bf16")
+
+
+@in_bfloat16
 def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = {"auto": OPENVINO, "openvino": OPENVINO, "cpu": CPU}
+    monkeypatch.setattr(editor_module, "choose_device", lambda name: devices[name])
     monkeypatch.setattr(editor_module, "quicker_processor", lambda bundle, name, devices: "cpu")
     assert Editor.load(TINY, "auto", "fp32").device == CPU
     assert Editor.load(TINY, "auto", "bf16").device == OPENVINO
+    assert Editor.load(TINY, "auto", preset=Preset("fast", Means("bf16"))).device == OPENVINO
+
+
+@here
+def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "f32"})
+    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in bf16, got CPU in f32"):
+        open_session(TINY / "unet.onnx", OPENVINO, bfloat16=True)
 
 
 @here
