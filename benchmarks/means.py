@@ -28,9 +28,7 @@ from phantom_reader import read
 from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
 from roentmod_fast.editor import EditConfig, Editor, Prepared
-from roentmod_fast.engine.devices import bfloat16_lacks
-from roentmod_fast.engine.networks import Networks
-from roentmod_fast.engine.precisions import BFLOAT16, stored_as
+from roentmod_fast.engine.networks import Networks, precisions_on
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
@@ -57,9 +55,11 @@ class Row:
     joins: int = 1
 
 
+QUICK_ON_PROCESSORS = ("int8", "bf16", "int8-bf16")
+
 ROWS = (
     Row("fp16", "fp16"),
-    *(Row(precision, precision) for precision in ("int8", "bf16", "int8-bf16")),
+    *(Row(precision, precision) for precision in QUICK_ON_PROCESSORS),
     *(Row(f"DDIM, {n} calls, even steps", calls=n, power=1.0) for n in (4, 6, 10)),
     *(Row(f"DPM-Solver++, {n} calls, even steps", calls=n, solver="dpm++", power=1.0) for n in (4, 6, 10)),
     *(Row(f"DPM-Solver++, {n} calls", calls=n, solver="dpm++") for n in (3, 4, 5, 6, 8, 10)),
@@ -73,7 +73,7 @@ ROWS = (
     Row("DPM-Solver++, 8 calls, deep features every 2 calls, 3 joins", calls=8, solver="dpm++", every=2, joins=3),
     *(
         Row(f"{precision}, DPM-Solver++, {n} calls", precision, n, "dpm++")
-        for precision in ("int8", "bf16", "int8-bf16")
+        for precision in QUICK_ON_PROCESSORS
         for n in (4, 6, 8)
     ),
 )
@@ -135,11 +135,8 @@ def main() -> None:
     wishes = parser.parse_args()
     editors = {"fp32": Editor.load(wishes.engine, wishes.device, "fp32")}
     asked = {row.precision for row in ROWS if row.name in wishes.rows} - editors.keys()
-    if bfloat16_lacks(editors["fp32"].device) is not None:
-        asked -= BFLOAT16.keys()
-    for precision in asked:
-        if stored_as(precision) in editors["fp32"].bundle.manifest.networks:
-            editors[precision] = Editor.load(wishes.engine, wishes.device, precision)
+    for precision in asked.intersection(precisions_on(editors["fp32"].bundle, editors["fp32"].device)):
+        editors[precision] = Editor.load(wishes.engine, wishes.device, precision)
     rows = [row for row in ROWS if row.precision in editors and row.name in wishes.rows]
     size = editors["fp32"].model.image_size
     exact = Row("exact")

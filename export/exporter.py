@@ -9,6 +9,7 @@ from pathlib import Path
 from roentmod_fast.engine.manifest import (
     FILE_NAME,
     NETWORKS,
+    PRECISIONS,
     TOKENIZER_NAME,
     FileFact,
     Manifest,
@@ -28,8 +29,6 @@ from .fused import fuse_attention, fused_file
 from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed
 from .tensorrt import build_engines, find_compiler
 from .verdict import Parity
-
-PRECISIONS = ("fp32", "fp16", "int8")
 
 NOTICE = (
     "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits (Cooke et al., 2025): check what an edit changed"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import GPU_DEVICES, Device, bfloat16_lacks
-from roentmod_fast.engine.precisions import BFLOAT16, stored_as
+from roentmod_fast.engine.devices import GPU_DEVICES, Device
+from roentmod_fast.engine.networks import precisions_on
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
 
@@ -108,7 +108,9 @@ def tune(
     say(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
-    for precision in _precisions(bundle, device):
+    available = precisions_on(bundle, device)
+    tried = PRECISIONS_ON_CARD if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
+    for precision in [precision for precision in tried if precision in available]:
         if precision != editor.networks.precision:
             del editor
             editor = Editor.load(bundle.folder, device.name, precision)
@@ -150,17 +152,6 @@ def describe(trial: Trial, exact_seconds: float) -> str:
         f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, {100 * trial.kept:.0f} % of the "
         f"change (farthest {100 * trial.farthest_kept:.0f} %)"
     )
-
-
-def _precisions(bundle: Bundle, device: Device) -> list[str]:
-    """Return what can be tried: float32 first."""
-    if device in GPU_DEVICES:
-        tried: Sequence[str] = PRECISIONS_ON_CARD
-    elif bfloat16_lacks(device) is None:
-        tried = PRECISIONS_ON_PROCESSOR
-    else:
-        tried = [precision for precision in PRECISIONS_ON_PROCESSOR if precision not in BFLOAT16]
-    return [precision for precision in tried if stored_as(precision) in bundle.manifest.networks]
 
 
 def _candidates(precision: str) -> Iterator[Means]:

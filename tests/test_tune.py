@@ -12,6 +12,7 @@ import pytest
 
 from roentmod_fast import tune as tune_module
 from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.engine import networks as networks_module
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, Device
 from roentmod_fast.presets import Means
@@ -74,7 +75,7 @@ def tuned_as_if(
 
     monkeypatch.setattr(Editor, "load", load)
     monkeypatch.setattr(tune_module, "_try", timed)
-    monkeypatch.setattr(tune_module, "bfloat16_lacks", lambda device: lacks)
+    monkeypatch.setattr(networks_module, "bfloat16_lacks", lambda device: lacks)
     tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"], say=told.append)
     return opened, [trial.means for trial in tuning.trials], told
 

@@ -35,7 +35,7 @@ from roentmod_fast.engine.devices import (
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Plan
-from roentmod_fast.engine.precisions import BFLOAT16
+from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, stored_as
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
@@ -227,6 +227,14 @@ def in_half(bundle: Bundle, role: str, precision: str) -> bool:
     networks = bundle.manifest.networks
     full = networks.get("fp32", {}).get(role, f"{role}.onnx")
     return precision == "fp16" and networks[precision][role] != full
+
+
+def precisions_on(bundle: Bundle, device: Device) -> tuple[str, ...]:
+    """Return the precisions in which ``device`` can run the bundle here."""
+    stored = tuple(precision for precision in PRECISIONS if stored_as(precision) in bundle.manifest.networks)
+    if bfloat16_lacks(device) is None:
+        return stored
+    return tuple(precision for precision in stored if precision not in BFLOAT16)
 
 
 def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int) -> Plan:

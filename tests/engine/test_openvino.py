@@ -187,7 +187,7 @@ def test_bfloat16_tells_timesteps_apart(with_int8: Bundle, precision: str) -> No
 
 
 @in_bfloat16
-def test_a_timestep_that_bfloat16_would_round_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timestep_that_bfloat16_would_round_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "_into_first_products", lambda node: [])
     with pytest.raises(EngineError, match=r"timestep comes to 0 matrix products, expected one"):
         open_session(TINY / "unet.onnx", OPENVINO, bfloat16=True)
