@@ -8,6 +8,7 @@ from pathlib import Path
 
 from roentmod_fast.engine.manifest import (
     FILE_NAME,
+    GRAPHS,
     NETWORKS,
     PRECISIONS,
     TOKENIZER_NAME,
@@ -23,6 +24,7 @@ from . import int8, verdict
 from .apart import apart
 from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
+from .cuda_graph import cuda_file, fuse_for_cuda
 from .errors import VerdictError
 from .files import network_file
 from .fused import fuse_attention, fused_file
@@ -79,8 +81,8 @@ def export_checkpoint(
     with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, precisions, tensorrt)) as folder:
         exported = tuple(precision for precision in precisions if precision != "int8")
         networks = _export_networks(opened, folder, exported, store_halves, say)
-        fused = _fuse(folder, networks, say)
-        parity = verdict.judge_networks(opened, folder, networks, fused, say)
+        graphs = _fuse(folder, networks, say)
+        parity = verdict.judge_networks(opened, folder, networks, graphs, say)
         if "fp16" in networks:
             _settle_autoencoder(opened, folder, networks, parity, say)
         write_tokenizer(opened, folder / TOKENIZER_NAME)
@@ -91,7 +93,7 @@ def export_checkpoint(
             files=_facts(folder),
             notice=notice,
             made=made_facts(opened),
-            fused=fused,
+            **graphs,
         )
         _write(folder, manifest, parity)
         if "int8" in precisions:
@@ -150,15 +152,20 @@ def _export_role(
         export_network(network, module, opened.model, _width(opened), path, store_halves=store_halves)
 
 
-def _fuse(folder: Path, networks: Files, say: Say) -> dict[str, str]:
-    """Write the second graphs of the networks that get one; return them by the file of the first."""
-    fused = {}
-    for parts in networks.values():
+def _fuse(folder: Path, networks: Files, say: Say) -> Files:
+    """Write the other graphs of the networks that get some; return them by kind and the file of the first."""
+    graphs: Files = {kind: {} for kind in GRAPHS}
+    for precision, parts in networks.items():
         for network in FUSED:
-            fused[parts[network]] = file = fused_file(parts[network])
-            say(f"fusing the attention of {parts[network]}")
-            fuse_attention(folder / parts[network], folder / file)
-    return fused
+            file = parts[network]
+            graphs["fused"][file] = fused = fused_file(file)
+            say(f"fusing the attention of {file}")
+            fuse_attention(folder / file, folder / fused)
+            if precision == "fp16":
+                graphs["cuda"][file] = cuda_file(file)
+                say(f"fusing {file} for CUDA")
+                fuse_for_cuda(folder / fused, folder / cuda_file(file))
+    return graphs
 
 
 def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity, say: Say) -> None:

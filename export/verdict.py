@@ -7,7 +7,8 @@ whole edit, diffusers' ``StableDiffusionImg2ImgPipeline`` against our ``Editor``
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from torch import nn
 from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
 from roentmod_fast.engine.devices import choose_device
-from roentmod_fast.engine.manifest import NETWORKS, Model
+from roentmod_fast.engine.manifest import GRAPHS, NETWORKS, Model
 from roentmod_fast.engine.networks import INPUTS
 from roentmod_fast.phantom import draw
 
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
+from .cuda_graph import in_standard_operators
 from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, judge_network, judge_of, verdict_config
 from .errors import VerdictError
 from .onnx_export import WRAPPERS
@@ -99,13 +101,14 @@ def judge_networks(
     opened: Checkpoint,
     folder: Path,
     networks: Mapping[str, Mapping[str, str]],
-    fused: Mapping[str, str],
+    graphs: Mapping[str, Mapping[str, str]],
     say: Callable[[str], None] = lambda text: None,
 ) -> Parity:
-    """Compare each network of a bundle's folder with the checkpoint; ``networks`` and ``fused`` as in the manifest.
+    """Compare each network of a bundle's folder with the checkpoint.
 
-    What is large runs in a process of its own, the engine without torch. A file that two precisions share has the
-    verdict of the first.
+    ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.engine.manifest.GRAPHS` by name. Of
+    a graph for CUDA the verdict is that of its operators' definitions, for no processor has them. What is large runs
+    in a process of its own, the engine without torch. A file that two precisions share has the verdict of the first.
     """
     parity: Parity = {precision: {} for precision in networks}
     present = {network for parts in networks.values() for network in parts}
@@ -127,19 +130,35 @@ def judge_networks(
             reference, largest = references[network]
             judged: dict[str, dict[str, float]] = {}
             for precision, parts in networks.items():
-                for name, file in _graphs(network, parts[network], fused):
+                for name, file in _graphs(network, parts[network], graphs):
                     if file not in judged:
                         say(f"verdict of {network}: {file}")
-                        work = (network, folder / file, inputs[network], reference, precision)
-                        judged[file] = apart(folder_bytes(folder), judge_network, *work)
+                        with _runnable(folder / file, file in graphs.get("cuda", {}).values()) as path:
+                            work = (network, path, inputs[network], reference, precision)
+                            judged[file] = apart(folder_bytes(folder), judge_network, *work)
                     # How near the checkpoint itself comes to what half precision can hold.
                     parity[precision][name] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
     return parity
 
 
-def _graphs(network: str, file: str, fused: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what a verdict is given of, and its name: a network's file, and its fused graph where it has one."""
-    return [(network, file), *([(f"{network}_fused", fused[file])] if file in fused else [])]
+def _graphs(network: str, file: str, graphs: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return what a verdict is given of, and its name: a network's file, and its other graphs where it has some."""
+    others = [(f"{network}_{kind}", found[file]) for kind, found in graphs.items() if file in found]
+    return [(network, file), *others]
+
+
+@contextmanager
+def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
+    """Yield a graph that the processor can run: ``path``, or beside it for a while what it means."""
+    if not for_cuda:
+        yield path
+        return
+    meant = path.with_suffix(".meant.onnx")
+    try:
+        in_standard_operators(path, meant)
+        yield meant
+    finally:
+        meant.unlink(missing_ok=True)
 
 
 def judge_edits(
@@ -176,7 +195,8 @@ def judge_bundle(
     if opened.model != bundle.manifest.model:
         raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
     networks = bundle.manifest.networks
-    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.fused, say)
+    graphs = {kind: getattr(bundle.manifest, kind) for kind in GRAPHS}
+    parity = judge_networks(opened, bundle.folder, networks, graphs, say)
     for precision, edit in judge_edits(opened, bundle.folder, tuple(networks), say).items():
         parity[precision][WHOLE_EDIT] = edit
     missed = failures(parity)

@@ -50,7 +50,7 @@ def show(engine: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.manifest import render_manifest, with_weights
+    from roentmod_fast.engine.manifest import GRAPHS, render_manifest, with_weights
 
     bundle = find_bundle(engine)
     manifest = bundle.manifest
@@ -73,7 +73,9 @@ def show(engine: str | None, as_json: bool) -> None:
         click.echo(f"  networks {precision}")
         for network, file in parts.items():
             size = sum(manifest.files[name].bytes for name in with_weights(file, manifest.files))
-            also = f", fused {manifest.fused[file]}" if file in manifest.fused else ""
+            also = "".join(
+                f", {kind} {getattr(manifest, kind)[file]}" for kind in GRAPHS if file in getattr(manifest, kind)
+            )
             click.echo(f"    {network:<18} {file} ({size / 1e6:.1f} MB{also})")
     for precision, verdicts in manifest.parity.items():
         click.echo(f"  parity {precision}")

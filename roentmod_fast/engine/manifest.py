@@ -22,6 +22,8 @@ FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 NETWORKS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 PRECISIONS = ("fp32", "fp16", "int8")
+GRAPHS = ("fused", "cuda")
+"""Fields of the manifest that map a network's file to another graph over its weights."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class Manifest:
     """All of ``manifest.json``.
 
     ``networks`` maps a precision to the file of each of the four networks; ``files`` maps every file, external data
-    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``fused`` maps
-    a network's file to a second graph over the same weights, in operators that only ONNX Runtime's own providers know.
-    ``parity`` and ``made`` are kept as they stand.
+    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``fused`` and
+    ``cuda`` map a network's file to another graph over the same weights, in operators that only ONNX Runtime's own
+    providers know, or of these only CUDA's. ``parity`` and ``made`` are kept as they stand.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Manifest:
     made: Mapping[str, Any] = field(default_factory=dict)
     tensorrt: tuple[Mapping[str, Any], ...] = ()
     fused: Mapping[str, str] = field(default_factory=dict)
+    cuda: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -144,9 +147,12 @@ def parse_manifest(text: str, where: str) -> Manifest:
             raise EngineError(f"{where}: files.{name} leaves the bundle's folder: refused")
     if TOKENIZER_NAME not in facts:
         raise EngineError(f"{where}: files does not list {TOKENIZER_NAME}")
-    fused = raw.get("fused", {})
-    if not isinstance(fused, dict) or not all(name in facts for pair in fused.items() for name in pair):
-        raise EngineError(f"{where}: fused must map files that are listed to files that are listed, found {fused!r}")
+    for kind in GRAPHS:
+        graphs = raw.get(kind, {})
+        if not isinstance(graphs, dict) or not all(name in facts for pair in graphs.items() for name in pair):
+            raise EngineError(
+                f"{where}: {kind} must map files that are listed to files that are listed, found {graphs!r}"
+            )
     for index, record in enumerate(raw.get("tensorrt", ())):
         _check_engine(record, facts, f"{where}: tensorrt[{index}]")
     return Manifest(
@@ -159,7 +165,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         parity=raw.get("parity", {}),
         made=raw.get("made", {}),
         tensorrt=tuple(raw.get("tensorrt", ())),
-        fused=fused,
+        **{kind: raw.get(kind, {}) for kind in GRAPHS},
     )
 
 
@@ -210,7 +216,7 @@ def _stays_inside(name: str) -> bool:
 def render_manifest(manifest: Manifest) -> str:
     """Return the text of ``manifest.json``, which :func:`parse_manifest` reads back to an equal manifest."""
     values = asdict(manifest)
-    for optional in ("tensorrt", "fused"):
+    for optional in ("tensorrt", *GRAPHS):
         if not values[optional]:
             del values[optional]
     first = ("format", "name", "notice")

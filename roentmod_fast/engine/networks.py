@@ -249,7 +249,11 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
         return plan_on_openvino(bundle, role, precision, cache)
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
-    graph = bundle.manifest.fused.get(file, file) if device in (CPU, CUDA) else file
+    graph = file
+    if device in (CPU, CUDA):
+        graph = bundle.manifest.fused.get(file, file)
+    if device == CUDA:
+        graph = bundle.manifest.cuda.get(file, graph)
     weights = [name for name in with_weights(file, bundle.manifest.files) if name != file]
     return Plan(bundle.path(graph), (graph, *weights), cache)
 

@@ -189,7 +189,8 @@ def provider_options(
     if device == CPU:
         return {}
     if device == CUDA:
-        options = {"device_id": "0", "use_tf32": "0" if exact else "1"}
+        # SkipLayerNormalization would add up a half-precision network's statistics in half precision.
+        options = {"device_id": "0", "use_tf32": "0" if exact else "1", "enable_skip_layer_norm_strict_mode": "1"}
         return {**options, "enable_cuda_graph": "1"} if graphs else options
     if device == RTX:
         # The graph is TensorRT's own: it captures and replays by itself, whatever memory the arrays lie in.

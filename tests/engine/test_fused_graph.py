@@ -1,4 +1,4 @@
-"""Which devices run a network's fused graph, and that it is checked like any other file."""
+"""Which devices run which graph of a network, and that each is checked like any other file."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ def test_only_onnxruntimes_own_providers_get_it(runtime: StubRuntime, fused: Bun
     Networks.open(fused, device, "fp32")
     opened = sorted(Path(session.path).name for session in runtime.sessions)
     assert opened == sorted(["text_encoder.onnx", unet, "vae_encoder.onnx", "vae_decoder.onnx"])
+
+
+@pytest.mark.parametrize(("device", "unet"), [(CPU, "unet.fused.onnx"), (CUDA, "unet.cuda.onnx")])
+def test_cuda_gets_its_own(runtime: StubRuntime, fused: Bundle, device: Device, unet: str) -> None:
+    (fused.folder / "unet.cuda.onnx").write_bytes(b"a third graph")
+    files = {**fused.manifest.files, "unet.cuda.onnx": fact_of(fused.folder / "unet.cuda.onnx")}
+    manifest = replace(fused.manifest, files=files, cuda={"unet.onnx": "unet.cuda.onnx"})
+    (fused.folder / FILE_NAME).write_text(render_manifest(manifest), encoding="utf-8")
+    bundle = read_bundle(fused.folder)
+    assert bundle.manifest == manifest
+    Networks.open(bundle, device, "fp32")
+    assert unet in [Path(session.path).name for session in runtime.sessions]
+    (fused.folder / unet).write_bytes(b"altered")
+    with pytest.raises(EngineError, match=f"{unet}: altered"):
+        Networks.open(bundle, device, "fp32")
 
 
 @pytest.mark.parametrize("name", ["unet.fused.onnx", "unet.onnx.data"])

@@ -57,6 +57,7 @@ def change(path: str, value: Any) -> Any:
         (change("files/tokenizer.json", None), "does not list tokenizer.json"),
         (change("fused", {"unet.onnx": "unet.fused.onnx"}), "fused must map files that are listed"),
         (change("fused", ["unet.onnx"]), "fused must map files that are listed"),
+        (change("cuda", {"unet.onnx": "unet.cuda.onnx"}), "cuda must map files that are listed"),
         (change("fused", {"unet.onnx": "unet.onnx.data"}), None),
     ],
 )

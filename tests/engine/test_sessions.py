@@ -43,7 +43,9 @@ def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Pa
 def test_cuda_rounds_to_tf32_only_where_it_may(runtime: StubRuntime, tmp_path: Path, exact: bool, tf32: str) -> None:
     open_session(tmp_path / "unet.onnx", CUDA, exact=exact)
     [session] = runtime.sessions
-    assert session.arguments["providers"] == [("CUDAExecutionProvider", {"device_id": "0", "use_tf32": tf32})]
+    [(provider, wishes)] = session.arguments["providers"]
+    assert provider == "CUDAExecutionProvider"
+    assert wishes == {"device_id": "0", "use_tf32": tf32, "enable_skip_layer_norm_strict_mode": "1"}
     assert session.arguments["enable_fallback"] == 0
     assert runtime.preloads == 1
 
