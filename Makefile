@@ -2,6 +2,7 @@
 # make test   all tests, from nothing
 # make test-export   the tests of the torch side, in an environment of their own
 # make test-openvino   the runtime's tests on OpenVINO, in an environment of their own
+# make test-cuda   onnxruntime-gpu on a hollow card, which computes nothing, in an environment of their own
 # All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -10,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
+VENV_CUDA := .venv-cuda
 
-.PHONY: demo test test-export test-openvino lint clean
+.PHONY: demo test test-export test-openvino test-cuda lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -28,6 +30,9 @@ test-export: $(VENV_EXPORT)/.dev
 
 test-openvino: $(VENV_OPENVINO)/.dev
 	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_tune.py tests/cli/test_tune.py
+
+test-cuda: $(VENV_CUDA)/.dev
+	$(VENV_CUDA)/bin/python -m pytest tests/cuda
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -53,5 +58,11 @@ $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
 	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
 	touch $@
 
+# Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have hollow ones, made for this version.
+$(VENV_CUDA)/.dev: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV_CUDA)
+	$(VENV_CUDA)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-gpu==1.31.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) demo
+	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) $(VENV_CUDA) demo

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ROENTMOD = (sys.executable, "-c", "from roentmod_fast.cli import main; main()")
+ROENTMOD = (sys.executable, "-m", "roentmod_fast")
 """The command line, as a user types it."""
 
 

@@ -136,8 +136,9 @@ def _openvino_lacks() -> str | None:
 def _rtx_lacks() -> str | None:
     if not _has_rtx_plugin():
         return f"type {pip_line('rtx')}"
-    if not nvidia.has_driver():
-        return _no_driver()
+    driver = _driver_lacks()
+    if driver is not None:
+        return driver
     try:
         if rtx_ep_device() is not None:
             return None
@@ -152,16 +153,18 @@ def _rtx_lacks() -> str | None:
 def _cuda_lacks(device: Device) -> str | None:
     if device.provider not in import_onnxruntime().get_available_providers():
         return f"this onnxruntime is built without it: type {pip_line(extra_of(device))}"
-    if not nvidia.has_driver():
-        return _no_driver()
+    driver = _driver_lacks()
+    if driver is not None:
+        return driver
     return None if nvidia.list_cards() else "no NVIDIA card was found: see what nvidia-smi says"
 
 
-def _no_driver() -> str:
-    return (
-        f"no NVIDIA driver ({nvidia.CUDA_LIBRARY} not found): install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} "
-        "or later; pip has none"
-    )
+def _driver_lacks() -> str | None:
+    remedy = f"install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} or later; pip has none"
+    if not nvidia.has_driver():
+        return f"no NVIDIA driver ({nvidia.CUDA_LIBRARY} not found): {remedy}"
+    old = [card.driver for card in nvidia.list_cards() if nvidia.driver_is_old(card)]
+    return f"the NVIDIA driver {old[0]} is too old for CUDA 13: {remedy}" if old else None
 
 
 def extra_of(device: Device) -> str:

@@ -20,6 +20,7 @@ from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import plan_on_rtx
+from roentmod_fast.engine.complaints import quiet, reason_of
 from roentmod_fast.engine.devices import (
     CPU,
     CUDA,
@@ -137,8 +138,7 @@ class Network:
         self._rest = session.release_memory if self._frugal and self._device == OPENVINO else lambda: None
 
     def _tell_no_graphs(self, error: Exception) -> None:
-        reason = str(error).splitlines()[0]
-        self._tell(f"{self.role} runs without CUDA graphs: {reason}")
+        self._tell(f"{self.role} runs without CUDA graphs: {reason_of(error)}")
 
     @staticmethod
     def _check(path: Path, kind: str, expected: Mapping[str, Port], found: list[Any]) -> None:
@@ -185,7 +185,8 @@ class Network:
 
     def _run_part(self, names: list[str], part: Mapping[str, Array]) -> list[Array]:
         try:
-            result: list[Array] = (self._bound or self._session).run(names, part)
+            with quiet(self._device):
+                result: list[Array] = (self._bound or self._session).run(names, part)
         except GraphError as error:
             # A recording that broke off may leave the session unusable, so another one is opened.
             self._use(self._open(), False)
@@ -194,8 +195,7 @@ class Network:
         except Exception as error:  # onnxruntime raises classes of its own, none of them public
             if self._device == CPU:
                 raise
-            reason = str(error).splitlines()[0]
-            raise DeviceError(f"{self.role}: {self._device.name} failed while it ran: {reason}") from error
+            raise DeviceError(f"{self.role}: {self._device.name} failed while it ran: {reason_of(error)}") from error
         return result
 
 

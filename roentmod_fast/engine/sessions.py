@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from roentmod_fast.engine.complaints import quiet, reason_of
 from roentmod_fast.engine.devices import (
     CPU,
     CUDA,
@@ -77,7 +77,7 @@ def open_session(
         return OpenVINOSession(path, keep, bfloat16=bfloat16)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if device in GPU_DEVICES else 3  # errors there are told in a line of ours
     options.intra_op_num_threads = physical_cores()
     # Memory is given back after each step: at full size an edit takes 5.2 GB so, 8.9 with an arena, in the same time.
     options.enable_cpu_mem_arena = False
@@ -101,14 +101,13 @@ def open_session(
     if device in (CUDA, TENSORRT):
         preload_libraries(device)
     try:
-        with _keeping(options, keep), _quiet(ort, device):
+        with _keeping(options, keep), quiet(device):
             session = ort.InferenceSession(str(path), options, enable_fallback=0, **arguments)
     except DeviceError:
         raise
     except Exception as error:  # onnxruntime raises classes of its own, none of them public
         _complain_of_library(path, device)
-        reason = str(error).splitlines()[0]
-        raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason}") from error
+        raise EngineError(f"{path}: ONNX Runtime cannot open it on {device.name}: {reason_of(error)}") from error
     providers = session.get_providers()
     if providers[0] != device.provider:
         _complain_of_library(path, device)
@@ -116,19 +115,6 @@ def open_session(
     if device in GPU_DEVICES:
         check_assignment(session, device, path, SHAPE_ARITHMETIC if items == 1 else BATCH_ARITHMETIC)
     return session
-
-
-@contextmanager
-def _quiet(ort: ModuleType, device: Device) -> Iterator[None]:
-    """Keep onnxruntime from writing on stderr what :func:`open_session` says in one line."""
-    if device not in GPU_DEVICES:
-        yield
-        return
-    ort.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        ort.set_default_logger_severity(2)
 
 
 def check_assignment(session: Any, device: Device, path: Path, allowed: frozenset[str] = SHAPE_ARITHMETIC) -> None:

@@ -28,7 +28,7 @@ class Ran:
 
 def run_process(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
     """Run ``roentmod-fast`` in a process of its own."""
-    command = [sys.executable, "-c", "from roentmod_fast.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "roentmod_fast", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd, env=env)
     return Ran(result.returncode, result.stdout, result.stderr)
 

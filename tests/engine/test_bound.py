@@ -142,7 +142,7 @@ def test_a_failure_without_a_graph_is_the_cards_own(tmp_path: Path, card: StubRu
         raise RuntimeError("CUDA failure 2: out of memory")
 
     unet.run_with_iobinding = fail  # type: ignore[method-assign]
-    with pytest.raises(DeviceError, match="unet: cuda failed while it ran: CUDA failure 2: out of memory"):
+    with pytest.raises(DeviceError, match="unet: cuda failed while it ran: memory is full: close"):
         opened.predict(numbered(2), 500, text(0))
     assert opened.notes == []
 

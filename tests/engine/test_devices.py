@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,14 @@ def test_no_driver_and_no_card_are_told_apart(monkeypatch: pytest.MonkeyPatch, n
     assert "no NVIDIA driver" in absence(name)
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=True)
     assert "no NVIDIA card was found" in absence(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "tensorrt"])
+def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    old = replace(HOPPER, driver="550.54.15")
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(old,))
+    assert "the NVIDIA driver 550.54.15 is too old for CUDA 13: install NVIDIA's driver, version 580" in absence(name)
+    assert choose_device("auto") != CUDA
 
 
 def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -20,6 +20,8 @@ The edits belong to the checkpoints of tiny.py. For a test of the whole runtime 
 bundle has its place in ``tiny_bundle/``:
 
     python tests/goldens/tiny.py sd1 /tmp/tiny && roentmod-fast export /tmp/tiny -o tests/goldens/tiny_bundle
+
+and for tests of the device cuda the same in half precision in ``tiny_half/``, with ``--precision fp16``.
 """
 
 from __future__ import annotations

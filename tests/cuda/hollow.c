@@ -1,0 +1,333 @@
+/* CUDA's libraries, hollow: a card of compute capability 9.0 that takes memory and copies it, and computes nothing.
+
+   On it onnxruntime-gpu opens its CUDA provider as on a real card: it reads options, divides the graph, chooses kernels
+   and checks shapes for them, lays out weights, launches, records graphs. A launch is counted and does nothing, so
+   that what a network gives is what was left in memory: zeros at first.
+
+   Here is what onnxruntime-gpu 1.31 asks for, after NVIDIA's public headers of CUDA 13 and cuDNN 9. Each library is
+   this file with a name defined; see hollow.py. These variables make it fail as a card may:
+
+   HOLLOW_BYTES     how much memory the card has
+   HOLLOW_COUNT     what cudaGetDeviceCount returns, such as 35 for a driver that is too old
+   HOLLOW_LAUNCH    what a launch of a kernel returns, such as 209 for a card that the kernels were not built for
+   HOLLOW_CAPTURE   what the end of the recording of a graph returns, such as 901 */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOTHING(name) int name(void) { return 0; }
+#define HANDLE(name) int name(void **handle) { *handle = calloc(1, 64); return 0; }
+#define LAUNCH(name) int name(void) { return hollow_launch(); }
+
+int hollow_launch(void);
+
+#ifdef CUDART
+
+static int capturing;
+static long launches, replays;
+
+static long wish(const char *name, long otherwise) {
+  const char *value = getenv(name);
+  return value == NULL ? otherwise : atol(value);
+}
+static size_t memory(void) { return wish("HOLLOW_BYTES", 80l << 30); }
+
+static int last_error;
+int hollow_launch(void) {
+  ++launches;
+  return last_error = wish("HOLLOW_LAUNCH", 0);
+}
+int cudaPeekAtLastError(void) { return last_error; }
+int cudaGetLastError(void) {
+  int error = last_error;
+  last_error = 0;
+  return error;
+}
+long hollow_launches(void) { return launches; }
+long hollow_replays(void) { return replays; }
+
+/* Offsets in cudaDeviceProp of CUDA 13: name 0, totalGlobalMem 288, sharedMemPerBlock 296, regsPerBlock 304,
+   warpSize 308, maxThreadsPerBlock 320, maxThreadsDim 324, maxGridSize 336, totalConstMem 352, major 360, minor 364,
+   multiProcessorCount 384, maxThreadsPerMultiProcessor 604, sharedMemPerMultiprocessor 624, regsPerMultiprocessor 632,
+   cooperativeLaunch 664, sharedMemPerBlockOptin 672. */
+int cudaGetDeviceProperties(char *properties, int device) {
+  memset(properties, 0, 1008);
+  strcpy(properties, "hollow card");
+  *(size_t *)(properties + 288) = memory();
+  *(size_t *)(properties + 296) = 48 << 10;
+  *(int *)(properties + 304) = 65536;
+  *(int *)(properties + 308) = 32;
+  *(int *)(properties + 320) = 1024;
+  for (int axis = 0; axis < 3; ++axis) {
+    ((int *)(properties + 324))[axis] = 1024;
+    ((int *)(properties + 336))[axis] = 65535;
+  }
+  *(size_t *)(properties + 352) = 64 << 10;
+  *(int *)(properties + 360) = 9;
+  *(int *)(properties + 384) = 132;
+  *(int *)(properties + 604) = 2048;
+  *(size_t *)(properties + 624) = 228 << 10;
+  *(int *)(properties + 632) = 65536;
+  *(int *)(properties + 664) = 1;
+  *(size_t *)(properties + 672) = 227 << 10;
+  return 0;
+}
+
+int cudaDeviceGetAttribute(int *value, int attribute, int device) {
+  switch (attribute) {
+    case 75: *value = 9; break;           /* compute capability, major */
+    case 76: *value = 0; break;           /* minor */
+    case 16: *value = 132; break;         /* multiprocessors */
+    case 97: *value = 227 << 10; break;   /* shared memory a block may ask for */
+    default: *value = 1024;
+  }
+  return 0;
+}
+
+int cudaGetDeviceCount(int *count) { *count = 1; return wish("HOLLOW_COUNT", 0); }
+int cudaGetDevice(int *device) { *device = 0; return 0; }
+int cudaDriverGetVersion(int *version) { *version = 13000; return 0; }
+int cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
+int cudaMemGetInfo(size_t *available, size_t *total) { *available = *total = memory(); return 0; }
+const char *cudaGetErrorString(int error) { return "an error of a hollow card"; }
+const char *cudaGetErrorName(int error) { return "hollow"; }
+
+static size_t taken; /* what is given back is not counted: a card that is full stays so */
+static int take(void **pointer, size_t bytes) {
+  bytes = (bytes + 255) / 256 * 256 + 256;
+  *pointer = aligned_alloc(256, bytes);
+  if (*pointer == NULL) return 2; /* cudaErrorMemoryAllocation */
+  memset(*pointer, 0, bytes);
+  return 0;
+}
+int cudaMalloc(void **pointer, size_t bytes) {
+  if ((taken += bytes) > memory()) return 2;
+  return take(pointer, bytes);
+}
+int cudaMallocHost(void **pointer, size_t bytes) { return take(pointer, bytes); }
+int cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) { return take(pointer, bytes); }
+int cudaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream) { return take(pointer, bytes); }
+int cudaFree(void *pointer) { free(pointer); return 0; }
+int cudaFreeHost(void *pointer) { free(pointer); return 0; }
+int cudaFreeAsync(void *pointer, void *stream) { free(pointer); return 0; }
+int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) { memmove(to, from, bytes); return 0; }
+int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *stream) {
+  memmove(to, from, bytes);
+  return 0;
+}
+int cudaMemcpy2DAsync(char *to, size_t to_pitch, const char *from, size_t from_pitch, size_t width, size_t height,
+                      int kind, void *stream) {
+  for (size_t row = 0; row < height; ++row) memmove(to + row * to_pitch, from + row * from_pitch, width);
+  return 0;
+}
+int cudaMemcpyFromSymbol(void *to, const void *symbol, size_t bytes, size_t offset, int kind) {
+  memset(to, 0, bytes);
+  return 0;
+}
+int cudaMemset(void *to, int value, size_t bytes) { memset(to, value, bytes); return 0; }
+int cudaMemsetAsync(void *to, int value, size_t bytes, void *stream) { memset(to, value, bytes); return 0; }
+int cudaPointerGetAttributes(void *attributes, const void *pointer) {
+  memset(attributes, 0, 88);
+  *(int *)attributes = 2; /* device memory */
+  return 0;
+}
+int cudaMemPoolGetAttribute(void *pool, int attribute, void *value) { *(uint64_t *)value = 0; return 0; }
+
+HANDLE(cudaStreamCreate)
+HANDLE(cudaEventCreate)
+HANDLE(cudaMemPoolCreate)
+HANDLE(cudaLibraryLoadData)
+HANDLE(cudaLibraryGetKernel)
+HANDLE(__cudaGetKernel)
+int cudaStreamCreateWithFlags(void **stream, unsigned flags) { return cudaStreamCreate(stream); }
+int cudaEventCreateWithFlags(void **event, unsigned flags) { return cudaEventCreate(event); }
+int cudaEventElapsedTime(float *milliseconds, void *start, void *end) { *milliseconds = 1; return 0; }
+int cudaStreamIsCapturing(void *stream, int *status) { *status = capturing; return 0; }
+int cudaStreamBeginCapture(void *stream, int mode) { capturing = 1; return 0; }
+int cudaStreamEndCapture(void *stream, void **graph) {
+  capturing = 0;
+  *graph = calloc(1, 64);
+  return wish("HOLLOW_CAPTURE", 0);
+}
+int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) {
+  *executable = calloc(1, 64);
+  return 0;
+}
+int cudaFuncGetAttributes(char *attributes, const void *function) {
+  memset(attributes, 0, 144);
+  *(int *)(attributes + 24) = 1024; /* maxThreadsPerBlock */
+  *(int *)(attributes + 28) = 32;   /* numRegs */
+  return 0;
+}
+int cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *function, int size, size_t shared,
+                                                           unsigned flags) {
+  *blocks = 8;
+  return 0;
+}
+int cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version, unsigned long long flags,
+                                     int *found) {
+  *function = NULL;
+  if (found != NULL) *found = 1; /* not found */
+  return 0;
+}
+void **__cudaRegisterFatBinary(void *binary) { return calloc(1, 64); }
+void __cudaRegisterFatBinaryEnd(void **handle) {}
+void __cudaUnregisterFatBinary(void **handle) {}
+void __cudaRegisterFunction(void) {}
+void __cudaRegisterVar(void) {}
+unsigned __cudaPushCallConfiguration(void) { return 0; }
+int __cudaPopCallConfiguration(uint32_t *grid, uint32_t *block, size_t *shared, void **stream) {
+  for (int axis = 0; axis < 3; ++axis) grid[axis] = block[axis] = 1;
+  *shared = 0;
+  *stream = NULL;
+  return 0;
+}
+NOTHING(cudaSetDevice)
+NOTHING(cudaDeviceSynchronize)
+NOTHING(cudaEventDestroy)
+NOTHING(cudaEventRecord)
+NOTHING(cudaEventRecordWithFlags)
+NOTHING(cudaEventSynchronize)
+NOTHING(cudaFuncSetAttribute)
+NOTHING(cudaGraphDestroy)
+NOTHING(cudaGraphExecDestroy)
+int cudaGraphLaunch(void *executable, void *stream) { ++replays; return 0; }
+NOTHING(cudaKernelSetAttributeForDevice)
+LAUNCH(cudaLaunchCooperativeKernel)
+NOTHING(cudaLaunchHostFunc)
+LAUNCH(cudaLaunchKernel)
+LAUNCH(__cudaLaunchKernel)
+LAUNCH(cudaLaunchKernelExC)
+NOTHING(cudaLibraryUnload)
+NOTHING(cudaMemPoolDestroy)
+NOTHING(cudaMemPoolSetAttribute)
+NOTHING(cudaMemPoolTrimTo)
+NOTHING(cudaStreamDestroy)
+NOTHING(cudaStreamSynchronize)
+NOTHING(cudaStreamWaitEvent)
+
+#endif
+#ifdef CUBLAS
+
+HANDLE(cublasCreate_v2)
+int cublasGetMathMode(void *handle, int *mode) { *mode = 0; return 0; }
+const char *cublasGetStatusName(int status) { return "hollow"; }
+const char *cublasGetStatusString(int status) { return "an error of a hollow card"; }
+NOTHING(cublasDestroy_v2)
+NOTHING(cublasDgeam)
+NOTHING(cublasDgemmBatched)
+NOTHING(cublasDgemmStridedBatched)
+LAUNCH(cublasDgemm_v2)
+NOTHING(cublasDgetrfBatched)
+NOTHING(cublasDgetriBatched)
+LAUNCH(cublasGemmBatchedEx)
+LAUNCH(cublasGemmEx)
+LAUNCH(cublasGemmStridedBatchedEx)
+NOTHING(cublasScopy_v2)
+NOTHING(cublasSetMathMode)
+NOTHING(cublasSetStream_v2)
+NOTHING(cublasSgeam)
+LAUNCH(cublasSgemmBatched)
+LAUNCH(cublasSgemmStridedBatched)
+LAUNCH(cublasSgemm_v2)
+NOTHING(cublasSgetrfBatched)
+NOTHING(cublasSgetriBatched)
+NOTHING(cublasSscal_v2)
+
+#endif
+#ifdef CUBLASLT
+
+HANDLE(cublasLtCreate)
+HANDLE(cublasLtMatmulDescCreate)
+HANDLE(cublasLtMatmulPreferenceCreate)
+HANDLE(cublasLtMatrixLayoutCreate)
+HANDLE(cublasLtMatrixTransformDescCreate)
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *operation, void *a, void *b, void *c, void *d, void *preference,
+                                   int requested, void *results, int *found) {
+  *found = 1;
+  return 0;
+}
+NOTHING(cublasLtDestroy)
+LAUNCH(cublasLtMatmul)
+NOTHING(cublasLtMatmulAlgoConfigSetAttribute)
+NOTHING(cublasLtMatmulAlgoInit)
+NOTHING(cublasLtMatmulDescDestroy)
+NOTHING(cublasLtMatmulDescSetAttribute)
+NOTHING(cublasLtMatmulPreferenceDestroy)
+NOTHING(cublasLtMatmulPreferenceSetAttribute)
+NOTHING(cublasLtMatrixLayoutDestroy)
+NOTHING(cublasLtMatrixLayoutSetAttribute)
+NOTHING(cublasLtMatrixTransform)
+NOTHING(cublasLtMatrixTransformDescDestroy)
+
+#endif
+#ifdef CUDNN
+
+size_t cudnnGetVersion(void) { return 92800; }
+const char *cudnnGetErrorString(int status) { return "an error of a hollow card"; }
+void cudnnGetLastErrorString(char *message, size_t bytes) { if (bytes) *message = 0; }
+HANDLE(cudnnCreate)
+HANDLE(cudnnCreateActivationDescriptor)
+HANDLE(cudnnCreateConvolutionDescriptor)
+HANDLE(cudnnCreateDropoutDescriptor)
+HANDLE(cudnnCreateFilterDescriptor)
+HANDLE(cudnnCreateReduceTensorDescriptor)
+HANDLE(cudnnCreateTensorDescriptor)
+int cudnnGetStream(void *handle, void **stream) { *stream = NULL; return 0; }
+
+/* A descriptor of the backend is asked for numbers, which are 0, for one engine, and for no notes on it. */
+int cudnnBackendCreateDescriptor(int type, void **descriptor) { *descriptor = calloc(1, 64); return 0; }
+int cudnnBackendGetAttribute(void *descriptor, int name, int type, int64_t requested, int64_t *count, void *values) {
+  int numbers = type == 3 || type == 23; /* int64 and int32 */
+  int engines = type == 15 && name != 302; /* descriptors, but for an engine's knobs */
+  if (count != NULL) *count = numbers || engines;
+  if (numbers && values != NULL && requested > 0) memset(values, 0, type == 3 ? 8 : 4);
+  return 0;
+}
+LAUNCH(cudnnAddTensor)
+NOTHING(cudnnBackendDestroyDescriptor)
+LAUNCH(cudnnBackendExecute)
+NOTHING(cudnnBackendFinalize)
+NOTHING(cudnnBackendSetAttribute)
+NOTHING(cudnnDestroy)
+NOTHING(cudnnDestroyActivationDescriptor)
+NOTHING(cudnnDestroyConvolutionDescriptor)
+NOTHING(cudnnDestroyDropoutDescriptor)
+NOTHING(cudnnDestroyFilterDescriptor)
+NOTHING(cudnnDestroyReduceTensorDescriptor)
+NOTHING(cudnnDestroyTensorDescriptor)
+NOTHING(cudnnSetStream)
+NOTHING(cudnnSetTensorNdDescriptor)
+NOTHING(cudnnSetFilterNdDescriptor)
+NOTHING(cudnnSetConvolutionNdDescriptor)
+NOTHING(cudnnSetConvolutionGroupCount)
+NOTHING(cudnnSetConvolutionMathType)
+LAUNCH(cudnnBatchNormalizationForwardTraining)
+LAUNCH(cudnnBatchNormalizationForwardInference)
+NOTHING(cudnnDeriveBNTensorDescriptor)
+
+#endif
+#ifdef NVML
+
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
+int nvmlSystemGetDriverVersion(char *version, unsigned bytes) { strcpy(version, "580.65.06"); return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = (void *)1; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) { *major = 9; *minor = 0; return 0; }
+int nvmlDeviceGetName(void *handle, char *name, unsigned bytes) { strcpy(name, "hollow card"); return 0; }
+int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) {
+  memory[0] = memory[1] = 80ull << 30;
+  memory[2] = 0;
+  return 0;
+}
+NOTHING(nvmlInit_v2)
+NOTHING(nvmlShutdown)
+NOTHING(nvmlDeviceGetPciInfo_v3)
+
+#endif
+#ifdef CUDA
+NOTHING(cuTensorMapEncodeTiled)
+#endif
+#ifdef CURAND
+NOTHING(curandHollow)
+#endif

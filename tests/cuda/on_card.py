@@ -1,0 +1,77 @@
+"""Tasks for a process that has the hollow card: ``python -m tests.cuda.on_card TASK`` prints a result as JSON."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roentmod_fast.engine import sessions
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import CUDA
+from roentmod_fast.engine.networks import Network, Networks
+from roentmod_fast.errors import RoentmodError
+
+HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
+
+
+def given() -> dict[str, Any]:
+    """Return what the UNet is asked in a guided call."""
+    return {
+        "latents": np.ones((2, 4, 8, 8), np.float32),
+        "timestep": np.array([300, 300]),
+        "text_states": np.ones((2, 77, 32), np.float32),
+    }
+
+
+def counts() -> np.ndarray:
+    """Return the launches and the replays of graphs so far."""
+    library = ctypes.CDLL("libcudart.so.13")
+    return np.array([library.hollow_launches(), library.hollow_replays()])
+
+
+def count(network: Network) -> list[int]:
+    """Run a UNet once; return how many launches and replays that took."""
+    before = counts()
+    network.run(**given())
+    return [int(number) for number in counts() - before]
+
+
+def runs() -> list[list[int]]:
+    """Count four runs of the UNet as an edit opens it."""
+    opened = Networks.open(read_bundle(HALF), CUDA, "fp16")
+    return [count(opened.unet) for _ in range(4)]
+
+
+def graphs() -> dict[str, int]:
+    """Count a run of each graph of the UNet, without CUDA graphs."""
+    launches = {}
+    for kind in ("plain", "fused", "cuda"):
+        path = HALF / f"unet.fp16.{kind}.onnx".replace(".plain", "")
+        network = Network("unet", path, CUDA, half=True, items=2)
+        count(network)
+        launches[kind] = count(network)[0]
+    return launches
+
+
+def unknown_option() -> str | None:
+    """Give the provider an option that it does not have; return the complaint."""
+    ours = sessions.provider_options
+
+    def more(*wishes: Any, **others: Any) -> dict[str, str]:
+        return {**ours(*wishes, **others), "enable_hollow": "1"}
+
+    sessions.provider_options = more
+    try:
+        Networks.open(read_bundle(HALF), CUDA, "fp16")
+    except RoentmodError as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    print(json.dumps({"runs": runs, "graphs": graphs, "unknown_option": unknown_option}[sys.argv[1]]()))

@@ -1,0 +1,120 @@
+"""The device ``cuda`` on onnxruntime-gpu itself, without a card: CUDA's libraries are hollow, see ``hollow.c``.
+
+What a network computes is not seen here, only what the real provider is asked and what it does with it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roentmod_fast.engine.devices import version_of
+from tests.cuda import hollow
+from tests.cuda.on_card import HALF
+
+COMPILER = shutil.which("cc")
+
+pytestmark = [
+    pytest.mark.skipif(version_of("onnxruntime-gpu") is None, reason="onnxruntime-gpu is not installed"),
+    pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="no C compiler on Linux"),
+]
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The libraries of a hollow card."""
+    folder = tmp_path_factory.mktemp("hollow")
+    assert COMPILER is not None
+    hollow.build(folder, COMPILER)
+    return folder
+
+
+@pytest.fixture
+def source(libraries: Path, tmp_path: Path) -> Path:
+    """A drawn radiograph."""
+    path = tmp_path / "chest.dcm"
+    assert hollow.run(libraries, "-m", "roentmod_fast", "sample", str(path), "--size", "128").returncode == 0
+    return path
+
+
+def edit(libraries: Path, source: Path, *more: str, **failures: str) -> subprocess.CompletedProcess[str]:
+    command = ["-m", "roentmod_fast", "edit", str(source), "-p", "edema", "--engine", str(HALF)]
+    return hollow.run(libraries, *command, "--device", "cuda", "--precision", "fp16", *more, **failures)
+
+
+def tell(libraries: Path, task: str) -> Any:
+    """Return what a task of ``on_card.py`` gives."""
+    done = hollow.run(libraries, "-m", "tests.cuda.on_card", task)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_doctor_finds_the_card(libraries: Path) -> None:
+    done = hollow.run(libraries, "-m", "roentmod_fast", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "NVIDIA card: hollow card, sm90, 80 GiB" in done.stdout
+    assert "device auto: cuda (CUDAExecutionProvider)" in done.stdout
+
+
+@pytest.mark.parametrize("more", [[], ["-p", "hernia", "--batch", "2"]])
+def test_an_edit_runs_on_the_card_and_nowhere_else(libraries: Path, source: Path, more: list[str]) -> None:
+    report = source.with_name("report.json")
+    done = edit(libraries, source, *more, "--report", str(report))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(report.read_text(encoding="utf-8"))
+    assert (said["device"], said["precision"]) == ("cuda", "fp16")
+    assert said["providers"][0] == "CUDAExecutionProvider"
+    assert said["notes"] == [], "networks were taken whole and a graph was recorded"
+    assert len(said["outputs"]) == (2 if more else 1)
+    assert "onnxruntime" not in done.stderr
+
+
+def test_the_unet_is_recorded_at_its_second_run_and_replayed_from_then_on(libraries: Path) -> None:
+    first, second, third, fourth = tell(libraries, "runs")
+    assert first[0] > 100
+    assert first[1] == 0
+    assert second[0] >= first[0], "it is recorded by running it"
+    assert third == fourth == [0, 1]
+
+
+def test_its_own_graph_takes_fewer_launches(libraries: Path) -> None:
+    launches = tell(libraries, "graphs")
+    assert launches["plain"] > launches["fused"] > 1.2 * launches["cuda"] > 0
+
+
+def test_options_are_read(libraries: Path) -> None:
+    """So that those which we give are known to be options of the provider."""
+    assert "enable_hollow" in tell(libraries, "unknown_option")
+
+
+@pytest.mark.parametrize(
+    ("failure", "complaint"),
+    [
+        ({"HOLLOW_BYTES": "3000000"}, "cannot open it on cuda: memory is full: close what else uses it"),
+        ({"HOLLOW_COUNT": "35"}, "cannot open it on cuda: CUDA failure 35: an error of a hollow card"),
+        ({"HOLLOW_LAUNCH": "209"}, "cuda failed while it ran: in "),
+    ],
+)
+def test_a_card_that_fails_leaves_no_file_and_one_line(
+    libraries: Path, source: Path, failure: dict[str, str], complaint: str
+) -> None:
+    done = edit(libraries, source, **failure)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if not line.startswith(("note: ", "engine "))]
+    assert line.startswith("Error: ")
+    assert complaint in line
+    assert len(line) < 400
+    assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+def test_without_graphs_it_runs_on_and_says_so(libraries: Path, source: Path) -> None:
+    done = edit(libraries, source, HOLLOW_CAPTURE="901")
+    assert done.returncode == 0, done.stderr
+    assert "note: unet runs without CUDA graphs: CUDA failure 901: an error of a hollow card" in done.stderr
+    assert source.with_name("chest.edema.dcm").exists()
