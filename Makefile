@@ -29,7 +29,7 @@ test-export: $(VENV_EXPORT)/.dev
 	$(VENV_EXPORT)/bin/python -m pytest tests/export tests/engines tests/test_import_diet.py
 
 test-openvino: $(VENV_OPENVINO)/.dev
-	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_tune.py tests/cli/test_tune.py
+	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_likeness.py tests/test_tune.py tests/cli/test_tune.py
 
 test-cuda: $(VENV_CUDA)/.dev
 	$(VENV_CUDA)/bin/python -m pytest tests/cuda

@@ -30,8 +30,8 @@ from process import run_process
 from roentmod_fast.engine.bundle import find_bundle
 from roentmod_fast.engine.networks import OUTPUTS
 from roentmod_fast.engine.openvino_session import OpenVINOSession
+from roentmod_fast.likeness import difference
 from roentmod_fast.report import machine_facts
-from roentmod_fast_export.engine_side import difference
 from roentmod_fast_export.int8 import watch_edits
 
 RESULTS = Path(__file__).parent / "results"

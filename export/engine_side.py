@@ -18,6 +18,7 @@ from roentmod_fast.engine.devices import CPU, OPENVINO, Device
 from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import OUTPUTS, Network
 from roentmod_fast.errors import EngineError
+from roentmod_fast.likeness import difference
 from roentmod_fast.phantom import draw
 
 Array = NDArray[Any]
@@ -72,18 +73,6 @@ def verdict_config() -> EditConfig:
 def edit_picture(model: Model) -> NDArray[np.float32]:
     """Return the radiograph of the whole edit: a drawn one at the model's size."""
     return draw(model.image_size, 1).image
-
-
-def difference(want: Array, got: Array) -> dict[str, float]:
-    """Largest absolute difference, the same relative to the range of ``want``, and PSNR in dB over that range."""
-    error = np.abs(want.astype(np.float64) - got)
-    span = max(float(want.max() - want.min()), 1e-12)
-    mean_square = max(float(np.mean(error**2)), 1e-30)
-    return {
-        "max_abs": float(error.max()),
-        "relative": float(error.max()) / span,
-        "psnr_db": float(10 * np.log10(span**2 / mean_square)),
-    }
 
 
 def edit_difference(want: NDArray[np.float32], got: NDArray[np.float32]) -> dict[str, float]:

@@ -20,9 +20,9 @@ from torch import nn
 from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
 from roentmod_fast.engine.devices import choose_device
-from roentmod_fast.engine.manifest import GRAPHS, NETWORKS, Model
+from roentmod_fast.engine.manifest import GRAPHS, NETWORKS
 from roentmod_fast.engine.networks import INPUTS
-from roentmod_fast.phantom import draw
+from roentmod_fast.likeness import fixed_inputs
 
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
@@ -32,7 +32,7 @@ from .errors import VerdictError
 from .onnx_export import WRAPPERS
 
 Parity = dict[str, dict[str, dict[str, float]]]
-"""For each precision and network, and the whole edit: what :func:`.engine_side.difference` says."""
+"""For each precision and network, and the whole edit: what :func:`~roentmod_fast.likeness.difference` says."""
 
 WHOLE_EDIT = "whole_edit"
 LIMITS: Mapping[str, Mapping[str, float | None]] = {
@@ -48,31 +48,6 @@ HALF_VAE_DB = 50.0
 HALF_VAE_LARGEST = 65504 / 4
 """What an autoencoder must keep to run in half precision: this PSNR, and no number inside it above a quarter of what
 half precision can hold. Past that it gives NaN, on some patient if not on the verdict's pictures."""
-
-
-def fixed_inputs(network: str, model: Model, width: int, words: int) -> list[dict[str, Array]]:
-    """Return the inputs of the verdict: the UNet's at three time steps, one set for the others."""
-    rng = np.random.default_rng(0)
-
-    def normal(*shape: int) -> Array:
-        return rng.standard_normal(shape).astype(np.float32)
-
-    size = model.latent_size
-    latents = normal(2, model.latent_channels, size, size)
-    if network == "text_encoder":
-        return [{"tokens": rng.integers(0, words, (2, model.max_tokens), dtype=np.int64)}]
-    if network == "vae_encoder":
-        picture = draw(model.image_size, 0).image
-        both = np.stack([picture, picture > 0.5])[:, None].repeat(3, axis=1) * 2 - 1  # as drawn, and black and white
-        return [{"image": np.ascontiguousarray(both, dtype=np.float32)}]
-    if network == "vae_decoder":
-        return [{"latents": latents / np.float32(model.latent_scaling)}]
-    states = normal(1, model.max_tokens, width)
-    last = model.train_timesteps - 1
-    return [
-        {"latents": latents[:1], "timestep": np.full(1, step, dtype=np.int64), "text_states": states}
-        for step in (1, round(0.4 * last), last)
-    ]
 
 
 def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str, Array]]) -> tuple[Outputs, float]:

@@ -37,8 +37,7 @@ KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
 """How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
 
 PRECISIONS_ON_PROCESSOR = ("fp32", "bf16", "int8", "int8-bf16")
-PRECISIONS_ON_CARD = ("fp32", "fp16")
-"""What is tried: a processor computes half precision slower than float32, and int8 is made for processors."""
+"""What is tried on a processor, which computes half precision slower than float32."""
 
 PERFECT_DB = 200.0
 """Said of two pictures that are equal."""
@@ -109,7 +108,7 @@ def tune(
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
     available = precisions_on(bundle, device)
-    tried = PRECISIONS_ON_CARD if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
+    tried = available if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
     for precision in [precision for precision in tried if precision in available]:
         if precision != editor.networks.precision:
             del editor

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from roentmod_fast.cli import DEVICES
+
+if TYPE_CHECKING:
+    from roentmod_fast.engine.bundle import Bundle
 
 
 @click.group("engines")
@@ -92,18 +98,28 @@ def show(engine: str | None, as_json: bool) -> None:
     help="Give the exporter's verdict again, against the checkpoint it was made from; needs the export extra.",
 )
 @click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="With --against: the autoencoder's folder.")
-def verify(engine: str | None, against: Path | None, vae: Path | None) -> None:
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    help="Compare what this device computes with what the processor does, network by network.",
+)
+def verify(engine: str | None, against: Path | None, vae: Path | None, device: str | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
+
+    Do it once with --device on a new card, driver or engine: what these compute wrongly is no error and shows nowhere
+    else. For that all networks lie in memory twice.
 
     \b
     Examples:
       roentmod-fast engines verify phantom
+      roentmod-fast engines verify roentgen --device cuda
       roentmod-fast engines verify roentgen --against checkpoints/roentgen
     """
     import numpy as np
 
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle, verify_files
+    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
 
@@ -113,6 +129,8 @@ def verify(engine: str | None, against: Path | None, vae: Path | None) -> None:
         from roentmod_fast.cli.export import require_export_extra
 
         require_export_extra()
+    if device is not None:
+        choose_device(device)  # one that is missing is told before the work
     bundle = find_bundle(engine)
     verify_files(bundle)
     click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
@@ -123,6 +141,8 @@ def verify(engine: str | None, against: Path | None, vae: Path | None) -> None:
         result = editor.edit(ramp, NORMAL_PROMPT, EditConfig(steps=1, strength=1.0, compose="replace"))
         click.echo(f"{bundle.name}: {precision} runs ({sum(result.seconds.values()):.1f} s for one step)")
         del editor  # a large engine takes gigabytes
+    if device is not None:
+        _compare(bundle, device)
     if against is not None:
         from roentmod_fast_export.verdict import judge_bundle
 
@@ -131,6 +151,23 @@ def verify(engine: str | None, against: Path | None, vae: Path | None) -> None:
             for part, values in verdicts.items():
                 said = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
                 click.echo(f"{bundle.name}: {precision} {part}: {said}")
+
+
+def _compare(bundle: Bundle, name: str) -> None:
+    """Compare a device with the processor, and say each network. Raises :class:`DeviceError` where one is wrong."""
+    from roentmod_fast.engine.devices import choose_device
+    from roentmod_fast.errors import DeviceError
+    from roentmod_fast.likeness import compare_with_processor
+
+    device = choose_device(name)
+    wrong = []
+    for likeness in compare_with_processor(bundle, device, lambda note: click.echo(f"note: {note}", err=True)):
+        said = f"{likeness.precision} {likeness.network} on {device.name}: {likeness.psnr_db:.1f} dB to the processor"
+        click.echo(f"{bundle.name}: {said}, expected {likeness.least_db:g} or more")
+        if not likeness.holds:
+            wrong.append(f"{likeness.precision} {likeness.network}")
+    if wrong:
+        raise DeviceError(f"{device.name} computes {', '.join(wrong)} of engine {bundle.name} wrongly: do not use it")
 
 
 @command.command("import")

@@ -36,7 +36,7 @@ from roentmod_fast.engine.devices import (
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Plan
-from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, stored_as
+from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, PRECISIONS_ON_CARD, stored_as
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
@@ -232,6 +232,8 @@ def in_half(bundle: Bundle, role: str, precision: str) -> bool:
 def precisions_on(bundle: Bundle, device: Device) -> tuple[str, ...]:
     """Return the precisions in which ``device`` can run the bundle here."""
     stored = tuple(precision for precision in PRECISIONS if stored_as(precision) in bundle.manifest.networks)
+    if device in GPU_DEVICES:
+        return tuple(precision for precision in stored if precision in PRECISIONS_ON_CARD)
     if bfloat16_lacks(device) is None:
         return stored
     return tuple(precision for precision in stored if precision not in BFLOAT16)

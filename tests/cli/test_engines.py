@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import roentmod_fast.checkup
+from roentmod_fast.engine import devices
 from roentmod_fast.engine.bundle import SEARCH_VARIABLE, built_in_folder, find_bundle
 from tests.cli.conftest import Ran
 from tests.engine.conftest import write_bundle
@@ -40,6 +41,22 @@ def test_verify_runs_the_networks(roentmod: Run) -> None:
     assert ran.code == 0, ran.err
     assert "files are as the manifest says" in ran.out
     assert "fp32 runs" in ran.out
+
+
+def test_verify_compares_a_device_with_the_processor(roentmod: Run) -> None:
+    ran = roentmod("engines", "verify", "phantom", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    lines = [line for line in ran.out.splitlines() if "dB to the processor" in line]
+    assert len(lines) == 4
+    assert lines[1].startswith("phantom: fp32 unet on cpu: ")
+
+
+def test_verify_tells_of_a_missing_device_first(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "what_is_missing", lambda device: "it is not here")
+    ran = roentmod("engines", "verify", "phantom", "--device", "openvino")
+    assert ran.code == 1
+    assert ran.out == ""
+    assert "device 'openvino' is absent: it is not here" in ran.err
 
 
 def test_verify_finds_an_altered_file(roentmod: Run, tmp_path: Path) -> None:

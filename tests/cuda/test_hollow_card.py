@@ -75,6 +75,13 @@ def test_an_edit_runs_on_the_card_and_nowhere_else(libraries: Path, source: Path
     assert "onnxruntime" not in done.stderr
 
 
+def test_a_card_that_computes_nothing_is_found_out(libraries: Path) -> None:
+    done = hollow.run(libraries, "-m", "roentmod_fast", "engines", "verify", str(HALF), "--device", "cuda")
+    assert done.returncode == 1
+    said = "cuda computes fp16 text_encoder, fp16 unet, fp16 vae_encoder, fp16 vae_decoder of engine tiny_half wrongly"
+    assert said in done.stderr
+
+
 def test_the_unet_is_recorded_at_its_second_run_and_replayed_from_then_on(libraries: Path) -> None:
     first, second, third, fourth = tell(libraries, "runs")
     assert first[0] > 100
