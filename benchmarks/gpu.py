@@ -11,6 +11,9 @@ precision, any other name is a device of ours, ``-nographs`` behind it one witho
 task each, so that a card that warms up or throttles does so for all of them. They lie on the card together: where that
 is too much, name fewer peers or ``--batches``. ``cpu`` is a device as well, with which this script can be tried.
 
+Before anything is timed each of our devices is compared with the processor (``engines verify --device``). One that
+computes wrongly ends the run, for its time would mean nothing.
+
 For each of ``--batches``, how many pictures are edited together: ``cold`` is from the start of the process to the end
 of its first edit; ``unet``: one guided step, two items a picture; ``vae``: encoder and decoder; ``edit``: all pictures.
 ``memory`` is what the card holds more when the peer has edited once. ``share`` is the UNet's arithmetic over that of
@@ -211,6 +214,17 @@ def prepare(folder: Path, layout: str, names: list[str]) -> None:
         subprocess.run([*ROENTMOD, "export", str(folder / "checkpoint"), *wishes], check=True)
 
 
+def verify(device: str, environment: Path, engine: Path) -> list[str]:
+    """Compare a device of ours with the processor; return what is said of each network."""
+    command = [str(environment / "bin" / "python"), "-m", "roentmod_fast", "engines", "verify", str(engine)]
+    done = subprocess.run([*command, "--device", device], capture_output=True, text=True, check=False)
+    said = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
+    print(*said, sep="\n")
+    if done.returncode != 0:
+        raise SystemExit(f"{device}: {done.stderr.strip()}")
+    return said
+
+
 def measure(peers: list[Peer], rounds: int) -> list[dict[str, Any]]:
     """Let the peers take turns at each task; return a row for each, with the card's own measures where one has them."""
     for task in TASKS:
@@ -266,6 +280,8 @@ def main() -> None:
     if not named or any(len(pair) != 2 for pair in named):
         parser.error("give peers as NAME=ENVIRONMENT, such as cuda=/path/to/venv")
     prepare(wishes.work, wishes.layout, [name for name, _ in named])
+    ours = {name.partition("-")[0]: Path(place) for name, place in named if name not in DIFFUSERS}
+    likeness = {device: verify(device, place, wishes.work / "engine") for device, place in ours.items()}
     rows: list[dict[str, Any]] = []
     for batch in wishes.batches:
         peers = [Peer(name, Path(place), wishes.work, batch, wishes.precision) for name, place in named]
@@ -278,6 +294,7 @@ def main() -> None:
         "layout": wishes.layout,
         "precision": wishes.precision,
         "rounds": wishes.rounds,
+        "likeness": likeness,
         "rows": rows,
     }
     show(rows)

@@ -1,0 +1,126 @@
+"""What does an edit on an NVIDIA card cost the processor? Measured without a card.
+
+    python benchmarks/host_side.py ENGINE --python cuda/bin/python [--out FILE]
+
+``cuda`` is an environment with this package and onnxruntime-gpu, ENGINE a bundle with half-precision networks. The card
+is hollow (``tests/cuda/hollow.c``): it takes memory and copies it, counts launches, and computes nothing. So what time
+an edit takes there is the processor's: our loop, noise and guidance, ONNX Runtime, copies, which go through main memory
+and not over a bus. No edit on a card can take less, and how long the card itself takes is not seen.
+
+``launches`` of a guided UNet call are those of kernels, cuBLAS and cuDNN, for each graph that the engine has of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PROMPT = "edema"
+
+
+def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
+    """Be the process that has the hollow card."""
+    import ctypes
+
+    import numpy as np
+
+    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.engine.bundle import find_bundle
+    from roentmod_fast.engine.devices import CUDA
+    from roentmod_fast.engine.manifest import GRAPHS
+    from roentmod_fast.engine.networks import Network
+    from roentmod_fast.phantom import draw
+
+    bundle = find_bundle(engine)
+    plain = bundle.manifest.networks["fp16"]["unet"]
+    graphs = {kind: getattr(bundle.manifest, kind).get(plain) for kind in GRAPHS}
+    counts = ctypes.CDLL("libcudart.so.13")
+    launches: dict[str, int] = {}
+    for kind, file in {"plain": plain, **graphs}.items():
+        if file is None:
+            continue
+        network = Network("unet", bundle.path(file), CUDA, half=True, exact=False, items=2)
+        given = {
+            name: np.ones((2, *shape[1:]), np.int64 if name == "timestep" else np.float32)
+            for name, shape in network.fixed.items()
+        }
+        network.run(**given)
+        before = counts.hollow_launches()
+        network.run(**given)
+        launches[kind] = counts.hollow_launches() - before
+        del network
+    rows = []
+    for batch in batches:
+        editor = Editor.load(bundle.folder, "cuda", "fp16", batch=batch)
+        picture = draw(editor.model.image_size, 1).image
+        for compose in ("replace", "contrast"):
+            config = EditConfig(0.4, 4.0, 50, 0, compose)
+            seconds: list[float] = []
+            stages: list[dict[str, float]] = []
+            for _ in range(edits + 3):  # the first runs record the graphs
+                started = time.perf_counter()
+                prepared = editor.encode([editor.place(picture, config) for _ in range(batch)])
+                results = editor.apply_batch([(item, PROMPT) for item in prepared])
+                seconds.append((time.perf_counter() - started) / batch)
+                stages.append(results[0].seconds)
+            told = {name: statistics.median(one[name] for one in stages[3:]) for name in stages[-1]}
+            rows.append(
+                {
+                    "batch": batch,
+                    "compose": compose,
+                    "seconds_an_edit": statistics.median(seconds[3:]),
+                    "spread": [min(seconds[3:]), max(seconds[3:])],
+                    "stages": told,
+                    "notes": editor.networks.notes,
+                }
+            )
+        del editor
+    return {"launches": launches, "edits": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", type=Path)
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of the environment with the runtime")
+    parser.add_argument("--edits", type=int, default=10)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--out", type=Path, default=RESULTS / "host-side.json")
+    parser.add_argument("--be", action="store_true", help=argparse.SUPPRESS)
+    wishes = parser.parse_args()
+    if wishes.be:
+        print(json.dumps(measure(wishes.engine, wishes.edits, wishes.batches)))
+        return
+    sys.path.insert(0, str(ROOT))
+    from roentmod_fast.report import machine_facts
+    from tests.cuda import hollow
+
+    compiler = shutil.which("cc")
+    if compiler is None:
+        parser.error("no C compiler: the hollow card is built with cc")
+    with tempfile.TemporaryDirectory() as folder:
+        hollow.build(Path(folder), compiler)
+        command = [str(wishes.python), __file__, str(wishes.engine.resolve()), "--be", "--edits", str(wishes.edits)]
+        command += ["--batches", *map(str, wishes.batches)]
+        environment = {**os.environ, "LD_LIBRARY_PATH": folder}
+        found = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
+    version = "import importlib.metadata as m; print(m.version('onnxruntime-gpu'))"
+    runtime = subprocess.run([str(wishes.python), "-c", version], check=True, capture_output=True, text=True).stdout
+    report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **machine_facts()}
+    report |= {"onnxruntime_gpu": runtime.strip(), **found}
+    print(json.dumps(found, indent=1))
+    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
