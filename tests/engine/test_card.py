@@ -12,8 +12,10 @@ from roentmod_fast.engine import networks, nvidia
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import BY_NAME, CPU, CUDA, RTX, TENSORRT, Device, what_is_missing
 from roentmod_fast.engine.networks import Networks
+from roentmod_fast.likeness import compare_with_processor
 
-TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
+GOLDENS = Path(__file__).parents[1] / "goldens"
+TINY, HALF = GOLDENS / "tiny_bundle", GOLDENS / "tiny_half"
 TOLERANCE = {"cuda": 1e-3, "rtx": 1e-2, "tensorrt": 1e-2}
 """Largest difference over the largest value. CUDA is held to float32; TensorRT rounds products to TF32, 10 bits."""
 
@@ -51,6 +53,12 @@ def test_every_network_gives_what_the_processor_gives(device: Device) -> None:
     for role, (expected, found) in pairs.items():
         difference = np.abs(expected - found).max() / np.abs(expected).max()
         assert difference < TOLERANCE[device.name], f"{role}: {difference:.2g}"
+
+
+def test_half_precision_is_near_the_processors(device: Device) -> None:
+    """On cuda this is the UNet's graph of operators that no processor has."""
+    wrong = [likeness for likeness in compare_with_processor(read_bundle(HALF), device) if not likeness.holds]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("graphs", [True, False])
