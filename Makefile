@@ -32,6 +32,7 @@ test-openvino: $(VENV_OPENVINO)/.dev
 	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_likeness.py tests/test_tune.py tests/cli/test_tune.py
 
 test-cuda: $(VENV_CUDA)/.dev
+	@command -v cc >/dev/null || { echo "test-cuda needs a C compiler, cc"; exit 1; }
 	$(VENV_CUDA)/bin/python -m pytest tests/cuda
 
 lint: $(VENV)/.dev

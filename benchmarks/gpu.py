@@ -15,7 +15,8 @@ Before anything is timed each of our devices is compared with the processor (``e
 computes wrongly ends the run, for its time would mean nothing.
 
 For each of ``--batches``, how many pictures are edited together: ``cold`` is from the start of the process to the end
-of its first edit; ``unet``: one guided step, two items a picture; ``vae``: encoder and decoder; ``edit``: all pictures.
+of its first edit, with nothing compiled yet; ``unet``: one guided step, two items a picture; ``vae``: encoder and
+decoder; ``edit``: all pictures.
 ``memory`` is what the card holds more when the peer has edited once. ``share`` is the UNet's arithmetic over that of
 ``ceiling``, the largest fp16 matrix product that torch reaches.
 """
@@ -24,9 +25,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +161,9 @@ class Peer:
         before, started = memory_used(), time.perf_counter()
         command = [str(environment / "bin" / "python"), __file__, str(folder), "--be", name]
         command += ["--batches", str(batch), "--precision", precision]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.cache = tempfile.TemporaryDirectory()
+        own = with_own_cache(self.cache.name)
+        self.process = subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: dict[str, list[float]] = {task: [] for task in TASKS}
         self.name, self.batch = name, batch
         self.ask("edit")
@@ -214,10 +219,17 @@ def prepare(folder: Path, layout: str, names: list[str]) -> None:
         subprocess.run([*ROENTMOD, "export", str(folder / "checkpoint"), *wishes], check=True)
 
 
+def with_own_cache(folder: str) -> dict[str, str]:
+    """Return an environment in which nothing is compiled yet, and what is compiled is kept in ``folder``."""
+    return {**os.environ, "XDG_CACHE_HOME": folder}
+
+
 def verify(device: str, environment: Path, engine: Path) -> list[str]:
     """Compare a device of ours with the processor; return what is said of each network."""
     command = [str(environment / "bin" / "python"), "-m", "roentmod_fast", "engines", "verify", str(engine)]
-    done = subprocess.run([*command, "--device", device], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as cache:
+        own = with_own_cache(cache)
+        done = subprocess.run([*command, "--device", device], env=own, capture_output=True, text=True, check=False)
     said = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
     print(*said, sep="\n")
     if done.returncode != 0:
@@ -240,6 +252,7 @@ def measure(peers: list[Peer], rounds: int) -> list[dict[str, Any]]:
     for peer in peers:
         peer.process.terminate()
         peer.process.wait()
+        peer.cache.cleanup()
     return rows
 
 
@@ -280,8 +293,10 @@ def main() -> None:
     if not named or any(len(pair) != 2 for pair in named):
         parser.error("give peers as NAME=ENVIRONMENT, such as cuda=/path/to/venv")
     prepare(wishes.work, wishes.layout, [name for name, _ in named])
-    ours = {name.partition("-")[0]: Path(place) for name, place in named if name not in DIFFUSERS}
-    likeness = {device: verify(device, place, wishes.work / "engine") for device, place in ours.items()}
+    ours = {(name.partition("-")[0], place) for name, place in named if name not in DIFFUSERS}
+    likeness = {
+        f"{device}={place}": verify(device, Path(place), wishes.work / "engine") for device, place in sorted(ours)
+    }
     rows: list[dict[str, Any]] = []
     for batch in wishes.batches:
         peers = [Peer(name, Path(place), wishes.work, batch, wishes.precision) for name, place in named]

@@ -2,10 +2,11 @@
 
     python benchmarks/host_side.py ENGINE --python cuda/bin/python [--out FILE]
 
-``cuda`` is an environment with this package and onnxruntime-gpu, ENGINE a bundle with half-precision networks. The card
-is hollow (``tests/cuda/hollow.c``): it takes memory and copies it, counts launches, and computes nothing. So what time
-an edit takes there is the processor's: our loop, noise and guidance, ONNX Runtime, copies, which go through main memory
-and not over a bus. No edit on a card can take less, and how long the card itself takes is not seen.
+``cuda`` is an environment with this package and onnxruntime-gpu, without CUDA's own libraries as pip installs them
+(``make test-cuda`` makes one), ENGINE a bundle with half-precision networks. The card is hollow
+(``tests/cuda/hollow.c``): it takes memory and copies it, counts launches, and computes nothing. So the time that an
+edit takes there is the processor's: our loop, noise and guidance, ONNX Runtime's work for each launch, and copies,
+which here go through main memory and there over a bus. How long a card takes is not seen.
 
 ``launches`` of a guided UNet call are those of kernels, cuBLAS and cuDNN, for each graph that the engine has of it.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +41,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     from roentmod_fast.engine.manifest import GRAPHS
     from roentmod_fast.engine.networks import Network
     from roentmod_fast.phantom import draw
+    from roentmod_fast.report import machine_facts
 
     bundle = find_bundle(engine)
     plain = bundle.manifest.networks["fp16"]["unet"]
@@ -86,7 +87,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
                 }
             )
         del editor
-    return {"launches": launches, "edits": rows}
+    return {**machine_facts(), "launches": launches, "edits": rows}
 
 
 def main() -> None:
@@ -102,22 +103,19 @@ def main() -> None:
         print(json.dumps(measure(wishes.engine, wishes.edits, wishes.batches)))
         return
     sys.path.insert(0, str(ROOT))
-    from roentmod_fast.report import machine_facts
     from tests.cuda import hollow
 
-    compiler = shutil.which("cc")
-    if compiler is None:
-        parser.error("no C compiler: the hollow card is built with cc")
+    asked = [str(wishes.python), "-c", "from tests.cuda.hollow import why_not; print(why_not() or '')"]
+    missing = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    if missing:
+        parser.error(f"{wishes.python}: {missing}")
     with tempfile.TemporaryDirectory() as folder:
-        hollow.build(Path(folder), compiler)
+        hollow.build(Path(folder))
         command = [str(wishes.python), __file__, str(wishes.engine.resolve()), "--be", "--edits", str(wishes.edits)]
         command += ["--batches", *map(str, wishes.batches)]
         environment = {**os.environ, "LD_LIBRARY_PATH": folder}
         found = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
-    version = "import importlib.metadata as m; print(m.version('onnxruntime-gpu'))"
-    runtime = subprocess.run([str(wishes.python), "-c", version], check=True, capture_output=True, text=True).stdout
-    report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **machine_facts()}
-    report |= {"onnxruntime_gpu": runtime.strip(), **found}
+    report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **found}
     print(json.dumps(found, indent=1))
     wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

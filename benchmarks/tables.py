@@ -164,6 +164,23 @@ def sameness(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\nPSNR in dB, worst {worst}. {provenance(report)}"
 
 
+def host_side(report: dict[str, Any]) -> str:
+    """What an edit beside a card costs the processor, and how many launches each graph of the UNet takes."""
+    launches = table(("graph", "launches of a guided UNet call"), list(report["launches"].items()))
+    stages = ("vae_encoder", "text_encoder", "unet", "vae_decoder")
+    rows = [
+        (
+            row["compose"],
+            row["batch"],
+            f"{1000 * row['seconds_an_edit']:.1f}",
+            *(f"{1000 * row['stages'][stage]:.1f}" for stage in stages),
+        )
+        for row in report["edits"]
+    ]
+    head = ("compose", "edits at once", "an edit, ms", "VAE encoder", "text encoder", "UNet and loop", "VAE decoder")
+    return f"{launches}\n\n{table(head, rows)}\n\nMedians. {provenance(report)}"
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
     "speed, AMX": ("speed-amx.json", speed),
@@ -174,6 +191,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "means, reuse": ("means-reuse.json", means),
     "int8 kernels": ("int8_kernels.json", int8_kernels),
     "reuse": ("reuse.json", reuse),
+    "host side": ("host-side.json", host_side),
     "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),
     "full size, 1.4, int8": ("full_size-sd1-int8.json", full_size_int8),

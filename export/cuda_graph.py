@@ -39,6 +39,9 @@ TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 GATES = (1280, 2560, 5120)
 """Widths of a gate for which ``BiasSplitGelu`` has a kernel: those of Stable Diffusion 1.x and 2.x."""
 
+LARGEST_GROUP = 512
+"""Channels of a group that ``GroupNorm``'s kernel takes."""
+
 LEFT_OVER = ("InstanceNormalization", "Conv")
 """What no graph of ours may hold any more."""
 
@@ -75,7 +78,8 @@ def fuse_for_cuda(source: Path, target: Path) -> Counter[str]:
 def in_standard_operators(source: Path, target: Path) -> None:
     """Write ``source``, made by :func:`fuse_for_cuda`, as ``target`` with its operators written out by definition.
 
-    Normalisation is computed in float32, as the kernel does. It is slow and large, and for the verdict alone.
+    Normalisation is computed in float32, as the kernel does, but the variance after the mean, where the kernel takes
+    the mean of squares less the square of the mean. It is slow, and for the verdict alone.
     """
     model = ir.load(source)
     _rewrite(model, _GROUP_NORM_DEFINED, _CONV_DEFINED, _GATE_DEFINED)
@@ -132,14 +136,14 @@ def _silu_written(op: Any, x: Any, split: Any, ones: Any, zeros: Any, scale: Any
 def _is_group_norm(
     context: Any, x: Any, split: Any, ones: Any, zeros: Any, scale: Any, offset: Any, **rest: Any
 ) -> bool:
-    """Check what the pattern leaves open. The kernel takes channels by twos, so a group must hold an even number."""
+    """Check what the pattern leaves open. The kernel takes channels by twos, a group at most :data:`LARGEST_GROUP`."""
     shape, weight, bias = _constant(split), _constant(scale), _constant(offset)
     if any(found is None for found in (shape, weight, bias)) or not (_filled(ones, 1) and _filled(zeros, 0)):
         return False
     groups = np.size(_constant(ones))
     channels = weight.size
     known = weight.shape == bias.shape == (channels, 1, 1) and list(shape) == [0, groups, -1]
-    return known and channels % (2 * groups) == 0
+    return known and channels % (2 * groups) == 0 and channels // groups <= LARGEST_GROUP
 
 
 def _group_norm_better(op: Any, x: Any, ones: Any, scale: Any, offset: Any, groups: Any, **rest: Any) -> Any:
@@ -188,14 +192,15 @@ def _conv_better(op: Any, x: Any, weight: Any, bias: Any, y: Any) -> Any:
 
 def _gate_written(op: Any, x: Any, bias: Any, root: Any, one: Any, half: Any) -> Any:
     """The gate of diffusers' ``GEGLU``: the left half of the channels times GELU of the right one."""
-    left, right = op.Split(op.Add(x, bias), _outputs=["left", "right"])
+    left, right = op.Split(op.Add(x, bias), num_outputs=2, _outputs=["left", "right"])
     gelu = op.Mul(right, op.Mul(half, op.Add(op.Erf(op.Div(right, root)), one)))
     return op.Mul(left, gelu)
 
 
-def _is_gate(context: Any, bias: Any, root: Any, one: Any, half: Any, **rest: Any) -> bool:
-    added = _constant(bias)
-    known = added is not None and added.ndim == 1 and added.size // 2 in GATES
+def _is_gate(context: Any, bias: Any, root: Any, one: Any, half: Any, left: Any, **rest: Any) -> bool:
+    added, axis = _constant(bias), left.producer().attributes["axis"].value
+    # The exporter splits an array of three dimensions along its last.
+    known = added is not None and added.ndim == 1 and added.size // 2 in GATES and axis in (2, -1)
     return known and _is(root, math.sqrt(2)) and _is(one, 1) and _is(half, 0.5)
 
 

@@ -25,7 +25,7 @@ from .apart import apart
 from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .cuda_graph import cuda_file, fuse_for_cuda
-from .errors import VerdictError
+from .errors import ExportError, VerdictError
 from .files import network_file
 from .fused import fuse_attention, fused_file
 from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed
@@ -162,9 +162,13 @@ def _fuse(folder: Path, networks: Files, say: Say) -> Files:
             say(f"fusing the attention of {file}")
             fuse_attention(folder / file, folder / fused)
             if precision == "fp16":
-                graphs["cuda"][file] = cuda_file(file)
                 say(f"fusing {file} for CUDA")
-                fuse_for_cuda(folder / fused, folder / cuda_file(file))
+                try:
+                    fuse_for_cuda(folder / fused, folder / cuda_file(file))
+                except ExportError as error:  # a UNet of another make: all else runs without this graph
+                    say(f"no graph for CUDA, which then runs {fused}: {error}")
+                else:
+                    graphs["cuda"][file] = cuda_file(file)
     return graphs
 
 

@@ -128,12 +128,18 @@ def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
     if not for_cuda:
         yield path
         return
-    meant = path.with_suffix(".meant.onnx")
+    meant = path.with_suffix(".meant.onnx")  # beside it, where its weights are
     try:
         in_standard_operators(path, meant)
+    except OSError as error:
+        raise VerdictError(
+            f"{meant}: cannot be written ({error.strerror}), and the verdict of {path.name} needs it for a while: "
+            "copy the engine to where you may write"
+        ) from None
+    try:
         yield meant
     finally:
-        meant.unlink(missing_ok=True)
+        meant.unlink()
 
 
 def judge_edits(

@@ -19,6 +19,7 @@ from roentmod_fast.engine.devices import (
     RUNTIMES,
     TENSORRT,
     choose_device,
+    cuda_major,
     extra_of,
     import_onnxruntime,
     missing_library,
@@ -101,9 +102,10 @@ def _cards() -> Iterator[Observation]:
         yield Observation("note", "NVIDIA card", "there is a driver, but it shows no card to this process", remedy)
         return
     driver = f"{cards[0].driver or 'of an unknown version'}"
-    if nvidia.driver_is_old(cards[0]):
+    old = nvidia.too_old(cuda_major())
+    if old is not None:
         remedy = f"install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} or later"
-        yield Observation("problem", "NVIDIA driver", f"{driver} is too old for CUDA 13", remedy)
+        yield Observation("problem", "NVIDIA driver", f"{driver}: {old}", remedy)
     else:
         yield Observation("ok", "NVIDIA driver", driver)
     for card in cards:

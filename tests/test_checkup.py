@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,9 +67,11 @@ def test_a_card_that_nothing_uses(monkeypatch: pytest.MonkeyPatch, card: nvidia.
 
 
 def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(replace(ADA, driver="550.54.14"),))
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(ADA,))
+    monkeypatch.setattr(nvidia, "too_old", lambda major: f"too old for CUDA {major}")
     [driver] = of("NVIDIA driver")
     assert driver.level == "problem"
+    assert driver.text == f"{ADA.driver}: too old for CUDA 13"
     assert "version 580 or later" in driver.remedy
 
 

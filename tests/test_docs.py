@@ -85,8 +85,18 @@ def test_every_command_has_help_with_an_example_and_a_place_in_the_docs(name: st
 
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, place in re.findall(r"\]\(([^)#:]*)(#[^)]+)?\)", page.read_text(encoding="utf-8")):
+            linked = page.parent / target if target else page
+            assert linked.exists(), f"{page.name}: {target}"
+            assert not place or place[1:] in places(linked), f"{page.name}: {target}{place}"
+
+
+def places(page: Path) -> set[str]:
+    """Return what a link may end in: a page's headings as a web site of Markdown names them, and its anchors."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    named = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return named | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def test_the_tables_are_what_the_results_say() -> None:

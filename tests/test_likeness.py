@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,11 @@ import pytest
 
 from roentmod_fast import likeness
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, TENSORRT, what_is_missing
+from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, what_is_missing
 from roentmod_fast.engine.manifest import NETWORKS
-from roentmod_fast.engine.networks import INPUTS, Networks, precisions_on
+from roentmod_fast.engine.networks import INPUTS, Network, Networks, precisions_on
+from roentmod_fast.engine.spare import NetworkWithSpare
+from roentmod_fast.errors import NotFiniteError
 from roentmod_fast.likeness import LEAST_DB, compare_with_processor, difference, fixed_inputs
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -80,9 +85,47 @@ def test_a_network_that_is_wrong_on_a_device_is_found(monkeypatch: pytest.Monkey
     assert found[network].least_db == LEAST_DB["fp32"] == 60
 
 
-def test_tensorrt_rounds_float32_to_tf32_and_is_not_held_to_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil(monkeypatch, "unet", 0.001)
-    assert all(one.holds for one in compare_with_processor(read_bundle(TINY), TENSORRT))
+@pytest.mark.parametrize("device", [RTX, TENSORRT])
+def test_tensorrt_rounds_float32_to_tf32_and_is_not_held_to_more(
+    monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    spoil(monkeypatch, "unet", 0.003)
+    assert all(one.holds for one in compare_with_processor(read_bundle(TINY), device))
+
+
+def test_the_unet_is_asked_for_two_at_once_as_guidance_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    run = Network.run
+
+    def watch(self: Network, **arrays: Any) -> dict[str, Any]:
+        if self.role == "unet":
+            seen.append(len(arrays["latents"]))
+        return run(self, **arrays)
+
+    monkeypatch.setattr(Network, "run", watch)
+    assert all(one.holds for one in compare_with_processor(read_bundle(TINY), CPU))
+    assert seen == 2 * [1, 1, 1, 2, 2, 2]
+
+
+def test_an_autoencoder_that_needs_its_spare_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Networks.open
+
+    def open_it(bundle: Any, device: Any, *more: Any) -> Networks:
+        networks = opened(bundle, CPU, *more)
+        good = networks.vae_decoder
+        assert isinstance(good, Network)
+
+        def overflow(**arrays: Any) -> dict[str, Any]:
+            raise NotFiniteError("vae_decoder: NaN")
+
+        bad = SimpleNamespace(run=overflow, role="vae_decoder")
+        spared = NetworkWithSpare(bad, lambda: good, lambda note: None)  # type: ignore[arg-type]
+        return networks if device == CPU else replace(networks, vae_decoder=spared)
+
+    monkeypatch.setattr(likeness.Networks, "open", open_it)
+    found = {one.network: one for one in compare_with_processor(read_bundle(TINY), CUDA)}
+    assert [name for name, one in found.items() if not one.holds] == ["vae_decoder"]
+    assert found["vae_decoder"].psnr_db == -math.inf
 
 
 def test_a_card_is_not_asked_for_int8() -> None:

@@ -100,14 +100,14 @@ def show(engine: str | None, as_json: bool) -> None:
 @click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="With --against: the autoencoder's folder.")
 @click.option(
     "--device",
-    type=click.Choice(DEVICES),
+    type=click.Choice(DEVICES[1:]),
     help="Compare what this device computes with what the processor does, network by network.",
 )
 def verify(engine: str | None, against: Path | None, vae: Path | None, device: str | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
 
     Do it once with --device on a new card, driver or engine: what these compute wrongly is no error and shows nowhere
-    else. For that all networks lie in memory twice.
+    else.
 
     \b
     Examples:

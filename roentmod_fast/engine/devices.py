@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from roentmod_fast.engine import nvidia
+from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.errors import DeviceError
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
@@ -136,7 +137,7 @@ def _openvino_lacks() -> str | None:
 def _rtx_lacks() -> str | None:
     if not _has_rtx_plugin():
         return f"type {pip_line('rtx')}"
-    driver = _driver_lacks()
+    driver = _driver_lacks(nvidia.CUDA_MAJOR)
     if driver is not None:
         return driver
     try:
@@ -153,18 +154,28 @@ def _rtx_lacks() -> str | None:
 def _cuda_lacks(device: Device) -> str | None:
     if device.provider not in import_onnxruntime().get_available_providers():
         return f"this onnxruntime is built without it: type {pip_line(extra_of(device))}"
-    driver = _driver_lacks()
+    driver = _driver_lacks(cuda_major())
     if driver is not None:
         return driver
     return None if nvidia.list_cards() else "no NVIDIA card was found: see what nvidia-smi says"
 
 
-def _driver_lacks() -> str | None:
+def _driver_lacks(cuda: int) -> str | None:
     remedy = f"install NVIDIA's driver, version {nvidia.OLDEST_DRIVER} or later; pip has none"
     if not nvidia.has_driver():
         return f"no NVIDIA driver ({nvidia.CUDA_LIBRARY} not found): {remedy}"
-    old = [card.driver for card in nvidia.list_cards() if nvidia.driver_is_old(card)]
-    return f"the NVIDIA driver {old[0]} is too old for CUDA 13: {remedy}" if old else None
+    old = nvidia.too_old(cuda)
+    return None if old is None else f"{old}: {remedy}"
+
+
+def cuda_major() -> int:
+    """Return the major version of CUDA that onnxruntime-gpu is built with, the latest known where it does not say."""
+    try:
+        said = str(importlib.import_module("onnxruntime.capi.build_and_package_info").cuda_version)
+    except (ImportError, AttributeError):
+        return nvidia.CUDA_MAJOR
+    major = said.partition(".")[0]
+    return int(major) if major.isdigit() else nvidia.CUDA_MAJOR
 
 
 def extra_of(device: Device) -> str:
@@ -214,7 +225,7 @@ def rtx_ep_device() -> Any:
                 ort.register_execution_provider_library(name, module.get_library_path())
             except Exception as error:  # onnxruntime raises classes of its own; a second registration is no error
                 if "already registered" not in str(error):
-                    raise DeviceError(f"{RTX_PACKAGE} cannot be loaded: {_reason(error)}") from error
+                    raise DeviceError(f"{RTX_PACKAGE} cannot be loaded: {reason_of(error)}") from error
     return next((device for device in ort.get_ep_devices() if device.ep_name == name), None)
 
 
@@ -226,13 +237,6 @@ def _load_bundled_cuda(folder: Path) -> None:
     for path in sorted(folder.glob("libcudart.so.*.*")):
         with contextlib.suppress(OSError):  # the registration says what is missing
             ctypes.CDLL(str(path))
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error of onnxruntime; of a library that does not load only what is missing."""
-    first = str(error).splitlines()[0]
-    missing = re.search(r"with error: (\S+): cannot open shared object file", first)
-    return f"{missing.group(1)} not found" if missing else first
 
 
 def card_of(ep_device: Any) -> nvidia.Card | None:

@@ -20,7 +20,7 @@ from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
 from roentmod_fast.engine.compiled import plan_on_rtx
-from roentmod_fast.engine.complaints import quiet, reason_of
+from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.engine.devices import (
     CPU,
     CUDA,
@@ -37,7 +37,7 @@ from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Plan
 from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, PRECISIONS_ON_CARD, stored_as
-from roentmod_fast.engine.sessions import open_session
+from roentmod_fast.engine.sessions import open_session, quiet
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
 from roentmod_fast.folders import cache_folder

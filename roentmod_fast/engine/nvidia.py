@@ -12,8 +12,10 @@ from typing import Any
 
 CUDA_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 NVML_LIBRARY = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
+CUDA_MAJOR = 13
+"""What the plugin for RTX cards is built with, and onnxruntime-gpu of late."""
 OLDEST_DRIVER = 580
-"""The first driver for CUDA 13, which onnxruntime-gpu and the plugin for RTX cards are built with."""
+"""The first driver for it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,20 @@ def has_driver() -> bool:
     return True
 
 
-def driver_is_old(card: Card) -> bool:
-    """Return whether the driver is too old for CUDA 13."""
-    major = card.driver.split(".")[0]
-    return major.isdigit() and int(major) < OLDEST_DRIVER
+def too_old(major: int = CUDA_MAJOR) -> str | None:
+    """Say that the driver is too old for this major version of CUDA, None where it is not or does not tell.
+
+    It is asked what it runs, not which it is: NVIDIA's packages for forward compatibility run more on an old one.
+    """
+    try:
+        library = load_library(CUDA_LIBRARY)
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if library.cuDriverGetVersion(ctypes.byref(version)) != 0 or version.value >= 1000 * major:
+        return None
+    runs = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return f"the NVIDIA driver runs CUDA {runs}, and CUDA {major} is needed"
 
 
 def list_cards() -> tuple[Card, ...]:

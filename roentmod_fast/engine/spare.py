@@ -26,6 +26,11 @@ class NetworkWithSpare:
         self._tell = tell
         self._opening = threading.Lock()
 
+    @property
+    def spared(self) -> bool:
+        """Whether the spare has taken over."""
+        return self._open_spare is None
+
     def run(self, **arrays: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Run as :meth:`Network.run` does; where the spare's result is not finite either, the error stands."""
         network = self._network

@@ -7,8 +7,9 @@
    Here is what onnxruntime-gpu 1.31 asks for, after NVIDIA's public headers of CUDA 13 and cuDNN 9. Each library is
    this file with a name defined; see hollow.py. These variables make it fail as a card may:
 
+   HOLLOW_DRIVER    which CUDA the driver runs, such as 12040 for 12.4
    HOLLOW_BYTES     how much memory the card has
-   HOLLOW_COUNT     what cudaGetDeviceCount returns, such as 35 for a driver that is too old
+   HOLLOW_COUNT     what cudaGetDeviceCount returns, such as 999 for a driver that does not answer
    HOLLOW_LAUNCH    what a launch of a kernel returns, such as 209 for a card that the kernels were not built for
    HOLLOW_CAPTURE   what the end of the recording of a graph returns, such as 901 */
 
@@ -327,6 +328,11 @@ NOTHING(nvmlDeviceGetPciInfo_v3)
 #endif
 #ifdef CUDA
 NOTHING(cuTensorMapEncodeTiled)
+int cuDriverGetVersion(int *version) {
+  const char *wish = getenv("HOLLOW_DRIVER");
+  *version = wish == NULL ? 13000 : atoi(wish);
+  return 0;
+}
 #endif
 #ifdef CURAND
 NOTHING(curandHollow)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from roentmod_fast.engine.devices import version_of
 
 SOURCE = Path(__file__).with_name("hollow.c")
 ROOT = Path(__file__).parents[2]
@@ -22,11 +26,11 @@ LIBRARIES = {
 """What is defined to compile each; the first counts the launches of all."""
 
 
-def build(folder: Path, compiler: str) -> None:
-    """Compile the libraries into ``folder``."""
+def build(folder: Path) -> None:
+    """Compile the libraries into ``folder``, with cc."""
     first = folder / LIBRARIES["CUDART"]
     for part, name in LIBRARIES.items():
-        command = [compiler, "-shared", "-fPIC", "-O1", "-w", f"-D{part}", str(SOURCE), f"-Wl,-soname,{name}"]
+        command = ["cc", "-shared", "-fPIC", "-O1", "-w", f"-D{part}", str(SOURCE), f"-Wl,-soname,{name}"]
         command += ["-o", str(folder / name)]
         if part != "CUDART":
             command.append(str(first))
@@ -36,6 +40,17 @@ def build(folder: Path, compiler: str) -> None:
             versions.write_text(f"{name} {{ global: *; }};\n", encoding="utf-8")
             command.append(f"-Wl,--version-script={versions}")
         subprocess.run(command, check=True)
+
+
+def why_not() -> str | None:
+    """Say why this Python cannot have the hollow card, None where it can."""
+    if version_of("onnxruntime-gpu") is None:
+        return "onnxruntime-gpu is not installed"
+    if importlib.util.find_spec("nvidia") is not None:
+        return "CUDA's own libraries are installed here, and onnxruntime-gpu takes these"
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        return "no C compiler on Linux"
+    return None
 
 
 def run(folder: Path, *arguments: str, **failures: str) -> subprocess.CompletedProcess[str]:

@@ -58,6 +58,14 @@ def graphs() -> dict[str, int]:
     return launches
 
 
+def gate() -> int:
+    """Run the gate of a feed-forward layer, which the tiny network has in a width without kernel; count launches."""
+    session = sessions.open_session(HALF.with_name("gate.cuda.onnx"), CUDA, half=True)
+    before = counts()
+    session.run(None, {"x": np.ones((1, 4, 2560), np.float16)})
+    return int((counts() - before)[0])
+
+
 def unknown_option() -> str | None:
     """Give the provider an option that it does not have; return the complaint."""
     ours = sessions.provider_options
@@ -74,4 +82,4 @@ def unknown_option() -> str | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"runs": runs, "graphs": graphs, "unknown_option": unknown_option}[sys.argv[1]]()))
+    print(json.dumps({task.__name__: task for task in (runs, graphs, gate, unknown_option)}[sys.argv[1]]()))

@@ -6,32 +6,23 @@ What a network computes is not seen here, only what the real provider is asked a
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roentmod_fast.engine.devices import version_of
 from tests.cuda import hollow
 from tests.cuda.on_card import HALF
 
-COMPILER = shutil.which("cc")
-
-pytestmark = [
-    pytest.mark.skipif(version_of("onnxruntime-gpu") is None, reason="onnxruntime-gpu is not installed"),
-    pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="no C compiler on Linux"),
-]
+pytestmark = pytest.mark.skipif(hollow.why_not() is not None, reason=str(hollow.why_not()))
 
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The libraries of a hollow card."""
     folder = tmp_path_factory.mktemp("hollow")
-    assert COMPILER is not None
-    hollow.build(folder, COMPILER)
+    hollow.build(folder)
     return folder
 
 
@@ -95,6 +86,10 @@ def test_its_own_graph_takes_fewer_launches(libraries: Path) -> None:
     assert launches["plain"] > launches["fused"] > 1.2 * launches["cuda"] > 0
 
 
+def test_the_gate_has_a_kernel(libraries: Path) -> None:
+    assert tell(libraries, "gate") == 1
+
+
 def test_options_are_read(libraries: Path) -> None:
     """So that those which we give are known to be options of the provider."""
     assert "enable_hollow" in tell(libraries, "unknown_option")
@@ -104,7 +99,11 @@ def test_options_are_read(libraries: Path) -> None:
     ("failure", "complaint"),
     [
         ({"HOLLOW_BYTES": "3000000"}, "cannot open it on cuda: memory is full: close what else uses it"),
-        ({"HOLLOW_COUNT": "35"}, "cannot open it on cuda: CUDA failure 35: an error of a hollow card"),
+        ({"HOLLOW_COUNT": "999"}, "cannot open it on cuda: CUDA failure 999: an error of a hollow card"),
+        (
+            {"HOLLOW_DRIVER": "12040"},
+            "device 'cuda' is absent: the NVIDIA driver runs CUDA 12.4, and CUDA 13 is needed: ",
+        ),
         ({"HOLLOW_LAUNCH": "209"}, "cuda failed while it ran: in "),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,10 +134,26 @@ def test_no_driver_and_no_card_are_told_apart(monkeypatch: pytest.MonkeyPatch, n
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
 def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    old = replace(HOPPER, driver="550.54.15")
-    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(old,))
-    assert "the NVIDIA driver 550.54.15 is too old for CUDA 13: install NVIDIA's driver, version 580" in absence(name)
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(HOPPER,))
+    asked: list[int] = []
+
+    def too_old(major: int) -> str:
+        asked.append(major)
+        return "the NVIDIA driver runs CUDA 12.4"
+
+    monkeypatch.setattr(nvidia, "too_old", too_old)
+    assert "the NVIDIA driver runs CUDA 12.4: install NVIDIA's driver, version 580" in absence(name)
     assert choose_device("auto") != CUDA
+    assert set(asked) == {13}
+
+
+@pytest.mark.parametrize(("said", "major"), [("12.8", 12), ("13.0", 13), (None, 13), ("unknown", 13)])
+def test_which_cuda_onnxruntime_gpu_is_built_with(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, major: int
+) -> None:
+    built = SimpleNamespace() if said is None else SimpleNamespace(cuda_version=said)
+    monkeypatch.setitem(sys.modules, "onnxruntime.capi.build_and_package_info", built)
+    assert devices.cuda_major() == major
 
 
 def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -34,10 +34,34 @@ def test_the_library_of_the_driver_is_the_driver(monkeypatch: pytest.MonkeyPatch
     assert asked == [nvidia.CUDA_LIBRARY]
 
 
-def test_a_driver_that_is_too_old_is_known() -> None:
-    assert nvidia.driver_is_old(replace(ADA, driver="575.64.03"))
-    assert not nvidia.driver_is_old(replace(ADA, driver="580.65.06"))
-    assert not nvidia.driver_is_old(replace(ADA, driver=""))
+@pytest.mark.parametrize(
+    ("runs", "needed", "said"),
+    [
+        (12040, 13, "the NVIDIA driver runs CUDA 12.4, and CUDA 13 is needed"),
+        (12040, 12, None),
+        (13000, 13, None),
+        (13020, 13, None),
+    ],
+)
+def test_a_driver_that_is_too_old_is_known(
+    monkeypatch: pytest.MonkeyPatch, runs: int, needed: int, said: str | None
+) -> None:
+    class Driver:
+        def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+            version._obj.value = runs
+            return 0
+
+    monkeypatch.setattr(nvidia, "load_library", lambda name: Driver())
+    assert nvidia.too_old(needed) == said
+
+
+def test_a_driver_that_does_not_tell_is_not_called_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+            return 999
+
+    monkeypatch.setattr(nvidia, "load_library", lambda name: Silent())
+    assert nvidia.too_old() is None
 
 
 def test_a_key_is_a_name_for_a_folder() -> None:

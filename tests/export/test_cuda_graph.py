@@ -16,9 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.networks import Network
-from roentmod_fast_export import export_checkpoint
+from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError
+from tests.goldens.tiny import LAYOUTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -26,16 +27,30 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:torch.*"),
 ]
 
+GOLDEN_GATE = Path(__file__).parents[1] / "goldens" / "gate.cuda.onnx"
+
 
 def graph_of(path: Path) -> onnx.GraphProto:
     return onnx.load(path, load_external_data=False).graph
 
 
-@pytest.mark.parametrize("layout", ["sd1", "sd2"])  # the third is the second that predicts v
-def test_the_half_precision_unet_gets_one_over_the_same_weights(checkpoints: Path, tmp_path: Path, layout: str) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / layout, tmp_path / "b", precisions=("fp16",)))
+def test_the_half_precision_unet_gets_one_over_the_same_weights(checkpoints: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
     assert bundle.manifest.cuda == {"unet.fp16.onnx": "unet.fp16.cuda.onnx"}
-    before, after = (graph_of(bundle.path(name)) for name in ("unet.fp16.onnx", "unet.fp16.cuda.onnx"))
+    graph = graph_of(bundle.path("unet.fp16.cuda.onnx"))
+    stored = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
+    assert stored == {"unet.fp16.onnx.data"}
+    assert bundle.manifest.parity["fp16"]["unet_cuda"]["psnr_db"] > 50
+    assert not list(bundle.folder.glob("*.meant.*"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_rewritten_whole(checkpoints: Path, tmp_path: Path, layout: str) -> None:
+    """In float32, where what the rewriting changes is not lost in rounding."""
+    bundle = read_bundle(export_checkpoint(checkpoints / layout, tmp_path / "b"))
+    plain, cuda, meant = (bundle.folder / name for name in ("unet.onnx", "unet.cuda.onnx", "unet.meant.onnx"))
+    fuse_for_cuda(bundle.path("unet.fused.onnx"), cuda)
+    before, after = graph_of(plain), graph_of(cuda)
     was, now = ([node.op_type for node in graph.node] for graph in (before, after))
     for old, new in {"Conv": "NhwcConv", "InstanceNormalization": "GroupNorm", "Softmax": "MultiHeadAttention"}.items():
         assert now.count(new) == was.count(old) > 0
@@ -43,15 +58,38 @@ def test_the_half_precision_unet_gets_one_over_the_same_weights(checkpoints: Pat
     # A layer of the attention blocks has three normalisations; the first comes after no sum.
     assert now.count("SkipLayerNormalization") == 2 * now.count("LayerNormalization") > 0
     assert len(now) < 0.6 * len(was)
-    stored = {entry.value for tensor in after.initializer for entry in tensor.external_data if entry.key == "location"}
-    assert stored == {"unet.fp16.onnx.data"}
     weights = {tensor.name for tensor in after.initializer}
     moved = [node for node in after.node if node.op_type == "Transpose" and node.input[0] not in weights]
     resized = now.count("Resize")
     assert resized > 0
     assert len(moved) == 2 + 2 * resized, "channels come last everywhere but at the ports and where pictures grow"
-    assert bundle.manifest.parity["fp16"]["unet_cuda"]["psnr_db"] > 50
-    assert not list(bundle.folder.glob("*.meant.*"))
+    in_standard_operators(cuda, meant)
+    want, got = (predictions(path) for path in (plain, meant))
+    assert np.abs(want - got).max() < 1e-5 * np.abs(want).max()
+
+
+def predictions(path: Path) -> np.ndarray:
+    """Run a UNet on two items."""
+    network = Network("unet", path, CPU)
+    draws = np.random.default_rng(0)
+    latents, states = (
+        draws.standard_normal((2, *network.fixed[name][1:])).astype(np.float32) for name in ("latents", "text_states")
+    )
+    return network.run(latents=latents, timestep=np.array([300, 7]), text_states=states)["prediction"]
+
+
+def test_a_unet_of_another_make_gets_none_and_that_is_said(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise ExportError(f"{source}: of another make")
+
+    monkeypatch.setattr(exporter, "fuse_for_cuda", refuse)
+    said: list[str] = []
+    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",), say=said.append))
+    assert bundle.manifest.cuda == {}
+    [told] = [line for line in said if line.startswith("no graph for CUDA, which then runs unet.fp16.fused.onnx: ")]
+    assert told.endswith("of another make")
 
 
 def test_float32_gets_none(checkpoints: Path, tmp_path: Path) -> None:
@@ -109,14 +147,14 @@ def run(path: Path, x: np.ndarray) -> np.ndarray:
     return np.asarray(result, dtype=np.float32)
 
 
-def gate(path: Path, width: int) -> None:
+def gate(path: Path, width: int, axis: int = 2) -> None:
     """Save the gate of a feed-forward layer whose hidden layer is ``width`` wide."""
     half = np.float16
     save(
         path,
         [
             helper.make_node("Add", ["x", "bias"], ["added"]),
-            helper.make_node("Split", ["added"], ["left", "right"], axis=2, num_outputs=2),
+            helper.make_node("Split", ["added"], ["left", "right"], axis=axis, num_outputs=2),
             helper.make_node("Div", ["right", "root"], ["scaled"]),
             helper.make_node("Erf", ["scaled"], ["erf"]),
             helper.make_node("Add", ["erf", "one"], ["more"]),
@@ -124,7 +162,7 @@ def gate(path: Path, width: int) -> None:
             helper.make_node("Mul", ["right", "share"], ["gelu"]),
             helper.make_node("Mul", ["left", "gelu"], ["y"]),
         ],
-        [1, 3, 2 * width],
+        [1, 4, 2 * width],
         bias=np.linspace(-1, 1, 2 * width).astype(half),
         root=np.array(np.sqrt(2), half),
         one=np.array(1, half),
@@ -141,8 +179,20 @@ def test_a_gate_becomes_one_operator_where_there_is_a_kernel_for_its_width(
     assert kinds["BiasSplitGelu"] == fused
     assert ("Erf" in kinds) != fused
     in_standard_operators(tmp_path / "cuda.onnx", tmp_path / "meant.onnx")
-    x = np.random.default_rng(0).standard_normal((1, 3, 2 * width)).astype(np.float16)
+    x = np.random.default_rng(0).standard_normal((1, 4, 2 * width)).astype(np.float16)
     assert np.abs(run(tmp_path / "plain.onnx", x) - run(tmp_path / "meant.onnx", x)).max() < 0.02
+
+
+def test_the_gate_that_runs_on_a_card_is_this_one(tmp_path: Path) -> None:
+    """``tests/cuda`` opens it there, and has no exporter."""
+    gate(tmp_path / "plain.onnx", 1280)
+    fuse_for_cuda(tmp_path / "plain.onnx", tmp_path / "cuda.onnx")
+    assert graph_of(GOLDEN_GATE) == graph_of(tmp_path / "cuda.onnx")
+
+
+def test_a_split_along_another_axis_is_no_gate(tmp_path: Path) -> None:
+    gate(tmp_path / "plain.onnx", 1280, axis=1)
+    assert "BiasSplitGelu" not in fuse_for_cuda(tmp_path / "plain.onnx", tmp_path / "cuda.onnx")
 
 
 def norm(path: Path, channels: int, groups: int, ones: float = 1.0) -> None:
@@ -179,11 +229,11 @@ def test_a_normalisation_becomes_one_operator_with_channels_last(tmp_path: Path)
     assert np.abs(run(tmp_path / "plain.onnx", x) - run(tmp_path / "meant.onnx", x)).max() < 0.01
 
 
-@pytest.mark.parametrize(("channels", "groups", "ones"), [(9, 3, 1.0), (12, 3, 0.5)])
+@pytest.mark.parametrize(("channels", "groups", "ones"), [(9, 3, 1.0), (12, 3, 0.5), (1028, 2, 1.0)])
 def test_a_normalisation_that_the_kernel_does_not_compute_is_an_error(
     tmp_path: Path, channels: int, groups: int, ones: float
 ) -> None:
-    """It takes channels by twos, and has no weights of groups."""
+    """It takes channels by twos, has no weights of groups, and takes groups of up to 512 channels."""
     norm(tmp_path / "plain.onnx", channels, groups, ones)
     with pytest.raises(ExportError, match="1 of InstanceNormalization are written in an unknown way"):
         fuse_for_cuda(tmp_path / "plain.onnx", tmp_path / "cuda.onnx")
