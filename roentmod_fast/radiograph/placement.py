@@ -6,7 +6,9 @@ pixels, so that way and way back map the same edges onto each other: no half-pix
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,12 +86,20 @@ def resample(image: Array, shape: tuple[int, int], method: Image.Resampling) -> 
     return np.array(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
 
 
+@lru_cache(maxsize=4)  # the radiographs of a study are of one size
 def _spline(new: int, old: int) -> Array:
     """Return the (new, old) matrix that resamples by the cubic B-spline, widened where the picture shrinks."""
     scale = old / new
+    wide = max(scale, 1.0)
+    reach = math.ceil(2 * wide)
     centre = (np.arange(new, dtype=np.float64) + 0.5) * scale - 0.5
-    distance = np.abs(centre[:, None] - np.arange(old)) / max(scale, 1.0)
+    column = np.floor(centre).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    distance = np.abs(centre[:, None] - column) / wide
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = (2 - np.minimum(distance, 2)) ** 3 / 6
-    weight = np.where(distance < 1, near, far)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float32)
+    weight = np.where(distance < 1, near, far) * ((column >= 0) & (column < old))
+    padded = np.zeros((new, old + 2 * reach + 1), dtype=np.float32)
+    np.put_along_axis(padded, column + reach, weight / weight.sum(axis=1, keepdims=True), axis=1)
+    matrix = np.ascontiguousarray(padded[:, reach : reach + old])
+    matrix.flags.writeable = False
+    return matrix
