@@ -8,12 +8,16 @@
 edit takes there is the processor's: our loop, noise and guidance, ONNX Runtime's work for each launch, and copies,
 which here go through main memory and there over a bus. How long a card takes is not seen.
 
-``launches`` of a guided UNet call are those of kernels, cuBLAS and cuDNN, for each graph that the engine has of it.
+``taken_gb`` is what ONNX Runtime holds of the card's memory after the edits, without what CUDA and cuDNN take for
+themselves. ``launches`` of a guided UNet call are those of kernels, cuBLAS and cuDNN, for each graph of it that the
+engine has.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import itertools
 import json
 import os
 import statistics
@@ -27,6 +31,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PROMPT = "edema"
+LARGE = (2500, 2048)
+"""A radiograph as detectors give it."""
 
 
 def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
@@ -47,6 +53,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     plain = bundle.manifest.networks["fp16"]["unet"]
     graphs = {kind: getattr(bundle.manifest, kind).get(plain) for kind in GRAPHS}
     counts = ctypes.CDLL("libcudart.so.13")
+    counts.hollow_taken.restype = ctypes.c_size_t
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
         if file is None:
@@ -63,9 +70,10 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
         del network
     rows = []
     for batch in batches:
+        before = counts.hollow_taken()
         editor = Editor.load(bundle.folder, "cuda", "fp16", batch=batch)
-        picture = draw(editor.model.image_size, 1).image
-        for compose in ("replace", "contrast"):
+        drawn = draw(editor.model.image_size, 1).image, draw(LARGE[0], 1).image[:, : LARGE[1]].copy()
+        for picture, compose in itertools.product(drawn, ("replace", "contrast")):
             config = EditConfig(0.4, 4.0, 50, 0, compose)
             seconds: list[float] = []
             stages: list[dict[str, float]] = []
@@ -75,18 +83,21 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
                 results = editor.apply_batch([(item, PROMPT) for item in prepared])
                 seconds.append((time.perf_counter() - started) / batch)
                 stages.append(results[0].seconds)
-            told = {name: statistics.median(one[name] for one in stages[3:]) for name in stages[-1]}
             rows.append(
                 {
+                    "picture": list(picture.shape),
                     "batch": batch,
                     "compose": compose,
                     "seconds_an_edit": statistics.median(seconds[3:]),
                     "spread": [min(seconds[3:]), max(seconds[3:])],
-                    "stages": told,
-                    "notes": editor.networks.notes,
+                    "stages": {name: statistics.median(one[name] for one in stages[3:]) for name in stages[-1]},
+                    "taken_gb": (counts.hollow_taken() - before) / 1e9,
+                    "notes": list(editor.networks.notes),
                 }
             )
-        del editor
+            print(json.dumps(rows[-1]), file=sys.stderr)
+        del editor, prepared, results
+        gc.collect()
     return {**machine_facts(), "launches": launches, "edits": rows}
 
 
@@ -94,8 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", type=Path)
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of the environment with the runtime")
-    parser.add_argument("--edits", type=int, default=10)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--edits", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--out", type=Path, default=RESULTS / "host-side.json")
     parser.add_argument("--be", action="store_true", help=argparse.SUPPRESS)
     wishes = parser.parse_args()

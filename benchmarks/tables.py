@@ -167,17 +167,20 @@ def sameness(report: dict[str, Any]) -> str:
 def host_side(report: dict[str, Any]) -> str:
     """What an edit beside a card costs the processor, and how many launches each graph of the UNet takes."""
     launches = table(("graph", "launches of a guided UNet call"), list(report["launches"].items()))
-    stages = ("vae_encoder", "text_encoder", "unet", "vae_decoder")
+    stages = ("placement", "vae_encoder", "text_encoder", "unet", "vae_decoder", "compose")
     rows = [
         (
+            " x ".join(map(str, row["picture"])),
             row["compose"],
             row["batch"],
             f"{1000 * row['seconds_an_edit']:.1f}",
             *(f"{1000 * row['stages'][stage]:.1f}" for stage in stages),
+            f"{row['taken_gb']:.1f}",
         )
         for row in report["edits"]
     ]
-    head = ("compose", "edits at once", "an edit, ms", "VAE encoder", "text encoder", "UNet and loop", "VAE decoder")
+    parts = ("placement", "VAE encoder", "text encoder", "UNet and loop", "VAE decoder", "compose")
+    head = ("picture", "compose", "edits at once", "an edit, ms", *parts, "memory, GB")
     return f"{launches}\n\n{table(head, rows)}\n\nMedians. {provenance(report)}"
 
 

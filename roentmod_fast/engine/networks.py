@@ -202,10 +202,11 @@ class Network:
 def items_at_once(role: str, device: Device, batch: int) -> int:
     """Return how many items of ``role`` run at once where ``batch`` pictures are edited together.
 
-    On a card that is two a picture for the UNet, which guidance asks with and without the prompt. On a processor it is
-    one: there a batch gains nothing.
+    On a card that is two a picture for the UNet, which guidance asks with and without the prompt, and one for the
+    autoencoder, whose large pictures keep a card busy and take most of its memory. On a processor it is one for all:
+    there a batch gains nothing.
     """
-    if device not in GPU_DEVICES:
+    if device not in GPU_DEVICES or role in ("vae_encoder", "vae_decoder"):
         return 1
     return 2 * batch if role == "unet" else batch
 

@@ -94,24 +94,39 @@ int cudaMemGetInfo(size_t *available, size_t *total) { *available = *total = mem
 const char *cudaGetErrorString(int error) { return "an error of a hollow card"; }
 const char *cudaGetErrorName(int error) { return "hollow"; }
 
-static size_t taken; /* what is given back is not counted: a card that is full stays so */
+/* Before each array of the card stands its size, so that what is given back can be counted. */
+static size_t taken, most;
 static int take(void **pointer, size_t bytes) {
-  bytes = (bytes + 255) / 256 * 256 + 256;
-  *pointer = aligned_alloc(256, bytes);
-  if (*pointer == NULL) return 2; /* cudaErrorMemoryAllocation */
-  memset(*pointer, 0, bytes);
+  char *start = aligned_alloc(256, (bytes + 511) / 256 * 256);
+  if (start == NULL) return 2; /* cudaErrorMemoryAllocation */
+  memset(start, 0, bytes + 256);
+  *(size_t *)start = bytes;
+  *pointer = start + 256;
+  return 0;
+}
+static int give_back(void *pointer) {
+  if (pointer != NULL) free((char *)pointer - 256);
   return 0;
 }
 int cudaMalloc(void **pointer, size_t bytes) {
-  if ((taken += bytes) > memory()) return 2;
+  if (taken + bytes > memory()) return 2;
+  taken += bytes;
+  if (taken > most) most = taken;
   return take(pointer, bytes);
 }
+int cudaFree(void *pointer) {
+  if (pointer != NULL) taken -= *(size_t *)((char *)pointer - 256);
+  return give_back(pointer);
+}
+size_t hollow_taken(void) { return taken; }
+size_t hollow_most(void) { return most; }
 int cudaMallocHost(void **pointer, size_t bytes) { return take(pointer, bytes); }
 int cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) { return take(pointer, bytes); }
-int cudaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream) { return take(pointer, bytes); }
-int cudaFree(void *pointer) { free(pointer); return 0; }
-int cudaFreeHost(void *pointer) { free(pointer); return 0; }
-int cudaFreeAsync(void *pointer, void *stream) { free(pointer); return 0; }
+int cudaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream) {
+  return cudaMalloc(pointer, bytes);
+}
+int cudaFreeHost(void *pointer) { return give_back(pointer); }
+int cudaFreeAsync(void *pointer, void *stream) { return cudaFree(pointer); }
 int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) { memmove(to, from, bytes); return 0; }
 int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *stream) {
   memmove(to, from, bytes);

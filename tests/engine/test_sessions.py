@@ -45,9 +45,19 @@ def test_cuda_rounds_to_tf32_only_where_it_may(runtime: StubRuntime, tmp_path: P
     [session] = runtime.sessions
     [(provider, wishes)] = session.arguments["providers"]
     assert provider == "CUDAExecutionProvider"
-    assert wishes == {"device_id": "0", "use_tf32": tf32, "enable_skip_layer_norm_strict_mode": "1"}
+    assert wishes["use_tf32"] == tf32
+    assert wishes["enable_skip_layer_norm_strict_mode"] == "1"
     assert session.arguments["enable_fallback"] == 0
     assert runtime.preloads == 1
+
+
+def test_cuda_takes_no_more_memory_than_it_needs(runtime: StubRuntime, tmp_path: Path) -> None:
+    for device in (CUDA, CPU):
+        open_session(tmp_path / "unet.onnx", device)
+    cuda, cpu = runtime.sessions
+    assert cuda.wishes["arena_extend_strategy"] == "kSameAsRequested"
+    assert not cuda.options.enable_mem_pattern
+    assert cpu.options.enable_mem_pattern
 
 
 @pytest.mark.parametrize("half", [True, False])
