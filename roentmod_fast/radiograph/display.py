@@ -30,6 +30,10 @@ _FINE = 2.0**24
 """The table holds multiples of 1/2**24: a picture and its negative, 1 - picture, are then both exact in float32."""
 
 
+_CELLS, _FAR = 1 << 16, 4
+"""Parts of [0, 1] in a search, and how many entries of one part are gone through one by one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Display:
     """The grayscale chain of one radiograph.
@@ -83,7 +87,7 @@ class Display:
         np.minimum.at(low, level_of, values)
         np.maximum.at(high, level_of, values)
         middles = (levels[1:].astype(np.float64) + levels[:-1]) / 2
-        nearest = np.searchsorted(middles, image[changed].astype(np.float64))
+        nearest = _search(middles, image[changed].astype(np.float64))
         new = np.clip(old, low[nearest], high[nearest])
         # In a LUT that turns back, a value between two of the same brightness may show another one.
         new = np.where(self.table[new] == levels[nearest], new, low[nearest])
@@ -94,6 +98,22 @@ class Display:
         if self.padding is None:
             return None
         return np.asarray((stored >= self.padding[0]) & (stored <= self.padding[1]))
+
+
+def _search(ordered: Values, values: Values) -> NDArray[np.int64]:
+    """Return ``np.searchsorted(ordered, values)`` for values mostly in [0, 1], several times as quick.
+
+    A table says where to begin for each of :data:`_CELLS` parts of [0, 1]; few values have far to go from there. Where
+    ``ordered`` is crowded, as a sigmoid's ends are, it is left to numpy.
+    """
+    begin = np.searchsorted(ordered, np.arange(_CELLS + 1) / _CELLS)
+    if np.diff(begin).max() > _FAR:
+        return np.searchsorted(ordered, values)
+    found = begin[np.clip(values * _CELLS, 0, _CELLS).astype(np.int32)]
+    bounded = np.append(ordered, np.inf)
+    while (more := bounded[found] < values).any():
+        found += more
+    return found
 
 
 def plain(bits: int) -> Display:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from roentmod_fast.errors import SourceError
-from roentmod_fast.radiograph.display import Display, display_of, plain
+from roentmod_fast.radiograph.display import Display, _search, display_of, plain
 
 from .conftest import lut_item, make_dataset
 
@@ -273,3 +273,12 @@ def test_invert_refuses_what_is_no_number() -> None:
 def test_a_sequence_without_usable_luts_is_noted() -> None:
     _, notes = build(VOILUTSequence=Sequence([Dataset()]), WindowCenter=2048, WindowWidth=4096)
     assert any("VOI LUT 0 cannot be read" in note for note in notes)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 255, 4095, 65535, 400_000])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_search_is_numpys(count: int, crowded: bool) -> None:
+    draws = np.random.default_rng(count)
+    ordered = np.sort(draws.random(count)) ** (9 if crowded else 1)
+    values = np.concatenate([draws.random(5000), ordered[:: max(count // 1000, 1)], [0, 1, 0.5, -0.1, 1.1, 2**-16]])
+    np.testing.assert_array_equal(_search(ordered, values), np.searchsorted(ordered, values))
