@@ -25,7 +25,13 @@ int hollow_launch(void);
 
 #ifdef CUDART
 
-static int capturing;
+/* While a graph is recorded the card may not be waited for, nor its memory taken or given back: that breaks the
+   recording, as on a card. */
+static int capturing, broken;
+static int forbidden(void) {
+  if (capturing) broken = 1;
+  return capturing ? 900 : 0; /* cudaErrorStreamCaptureUnsupported */
+}
 static long launches, replays;
 
 static long wish(const char *name, long otherwise) {
@@ -109,12 +115,14 @@ static int give_back(void *pointer) {
   return 0;
 }
 int cudaMalloc(void **pointer, size_t bytes) {
+  if (forbidden()) return 900;
   if (taken + bytes > memory()) return 2;
   taken += bytes;
   if (taken > most) most = taken;
   return take(pointer, bytes);
 }
 int cudaFree(void *pointer) {
+  if (forbidden()) return 900;
   if (pointer != NULL) taken -= *(size_t *)((char *)pointer - 256);
   return give_back(pointer);
 }
@@ -127,7 +135,11 @@ int cudaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stre
 }
 int cudaFreeHost(void *pointer) { return give_back(pointer); }
 int cudaFreeAsync(void *pointer, void *stream) { return cudaFree(pointer); }
-int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) { memmove(to, from, bytes); return 0; }
+int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) {
+  if (forbidden()) return 900;
+  memmove(to, from, bytes);
+  return 0;
+}
 int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *stream) {
   memmove(to, from, bytes);
   return 0;
@@ -162,9 +174,10 @@ int cudaEventElapsedTime(float *milliseconds, void *start, void *end) { *millise
 int cudaStreamIsCapturing(void *stream, int *status) { *status = capturing; return 0; }
 int cudaStreamBeginCapture(void *stream, int mode) { capturing = 1; return 0; }
 int cudaStreamEndCapture(void *stream, void **graph) {
-  capturing = 0;
+  int was_broken = broken;
+  capturing = broken = 0;
   *graph = calloc(1, 64);
-  return wish("HOLLOW_CAPTURE", 0);
+  return was_broken ? 901 : wish("HOLLOW_CAPTURE", 0); /* cudaErrorStreamCaptureInvalidated */
 }
 int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) {
   *executable = calloc(1, 64);
@@ -200,7 +213,8 @@ int __cudaPopCallConfiguration(uint32_t *grid, uint32_t *block, size_t *shared, 
   return 0;
 }
 NOTHING(cudaSetDevice)
-NOTHING(cudaDeviceSynchronize)
+int cudaDeviceSynchronize(void) { return forbidden(); }
+int cudaStreamSynchronize(void *stream) { return forbidden(); }
 NOTHING(cudaEventDestroy)
 NOTHING(cudaEventRecord)
 NOTHING(cudaEventRecordWithFlags)
@@ -220,7 +234,6 @@ NOTHING(cudaMemPoolDestroy)
 NOTHING(cudaMemPoolSetAttribute)
 NOTHING(cudaMemPoolTrimTo)
 NOTHING(cudaStreamDestroy)
-NOTHING(cudaStreamSynchronize)
 NOTHING(cudaStreamWaitEvent)
 
 #endif
