@@ -21,7 +21,8 @@ bundle has its place in ``tiny_bundle/``:
 
     python tests/goldens/tiny.py sd1 /tmp/tiny && roentmod-fast export /tmp/tiny -o tests/goldens/tiny_bundle
 
-and for tests of the device cuda the same in half precision in ``tiny_half/``, with ``--precision fp16``.
+and for tests of the device cuda the same in half precision in ``tiny_half/``, with ``--precision fp16``; and beside it
+``gate.cuda.onnx``, which ``tests/export/test_cuda_graph.py`` holds against what the exporter makes.
 """
 
 from __future__ import annotations
