@@ -39,34 +39,24 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     """Be the process that has the hollow card."""
     import ctypes
 
-    import numpy as np
-
     from roentmod_fast.editor import EditConfig, Editor
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import CUDA
-    from roentmod_fast.engine.manifest import GRAPHS
     from roentmod_fast.engine.networks import Network
     from roentmod_fast.phantom import draw
     from roentmod_fast.report import machine_facts
+    from tests.cuda.on_card import count
 
     bundle = find_bundle(engine)
     plain = bundle.manifest.networks["fp16"]["unet"]
-    graphs = {kind: getattr(bundle.manifest, kind).get(plain) for kind in GRAPHS}
+    graphs = {kind: found[plain] for kind, found in bundle.manifest.graphs.items() if plain in found}
     counts = ctypes.CDLL("libcudart.so.13")
     counts.hollow_taken.restype = ctypes.c_size_t
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
-        if file is None:
-            continue
         network = Network("unet", bundle.path(file), CUDA, half=True, exact=False, items=2)
-        given = {
-            name: np.ones((2, *shape[1:]), np.int64 if name == "timestep" else np.float32)
-            for name, shape in network.fixed.items()
-        }
-        network.run(**given)
-        before = counts.hollow_launches()
-        network.run(**given)
-        launches[kind] = counts.hollow_launches() - before
+        count(network)
+        launches[kind] = count(network)[0]
         del network
     rows = []
     for batch in batches:
@@ -110,10 +100,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "host-side.json")
     parser.add_argument("--be", action="store_true", help=argparse.SUPPRESS)
     wishes = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
     if wishes.be:
         print(json.dumps(measure(wishes.engine, wishes.edits, wishes.batches)))
         return
-    sys.path.insert(0, str(ROOT))
     from tests.cuda import hollow
 
     asked = [str(wishes.python), "-c", "from tests.cuda.hollow import why_not; print(why_not() or '')"]

@@ -20,7 +20,7 @@ from torch import nn
 from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
 from roentmod_fast.engine.devices import choose_device
-from roentmod_fast.engine.manifest import GRAPHS, NETWORKS
+from roentmod_fast.engine.manifest import NETWORKS
 from roentmod_fast.engine.networks import INPUTS
 from roentmod_fast.likeness import fixed_inputs
 
@@ -176,8 +176,7 @@ def judge_bundle(
     if opened.model != bundle.manifest.model:
         raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
     networks = bundle.manifest.networks
-    graphs = {kind: getattr(bundle.manifest, kind) for kind in GRAPHS}
-    parity = judge_networks(opened, bundle.folder, networks, graphs, say)
+    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.graphs, say)
     for precision, edit in judge_edits(opened, bundle.folder, tuple(networks), say).items():
         parity[precision][WHOLE_EDIT] = edit
     missed = failures(parity)

@@ -12,6 +12,7 @@ from roentmod_fast.cli import DEVICES
 
 if TYPE_CHECKING:
     from roentmod_fast.engine.bundle import Bundle
+    from roentmod_fast.engine.devices import Device
 
 
 @click.group("engines")
@@ -56,7 +57,7 @@ def show(engine: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.manifest import GRAPHS, render_manifest, with_weights
+    from roentmod_fast.engine.manifest import render_manifest, with_weights
 
     bundle = find_bundle(engine)
     manifest = bundle.manifest
@@ -79,9 +80,7 @@ def show(engine: str | None, as_json: bool) -> None:
         click.echo(f"  networks {precision}")
         for network, file in parts.items():
             size = sum(manifest.files[name].bytes for name in with_weights(file, manifest.files))
-            also = "".join(
-                f", {kind} {getattr(manifest, kind)[file]}" for kind in GRAPHS if file in getattr(manifest, kind)
-            )
+            also = "".join(f", {kind} {found[file]}" for kind, found in manifest.graphs.items() if file in found)
             click.echo(f"    {network:<18} {file} ({size / 1e6:.1f} MB{also})")
     for precision, verdicts in manifest.parity.items():
         click.echo(f"  parity {precision}")
@@ -129,8 +128,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         from roentmod_fast.cli.export import require_export_extra
 
         require_export_extra()
-    if device is not None:
-        choose_device(device)  # one that is missing is told before the work
+    chosen = None if device is None else choose_device(device)  # one that is missing is told before the work
     bundle = find_bundle(engine)
     verify_files(bundle)
     click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
@@ -141,8 +139,8 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         result = editor.edit(ramp, NORMAL_PROMPT, EditConfig(steps=1, strength=1.0, compose="replace"))
         click.echo(f"{bundle.name}: {precision} runs ({sum(result.seconds.values()):.1f} s for one step)")
         del editor  # a large engine takes gigabytes
-    if device is not None:
-        _compare(bundle, device)
+    if chosen is not None:
+        _compare(bundle, chosen)
     if against is not None:
         from roentmod_fast_export.verdict import judge_bundle
 
@@ -153,13 +151,11 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
                 click.echo(f"{bundle.name}: {precision} {part}: {said}")
 
 
-def _compare(bundle: Bundle, name: str) -> None:
+def _compare(bundle: Bundle, device: Device) -> None:
     """Compare a device with the processor, and say each network. Raises :class:`DeviceError` where one is wrong."""
-    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import DeviceError
     from roentmod_fast.likeness import compare_with_processor
 
-    device = choose_device(name)
     wrong = []
     for likeness in compare_with_processor(bundle, device, lambda note: click.echo(f"note: {note}", err=True)):
         said = f"{likeness.precision} {likeness.network} on {device.name}: {likeness.psnr_db:.1f} dB to the processor"

@@ -95,6 +95,11 @@ class Manifest:
     cuda: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
+    @property
+    def graphs(self) -> dict[str, Mapping[str, str]]:
+        """The fields of :data:`GRAPHS` by name."""
+        return {kind: getattr(self, kind) for kind in GRAPHS}
+
 
 Record = TypeVar("Record", Model, EditDefaults, FileFact)
 

@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 
 from roentmod_fast.engine import sessions
+from roentmod_fast.engine.bound import TYPES
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CUDA
-from roentmod_fast.engine.networks import Network, Networks
+from roentmod_fast.engine.networks import INPUTS, Network, Networks
 from roentmod_fast.errors import RoentmodError
 
 HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
 
 
-def given() -> dict[str, Any]:
-    """Return what the UNet is asked in a guided call."""
+def given(network: Network) -> dict[str, Any]:
+    """Return what a UNet is asked in a guided call."""
     return {
-        "latents": np.ones((2, 4, 8, 8), np.float32),
-        "timestep": np.array([300, 300]),
-        "text_states": np.ones((2, 77, 32), np.float32),
+        name: np.ones((2, *network.fixed[name][1:]), TYPES[port.type]) for name, port in INPUTS[network.role].items()
     }
 
 
@@ -37,7 +36,7 @@ def counts() -> np.ndarray:
 def count(network: Network) -> list[int]:
     """Run a UNet once; return how many launches and replays that took."""
     before = counts()
-    network.run(**given())
+    network.run(**given(network))
     return [int(number) for number in counts() - before]
 
 
