@@ -12,9 +12,8 @@ BIN := $(VENV)/bin
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
-ENGINES := tests/export/test_int8.py tests/export/test_tensorrt.py tests/engines
 
-.PHONY: demo test test-export test-export-networks test-export-engines test-openvino test-cuda lint clean
+.PHONY: demo test test-export test-openvino test-cuda lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -26,14 +25,8 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# Two halves, which make -j2 runs side by side.
-test-export: test-export-networks test-export-engines
-
-test-export-networks: $(VENV_EXPORT)/.dev
-	$(VENV_EXPORT)/bin/python -m pytest tests/export $(ENGINES:%=--ignore=%)
-
-test-export-engines: $(VENV_EXPORT)/.dev
-	$(VENV_EXPORT)/bin/python -m pytest $(ENGINES) tests/test_import_diet.py
+test-export: $(VENV_EXPORT)/.dev
+	$(VENV_EXPORT)/bin/python -m pytest tests/export tests/engines tests/test_import_diet.py
 
 test-openvino: $(VENV_OPENVINO)/.dev
 	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_likeness.py tests/test_tune.py tests/cli/test_tune.py

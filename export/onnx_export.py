@@ -110,14 +110,8 @@ def example_inputs(network: str, model: Model, width: int) -> tuple[Tensor, ...]
     return examples[network]
 
 
-def export_network(
-    network: str, module: nn.Module, model: Model, width: int, path: Path, *, store_halves: bool = False
-) -> None:
-    """Write ``module``, a part of the checkpoint, as the ONNX file ``path`` of ``network``.
-
-    A module in half precision keeps float32 ports. ``store_halves`` stores each float32 weight that half precision
-    holds exactly in two bytes, with a Cast behind it that ONNX Runtime carries out once, when it opens the file.
-    """
+def translate(network: str, module: nn.Module, model: Model, width: int) -> ir.Model:
+    """Return ``module``, a part of the checkpoint, as ONNX; one in half precision keeps float32 ports."""
     wrapped = WRAPPERS[network][1](module).eval()
     examples = example_inputs(network, model, width)
     batch = torch.export.Dim("batch")
@@ -133,8 +127,19 @@ def export_network(
             verbose=False,
         )
     assert program is not None
-    onnx_model = program.model
-    _tidy(onnx_model, network)
+    _tidy(program.model, network)
+    return program.model
+
+
+def export_network(
+    network: str, module: nn.Module, model: Model, width: int, path: Path, *, store_halves: bool = False
+) -> None:
+    """Write ``module``, a part of the checkpoint, as the ONNX file ``path`` of ``network``.
+
+    ``store_halves`` stores each float32 weight that half precision holds exactly in two bytes, with a Cast behind it
+    that ONNX Runtime carries out once, when it opens the file.
+    """
+    onnx_model = translate(network, module, model, width)
     if store_halves:
         _store_halves(onnx_model.graph)
     size = sum(value.const_value.nbytes for value in onnx_model.graph.initializers.values() if value.const_value)

@@ -270,8 +270,13 @@ def _float(values: ArrayLike) -> Array:
 
 def _step(x: Array, width: float) -> Array:
     """Return a smooth 0 to 1 step of ``width`` around x = 0."""
-    t = np.clip(x * np.float32(1 / width) + np.float32(0.5), 0, 1)
-    return _float(t * t * (3 - 2 * t))
+    t = x * np.float32(1 / width)
+    t += np.float32(0.5)
+    np.clip(t, 0, 1, out=t)
+    rest = 3 - 2 * t
+    t *= t
+    t *= rest
+    return _float(t)
 
 
 def _bell(x: Array) -> Array:
@@ -299,6 +304,8 @@ class _Chest:
         self.side = self.u - np.float32(anatomy.midline)  # negative at the patient's right
         self.out = np.abs(self.side)
         self.body = self._body()
+        self.outer = self._outer()
+        self.own_heart = self.heart(anatomy.heart_ratio)
         self.right, self.left = self._lung(right=True), self._lung(right=False)
         self.fixed = self._fixed()
         self.vessels = self._vessels()
@@ -313,9 +320,9 @@ class _Chest:
         inside = np.clip(1 - np.square(self.out / reach), 0, 1)
         return _float(inside**0.35)
 
-    def _outer(self, v: Array) -> Array:
-        """Distance of the chest's inner wall from the midline at height ``v``."""
-        a = self.anatomy
+    def _outer(self) -> Array:
+        """Distance of the chest's inner wall from the midline at each pixel's ``v``."""
+        a, v = self.anatomy, self.v
         belly = 0.62
         rise = np.clip((belly - v) / (belly - a.apex), 0, 1)
         taper = 1 - 0.05 * np.clip((v - belly) / 0.2, 0, 1)
@@ -333,10 +340,9 @@ class _Chest:
         inner = a.mediastinum + 0.02 * np.clip((self.v - 0.35) / 0.3, 0, 1)
         if not right:
             inner = inner + 0.028 * _bell((self.v - a.arch) / 0.035)
-        outer = self._outer(self.v)
-        across = np.clip((self.out - inner) / np.maximum(outer - inner, 1e-3), 0, 1)
+        across = np.clip((self.out - inner) / np.maximum(self.outer - inner, 1e-3), 0, 1)
         # A lung is thick in the middle and ends steeply at the ribs and at the mediastinum.
-        depth = np.sqrt(np.clip(4 * across * (1 - across), 0, 1)) * _step(outer - inner - 0.03, 0.06)
+        depth = np.sqrt(np.clip(4 * across * (1 - across), 0, 1)) * _step(self.outer - inner - 0.03, 0.06)
         depth *= _step(self._dome(right) - self.v, 0.02)
         return _float(depth * (self.side < 0 if right else self.side >= 0))
 
@@ -365,7 +371,7 @@ class _Chest:
         d = out / a.half_thorax
         posterior = (v - 0.11 + 0.075 * (1 - d) - 0.12 * np.maximum(d - 0.55, 0) ** 2 * 4) / a.rib_spacing + a.rib_phase
         anterior = (v - 0.30 - 0.33 * (1 - d)) / (a.rib_spacing * 1.25) + a.rib_phase
-        cage = _step(self._outer(v) * 1.05 - out, 0.03) * _step(v - a.apex + 0.02, 0.05)
+        cage = _step(self.outer * 1.05 - out, 0.03) * _step(v - a.apex + 0.02, 0.05)
         lower = 1 - 0.6 * _step(v - a.left_dome, 0.06) - 0.4 * _step(v - a.left_dome - 0.16, 0.1)
         total += 0.085 * a.rib_contrast * _rib(posterior) * cage * lower * _step(out - a.spine_width, 0.02)
         total += 0.065 * a.rib_contrast * _rib(anterior) * cage * _step(d - 0.42, 0.15) * _step(0.62 - v, 0.08)
@@ -459,25 +465,22 @@ class _Chest:
 
     def lung_field(self) -> Array:
         """Aerated lung of the patient without findings, as a share from 0 to 1."""
-        return np.maximum(self.left, self.right) * (1 - self.heart(self.anatomy.heart_ratio))
+        return np.maximum(self.left, self.right) * (1 - self.own_heart)
 
     def film(self, keys: tuple[str, ...]) -> Array:
         """Return the picture with these findings, without noise: float32 (size, size) in [0, 1]."""
         a = self.anatomy
         truths = {key: self.truth(key) for key in keys}
         lungs = np.maximum(self.left, self.right)
-        ratio = a.heart_ratio
-        heart_truth = truths.get("cardiomegaly")
-        if isinstance(heart_truth, HeartTruth):
-            ratio = heart_truth.ratio
-        heart = self.heart(ratio)
+        large = truths.get("cardiomegaly")
+        heart = self.heart(large.ratio) if isinstance(large, HeartTruth) else self.own_heart
         above = _step(np.float32(a.right_dome + 0.05) - self.v + 0.12 * self.side, 0.05)
 
         air = lungs * (1 - 0.93 * heart)
         dense = np.zeros_like(air)
         fluid = truths.get("effusion")
         if isinstance(fluid, FluidTruth):
-            wall = self._outer(self.v) - self.out
+            wall = self.outer - self.out
             surface = fluid.level - fluid.meniscus * np.exp(-np.maximum(wall, 0) / np.float32(fluid.meniscus_width))
             air = air * (1 - 0.95 * _step(self.v - surface, 0.02) * (self.side < 0))
         wings = truths.get("edema")

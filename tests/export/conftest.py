@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+EngineOf = Callable[[str], Path]
+"""From a layout to the folder of its engine."""
 
 collect_ignore_glob = ["test_*.py"] if MISSING else []
 
@@ -38,33 +42,52 @@ def changed(checkpoints: Path, tmp_path: Path) -> Path:
     return tmp_path / "changed"
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of networks that some test has exported already."""
-    return tmp_path_factory.mktemp("exported")
-
-
-@pytest.fixture(autouse=True)
-def export_once(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export each network once a session: the same weights, types and wishes give the same file."""
+@pytest.fixture(scope="session", autouse=True)
+def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Translate each network once a session: the same weights, types and inputs give the same graph."""
     if MISSING:
+        yield
         return
+    import onnx_ir as ir
     import torch
 
-    from roentmod_fast_export import exporter
+    from roentmod_fast.engine.manifest import Model
+    from roentmod_fast_export import onnx_export
 
-    export_network = exporter.export_network
+    done = tmp_path_factory.mktemp("translated")
+    translate = onnx_export.translate
 
-    def export(
-        network: str, module: torch.nn.Module, model: object, width: int, path: Path, *, store_halves: bool = False
-    ) -> None:
-        digest = hashlib.sha256(f"{network} {width} {model} {store_halves} {module.config}".encode())
+    def look_up(network: str, module: torch.nn.Module, model: Model, width: int) -> ir.Model:
+        config = module.config if isinstance(module.config, dict) else module.config.to_dict()
+        settings = {name: value for name, value in config.items() if name != "_name_or_path"}
+        shapes = [tuple(example.shape) for example in onnx_export.example_inputs(network, model, width)]
+        digest = hashlib.sha256(f"{network} {shapes} {settings}".encode())
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype}".encode() + value.numpy().tobytes())
-        stored = exported / digest.hexdigest()
-        if not stored.exists():
-            stored.mkdir()
-            export_network(network, module, model, width, stored / path.name, store_halves=store_halves)
-        shutil.copytree(stored, path.parent, dirs_exist_ok=True)
+        path = done / f"{digest.hexdigest()}.onnx"
+        if not path.exists():
+            ir.save(translate(network, module, model, width), path)
+        return ir.load(path)
 
-    monkeypatch.setattr(exporter, "export_network", export)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "translate", look_up)
+        yield
+
+
+@pytest.fixture(scope="session")
+def engine_of(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> EngineOf:
+    """Return the engine of a layout, exported once, the first layout's in half precision too.
+
+    Tests copy what they change.
+    """
+    from roentmod_fast_export import export_checkpoint
+
+    folder = tmp_path_factory.mktemp("engines")
+
+    def export(layout: str) -> Path:
+        if not (folder / layout).exists():
+            precisions = ("fp32", "fp16") if layout == "sd1" else ("fp32",)
+            export_checkpoint(checkpoints / layout, folder / layout, precisions=precisions)
+        return folder / layout
+
+    return export

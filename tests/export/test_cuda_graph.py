@@ -5,6 +5,7 @@ Here its operators are read by their definitions; that the CUDA provider takes i
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.networks import Network
 from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError
+from tests.export.conftest import EngineOf
 from tests.goldens.tiny import LAYOUTS
 
 pytestmark = [
@@ -30,13 +32,18 @@ pytestmark = [
 GOLDEN_GATE = Path(__file__).parents[1] / "goldens" / "gate.cuda.onnx"
 
 
+def copied(engine: Path, folder: Path) -> Bundle:
+    return read_bundle(shutil.copytree(engine, folder / "b"))
+
+
 def graph_of(path: Path) -> onnx.GraphProto:
     return onnx.load(path, load_external_data=False).graph
 
 
-def test_the_half_precision_unet_gets_one_over_the_same_weights(checkpoints: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
-    assert bundle.manifest.cuda == {"unet.fp16.onnx": "unet.fp16.cuda.onnx"}
+def test_the_half_precision_unet_gets_one_over_the_same_weights(engine_of: EngineOf) -> None:
+    bundle = read_bundle(engine_of("sd1"))
+    assert bundle.manifest.cuda == {"unet.fp16.onnx": "unet.fp16.cuda.onnx"}  # the float32 UNet gets none
+    assert [path.name for path in bundle.folder.glob("*.cuda.*")] == ["unet.fp16.cuda.onnx"]
     graph = graph_of(bundle.path("unet.fp16.cuda.onnx"))
     stored = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
     assert stored == {"unet.fp16.onnx.data"}
@@ -45,9 +52,9 @@ def test_the_half_precision_unet_gets_one_over_the_same_weights(checkpoints: Pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_rewritten_whole(checkpoints: Path, tmp_path: Path, layout: str) -> None:
+def test_every_layout_is_rewritten_whole(engine_of: EngineOf, tmp_path: Path, layout: str) -> None:
     """In float32, where what the rewriting changes is not lost in rounding."""
-    bundle = read_bundle(export_checkpoint(checkpoints / layout, tmp_path / "b"))
+    bundle = copied(engine_of(layout), tmp_path)
     plain, cuda, meant = (bundle.folder / name for name in ("unet.onnx", "unet.cuda.onnx", "unet.meant.onnx"))
     fuse_for_cuda(bundle.path("unet.fused.onnx"), cuda)
     before, after = graph_of(plain), graph_of(cuda)
@@ -92,14 +99,8 @@ def test_a_unet_of_another_make_gets_none_and_that_is_said(
     assert told.endswith("of another make")
 
 
-def test_float32_gets_none(checkpoints: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b"))
-    assert bundle.manifest.cuda == {}
-    assert not list(bundle.folder.glob("*.cuda.*"))
-
-
-def test_onnxruntime_knows_its_operators_and_lacks_only_kernels(checkpoints: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
+def test_onnxruntime_knows_its_operators_and_lacks_only_kernels(engine_of: EngineOf) -> None:
+    bundle = read_bundle(engine_of("sd1"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     with pytest.raises(Exception, match=r"Failed to find kernel for com.microsoft.(NhwcConv|GroupNorm)"):
@@ -110,9 +111,9 @@ def test_onnxruntime_knows_its_operators_and_lacks_only_kernels(checkpoints: Pat
     ("operator", "attribute", "value"), [("GroupNorm", "activation", 0), ("GroupNorm", "epsilon", 1.0)]
 )
 def test_its_verdict_sees_a_wrong_attribute(
-    checkpoints: Path, tmp_path: Path, operator: str, attribute: str, value: float
+    engine_of: EngineOf, tmp_path: Path, operator: str, attribute: str, value: float
 ) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
+    bundle = copied(engine_of("sd1"), tmp_path)
     path = bundle.path("unet.fp16.cuda.onnx")
     found = []
     for name in ("right.onnx", "wrong.onnx"):

@@ -11,9 +11,9 @@ import pytest
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.networks import Network, Networks
-from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export.errors import ExportError
 from roentmod_fast_export.fused import fuse_attention
+from tests.export.conftest import EngineOf
 from tests.goldens.tiny import LAYOUTS
 
 pytestmark = [
@@ -28,10 +28,8 @@ def operators(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("layout", "precision"), [*((layout, "fp32") for layout in LAYOUTS), ("sd1", "fp16")])
-def test_attention_is_one_operator_over_the_same_weights(
-    checkpoints: Path, tmp_path: Path, layout: str, precision: str
-) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / layout, tmp_path / "b", precisions=(precision,)))
+def test_attention_is_one_operator_over_the_same_weights(engine_of: EngineOf, layout: str, precision: str) -> None:
+    bundle = read_bundle(engine_of(layout))
     plain = bundle.manifest.networks[precision]["unet"]
     fused = bundle.manifest.fused[plain]
     before, after = operators(bundle.path(plain)), operators(bundle.path(fused))
@@ -44,8 +42,8 @@ def test_attention_is_one_operator_over_the_same_weights(
     assert bundle.manifest.parity[precision]["unet_fused"]["psnr_db"] > (100 if precision == "fp32" else 50)
 
 
-def test_both_graphs_compute_the_same(checkpoints: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b"))
+def test_both_graphs_compute_the_same(engine_of: EngineOf) -> None:
+    bundle = read_bundle(engine_of("sd1"))
     plain, fused = (Network("unet", bundle.path(name), CPU) for name in ("unet.onnx", "unet.fused.onnx"))
     rng = np.random.default_rng(0)
     shapes = plain.fixed
