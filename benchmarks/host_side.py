@@ -43,6 +43,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import CUDA
     from roentmod_fast.engine.networks import Network
+    from roentmod_fast.engine.plan import Opening
     from roentmod_fast.phantom import draw
     from roentmod_fast.report import machine_facts
     from tests.cuda.on_card import count
@@ -54,7 +55,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     counts.hollow_taken.restype = ctypes.c_size_t
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
-        network = Network("unet", bundle.path(file), CUDA, half=True, exact=False, items=2)
+        network = Network("unet", bundle.path(file), CUDA, Opening(half=True, exact=False, items=2))
         count(network)
         launches[kind] = count(network)[0]
         del network

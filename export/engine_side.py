@@ -17,6 +17,7 @@ from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.devices import CPU, OPENVINO, Device
 from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import OUTPUTS, Network
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import EngineError
 from roentmod_fast.likeness import difference
 from roentmod_fast.phantom import draw
@@ -44,7 +45,7 @@ def judge_network(
     network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, precision: str
 ) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(network, path, judge_of(precision), half=precision == "fp16")
+    opened = Network(network, path, judge_of(precision), Opening(half=precision == "fp16"))
     verdicts = []
     for values, expected in zip(inputs, reference, strict=True):
         try:

@@ -29,8 +29,8 @@ from roentmod_fast.engine.manifest import NETWORKS, FileFact, with_weights
 from .errors import ExportError
 from .onnx_export import OPSET
 
-ARCHITECTURES = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
-"""What TensorRT for RTX builds for: Turing, Ampere (twice), Ada, Blackwell (twice)."""
+ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
+"""What the plugin opens: Ampere, Ada, Blackwell (twice). TensorRT for RTX builds for older ones too."""
 
 Batch = tuple[int, int, int]
 """Smallest batch of an engine, the one it is best at, and the largest."""
@@ -38,10 +38,11 @@ Batch = tuple[int, int, int]
 BATCHES: Mapping[str, Batch] = {
     "text_encoder": (1, 1, 8),
     "unet": (1, 2, 16),
-    "vae_encoder": (1, 1, 8),
-    "vae_decoder": (1, 1, 8),
+    "vae_encoder": (1, 1, 1),
+    "vae_decoder": (1, 1, 1),
 }
-"""Up to eight pictures at once, best for one; a guided edit asks the UNet twice for each."""
+"""Up to eight pictures at once, best for one; a guided edit asks the UNet twice for each. The runtime gives the
+autoencoder one at a time on a card."""
 
 PROVIDERS = {"tensorrt_rtx": "NvTensorRTRTXExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 

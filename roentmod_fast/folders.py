@@ -15,5 +15,5 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: networks compiled for this machine."""
-    return user_cache_path(NAME, appauthor=False)
+    """Return the folder of what can be made again: networks compiled for this machine. It is absolute."""
+    return user_cache_path(NAME, appauthor=False).absolute()

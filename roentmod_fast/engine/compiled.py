@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import RTX_MODULE
+from roentmod_fast.engine.devices import RTX_MODULE, RTX_PACKAGE, version_of
 from roentmod_fast.engine.manifest import with_weights
 from roentmod_fast.engine.nvidia import Card
 from roentmod_fast.engine.plan import Plan
@@ -28,22 +28,29 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     """Choose what is opened for ``role`` on an RTX card: the bundle's own engine, one kept here, or the ONNX file.
 
     It takes batches of 1 to ``items``. What is kept lies in ``cache``, a folder of this bundle, by card, driver,
-    TensorRT and ``items``. Of an unknown card nothing is kept: one could not be told from another.
+    TensorRT, plugin and ``items``. Of an unknown card nothing is kept: one could not be told from another.
     """
     file = bundle.manifest.networks[precision][role]
     card_folder = cache / ("unknown-card" if card is None else card.key)
-    folder = card_folder / f"tensorrt-{tensorrt_version()}" / f"batch-{items}" / file
+    folder = card_folder / _version_words() / f"batch-{items}" / file
     kernels, kept = folder / "kernels", folder / "compiled" / KEPT_NAME
     record, note = choose_engine(bundle, role, precision, card, items)
     if record is not None:
-        return Plan(bundle.path(record["file"]), (record["file"], record["engine"]), kernels, compiled=True)
+        roomy = items < record["batch"][-1]
+        files = (record["file"], record["engine"])
+        return Plan(bundle.path(record["file"]), files, kernels, compiled=True, roomy=roomy)
     if card is not None and kept.is_file():
-        return Plan(kept, (), kernels, note=note, compiled=True)
+        return Plan(kept, (), kernels, note=note, compiled=True, kept=True)
     source = with_weights(file, bundle.manifest.files)
     once = "at each start, for the card is not known" if card is None else "once"
     compiling = f"{role} is compiled for this card, {once}"
     keep = None if card is None else kept
     return Plan(bundle.path(file), source, kernels, keep, f"{note}; {compiling}" if note else compiling)
+
+
+def _version_words() -> str:
+    """What a kept network depends on besides the card, fit for a folder's name."""
+    return f"tensorrt-{tensorrt_version()}-plugin-{version_of(RTX_PACKAGE)}"
 
 
 def choose_engine(

@@ -148,7 +148,7 @@ def _rtx_lacks() -> str | None:
     cards = nvidia.list_cards()
     seen = ", ".join(f"{card.name} ({card.architecture})" for card in cards) or "no NVIDIA card"
     hint = f": type {pip_line('gpu')} and --device cuda" if cards else ""
-    return f"the plugin {RTX_PACKAGE} takes {RTX_CARDS}, and here is {seen}{hint}"
+    return f"the plugin {RTX_PACKAGE}, which takes {RTX_CARDS}, offers no card here; there is {seen}{hint}"
 
 
 def _cuda_lacks(device: Device) -> str | None:

@@ -5,9 +5,10 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -35,7 +36,7 @@ from roentmod_fast.engine.devices import (
 )
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
-from roentmod_fast.engine.plan import Plan
+from roentmod_fast.engine.plan import Opening, Plan
 from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, PRECISIONS_ON_CARD, stored_as
 from roentmod_fast.engine.sessions import open_session, quiet
 from roentmod_fast.engine.spare import NetworkWithSpare
@@ -82,49 +83,32 @@ class Network:
         role: str,
         path: Path,
         device: Device,
-        cache: Path | None = None,
+        opening: Opening = Opening(),  # noqa: B008 - it cannot be changed
         *,
-        half: bool = False,
-        exact: bool = True,
-        bfloat16: bool = False,
-        keep: Path | None = None,
         frugal: bool = False,
-        items: int = 1,
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-        graphs: bool = False,
         tell: Callable[[str], None] = lambda note: None,
     ) -> None:
-        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``; the rest as :func:`open_session` takes it.
+        """Open ``path`` as ``role`` (a key of :data:`INPUTS`) on ``device``.
 
-        ``items`` of a batch are run at once. ``frugal``: OpenVINO gives back what a run computed in, so that the next
-        takes it anew. ``tell`` is given a note where CUDA graphs are wished and cannot be had.
+        As many items of a batch as ``opening`` says are run at once. ``frugal``: OpenVINO gives back what a run
+        computed in, so that the next takes it anew. ``tell`` is given a note where CUDA graphs are wished and cannot be
+        had.
         Raises :class:`EngineError` where the file is no network or its ports differ from the contract,
         :class:`DeviceError` where the session does not run on ``device``.
         """
         self.role = role
-        self.items = items
+        self.items = opening.items
         self._device = device
         self._frugal = frugal
         self._tell = tell
-        self._open = partial(
-            open_session,
-            path,
-            device,
-            cache,
-            half=half,
-            exact=exact,
-            bfloat16=bfloat16,
-            keep=keep,
-            items=items,
-            shapes=shapes,
-        )
+        self._open_without_graphs = partial(open_session, path, device, replace(opening, graphs=False))
         try:
-            self._use(self._open(graphs=graphs), graphs)
+            self._use(open_session(path, device, opening), opening.graphs)
         except EngineError as error:
-            if not graphs:
+            if not opening.graphs or device != CUDA:
                 raise
             # Whether it was for the graphs' sake is known when it can be opened without.
-            self._use(self._open(), False)
+            self._use(self._open_without_graphs(), False)
             self._tell_no_graphs(error)
         self._check(path, "input", INPUTS[role], self._session.get_inputs())
         self._check(path, "output", OUTPUTS[role], self._session.get_outputs())
@@ -189,7 +173,7 @@ class Network:
                 result: list[Array] = (self._bound or self._session).run(names, part)
         except GraphError as error:
             # A recording that broke off may leave the session unusable, so another one is opened.
-            self._use(self._open(), False)
+            self._use(self._open_without_graphs(), False)
             self._tell_no_graphs(error)
             return self._run_part(names, part)
         except Exception as error:  # onnxruntime raises classes of its own, none of them public
@@ -261,6 +245,16 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
     return Plan(bundle.path(graph), (graph, *weights), cache)
 
 
+def _can_be_made(folder: Path | None) -> bool:
+    """Return whether a folder is there, or can be made."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Networks:
     """The four networks of one bundle on one device, as functions over float32 arrays."""
@@ -290,7 +284,7 @@ class Networks:
 
         By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
         ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
-        of CUDA graphs, on the device cuda. ``keep``: keep networks that the device compiles. Raises
+        of CUDA graphs, on the devices cuda and rtx. ``keep``: keep networks that the device compiles. Raises
         :class:`SettingError` for a batch below 1, :class:`DeviceError` where bfloat16 is asked for and cannot be had.
         """
         if batch < 1:
@@ -324,28 +318,40 @@ class Networks:
             if plan.note:
                 tell(plan.note)
             shapes = None
-            if device in (RTX, TENSORRT) and not plan.compiled:
+            compiles = device in (RTX, TENSORRT)
+            if compiles and not plan.compiled:
                 # The manifest does not hold the width of the text states; the text encoder, opened first, does.
                 width = opened["text_encoder"].outputs["text_states"][-1] if opened else 0
                 shapes = item_shapes(role, bundle.manifest.model, width)
-            return Network(
-                role,
-                plan.path,
-                device,
-                plan.cache,
+            if compiles and not _can_be_made(plan.cache):
+                tell(f"what is compiled of {role} cannot be kept, so each start compiles it: no folder {plan.cache}")
+                plan = replace(plan, cache=None, keep=None)
+            opening = Opening(
+                cache=plan.cache,
+                keep=plan.keep if keep else None,
                 half=in_half(bundle, role, precision),
                 exact=chosen != "fp16",
                 bfloat16=chosen in BFLOAT16,
-                keep=plan.keep if keep else None,
-                # At full size this keeps an int8 process at 2.7 GB instead of 3.2 and makes decoding half as slow
-                # again. In other precisions it gains little beside the weights; a UNet is called too often.
-                frugal=chosen == "int8" and role != "unet",
                 items=items_at_once(role, device, batch),
                 shapes=shapes,
-                # The UNet is what a loop calls; recording takes three runs, which what runs once does not earn back.
-                graphs=graphs and device == CUDA and role == "unet",
-                tell=tell,
+                roomy=plan.roomy,
+                # The UNet is what a loop calls; on CUDA recording takes three runs, which what runs once does not earn
+                # back. TensorRT for RTX records by itself, and alone.
+                graphs=graphs and (device == RTX or (device == CUDA and role == "unet")),
             )
+            # At full size this keeps an int8 process at 2.7 GB instead of 3.2 and makes decoding half as slow again. In
+            # other precisions it gains little beside the weights; a UNet is called too often.
+            frugal = chosen == "int8" and role != "unet"
+            try:
+                return Network(role, plan.path, device, opening, frugal=frugal, tell=tell)
+            except EngineError as error:
+                if not plan.kept:
+                    raise
+                tell(f"what was kept of {role} is thrown away: {error}")
+                shutil.rmtree(plan.path.parent, ignore_errors=True)
+                if plan.path.exists():
+                    raise
+                return open_one(role, precision, checked(role, precision))
 
         def open_spare(role: str) -> Network:
             return open_one(role, "fp32", checked(role, "fp32"))

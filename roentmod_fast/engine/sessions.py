@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from roentmod_fast.engine.devices import (
     rtx_ep_device,
 )
 from roentmod_fast.engine.openvino_session import OpenVINOSession
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import DeviceError, EngineError
 
 BATCH_DIMENSION = "batch"
@@ -59,27 +60,14 @@ _hushed: list[int] = []
 def open_session(
     path: Path,
     device: Device,
-    cache: Path | None = None,
-    *,
-    half: bool = False,
-    exact: bool = True,
-    bfloat16: bool = False,
-    keep: Path | None = None,
-    items: int = 1,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    graphs: bool = False,
+    opening: Opening = Opening(),  # noqa: B008 - it cannot be changed
 ) -> Any:
-    """Open an ONNX file on ``device``, or what an RTX card or OpenVINO compiled; ``cache`` is for what is compiled.
+    """Open an ONNX file on ``device``, or what an RTX card or OpenVINO compiled.
 
-    OpenVINO takes ``path``, ``keep`` and ``bfloat16`` alone, and one item at a time; ``bfloat16``: it computes float32
-    so, else as the file says. ``half``: the network computes in half precision; not ``exact``: it may round float32 to
-    TF32. ``keep``: the file by which a network that the device compiles can be opened the next time. ``items``: how
-    many the largest batch holds; ``shapes``: of one item of each input, without which TensorRT would compile for
-    batches of any size. ``graphs``: have CUDA graphs recorded, on CUDA only. Raises :class:`EngineError` where the file
-    cannot be opened, :class:`DeviceError` where it would run elsewhere.
+    Raises :class:`EngineError` where the file cannot be opened, :class:`DeviceError` where it would run elsewhere.
     """
     if device == OPENVINO:
-        return OpenVINOSession(path, keep, bfloat16=bfloat16)
+        return OpenVINOSession(path, opening.keep, bfloat16=opening.bfloat16)
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4 if device in GPU_DEVICES else 3  # errors there are told in a line of ours
@@ -89,16 +77,16 @@ def open_session(
     # A memory pattern is one piece for the whole network, taken beside what the first run took in pieces: on a card a
     # third more for one picture, twice as much for four.
     options.enable_mem_pattern = device != CUDA
-    if items == 1:
+    if opening.items == 1:
         # With all shapes known memory is planned ahead: on a processor half as much is taken.
         options.add_free_dimension_override_by_name(BATCH_DIMENSION, 1)
-    if half and device == CPU:
+    if opening.half and device == CPU:
         # ONNX Runtime computes half in float32 here; its last level would widen all weights once, and keep both.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     arguments: dict[str, Any] = {}
-    wishes = provider_options(device, cache, half=half, exact=exact, graphs=graphs)
-    if shapes is not None and items > 1:
-        wishes |= profile_options(device, shapes, items)
+    wishes = provider_options(device, opening)
+    if opening.shapes is not None and opening.items > 1:
+        wishes |= profile_options(device, opening.shapes, opening.items)
     plugin = rtx_ep_device() if device == RTX else None
     if plugin is not None:
         options.add_provider_for_devices([plugin], wishes)
@@ -109,7 +97,7 @@ def open_session(
     if device in (CUDA, TENSORRT):
         preload_libraries(device)
     try:
-        with _keeping(options, keep), quiet(device):
+        with _keeping(options, opening.keep), quiet(device):
             session = ort.InferenceSession(str(path), options, enable_fallback=0, **arguments)
     except DeviceError:
         raise
@@ -121,7 +109,7 @@ def open_session(
         _complain_of_library(path, device)
         raise DeviceError(f"{path}: asked for {device.provider}, got {providers[0]}: see 'roentmod-fast doctor'")
     if device in GPU_DEVICES:
-        check_assignment(session, device, path, SHAPE_ARITHMETIC if items == 1 else BATCH_ARITHMETIC)
+        check_assignment(session, device, path, SHAPE_ARITHMETIC if opening.items == 1 else BATCH_ARITHMETIC)
     return session
 
 
@@ -184,8 +172,9 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
         yield
         return
     building = keep.parent.with_name(f"{keep.parent.name}.{os.getpid()}")
+    shutil.rmtree(building, ignore_errors=True)  # of a process that broke off; ONNX Runtime writes over nothing
     try:
-        building.mkdir(parents=True, exist_ok=True)
+        building.mkdir(parents=True)
     except OSError as error:
         raise DeviceError(f"{building}: what is compiled cannot be kept there ({error.strerror})") from None
     options.add_session_config_entry("ep.context_enable", "1")
@@ -193,34 +182,36 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
     options.add_session_config_entry("ep.context_file_path", str(building / keep.name))
     try:
         yield
-        if (building / keep.name).is_file() and not keep.parent.exists():
-            building.replace(keep.parent)
+        if (building / keep.name).is_file():
+            with suppress(OSError):  # another process has just kept the same
+                building.replace(keep.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def provider_options(
-    device: Device, cache: Path | None, *, half: bool = False, exact: bool = True, graphs: bool = False
-) -> dict[str, str]:
-    """Return the options of the provider of ``device``; see :func:`open_session`."""
+def provider_options(device: Device, opening: Opening) -> dict[str, str]:
+    """Return the options of the provider of ``device``."""
     if device == CPU:
         return {}
     if device == CUDA:
         options = {
             "device_id": "0",
-            "use_tf32": "0" if exact else "1",
+            "use_tf32": "0" if opening.exact else "1",
             "arena_extend_strategy": "kSameAsRequested",  # by powers of two it would take up to twice as much
             "enable_skip_layer_norm_strict_mode": "1",  # else half-precision statistics are added up in half
         }
-        return {**options, "enable_cuda_graph": "1"} if graphs else options
+        return {**options, "enable_cuda_graph": "1"} if opening.graphs else options
     if device == RTX:
         # The graph is TensorRT's own: it captures and replays by itself, whatever memory the arrays lie in.
-        options = {"enable_cuda_graph": "1", "nv_persistent_context_memory": "1"}
-        return options if cache is None else {**options, "nv_runtime_cache_path": str(cache)}
-    options = {"device_id": "0", "trt_fp16_enable": "1" if half else "0"}
-    if cache is None:
+        options = {"enable_cuda_graph": "1" if opening.graphs else "0"}
+        if not opening.roomy:
+            # Held from run to run, and as much as the largest batch of all takes that it was compiled for.
+            options["nv_persistent_context_memory"] = "1"
+        return options if opening.cache is None else {**options, "nv_runtime_cache_path": str(opening.cache)}
+    options = {"device_id": "0", "trt_fp16_enable": "1" if opening.half else "0"}
+    if opening.cache is None:
         return options
-    kept = {"trt_engine_cache_path": str(cache), "trt_timing_cache_path": str(cache)}
+    kept = {"trt_engine_cache_path": str(opening.cache), "trt_timing_cache_path": str(opening.cache)}
     return {**options, "trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", **kept}
 
 

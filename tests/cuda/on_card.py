@@ -15,6 +15,7 @@ from roentmod_fast.engine.bound import TYPES
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CUDA
 from roentmod_fast.engine.networks import INPUTS, Network, Networks
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import RoentmodError
 
 HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
@@ -51,7 +52,7 @@ def graphs() -> dict[str, int]:
     launches = {}
     for kind in ("plain", "fused", "cuda"):
         path = HALF / f"unet.fp16.{kind}.onnx".replace(".plain", "")
-        network = Network("unet", path, CUDA, half=True, items=2)
+        network = Network("unet", path, CUDA, Opening(half=True, items=2))
         count(network)
         launches[kind] = count(network)[0]
     return launches
@@ -59,7 +60,7 @@ def graphs() -> dict[str, int]:
 
 def gate() -> int:
     """Run the gate of a feed-forward layer, which the tiny network has in a width without kernel; count launches."""
-    session = sessions.open_session(HALF.with_name("gate.cuda.onnx"), CUDA, half=True)
+    session = sessions.open_session(HALF.with_name("gate.cuda.onnx"), CUDA, Opening(half=True))
     before = counts()
     session.run(None, {"x": np.ones((1, 4, 2560), np.float16)})
     return int((counts() - before)[0])

@@ -14,6 +14,7 @@ from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.compiled import choose_engine, plan_on_rtx
 from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device
 from roentmod_fast.engine.networks import Network, Networks, items_at_once
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from tests.engine.conftest import numbered, write_engines, write_halves
 from tests.engine.stub_runtime import ADA, StubRuntime
@@ -80,7 +81,7 @@ def test_batches_change_nothing_but_rounding(items: int) -> None:
     latents = np.random.default_rng(1).standard_normal((5, 4, 8, 8)).astype(np.float32)
     path = TINY / "vae_decoder.onnx"
     alone = Network("vae_decoder", path, CPU).run(latents=latents)["image"]
-    found = Network("vae_decoder", path, CPU, items=items).run(latents=latents)["image"]
+    found = Network("vae_decoder", path, CPU, Opening(items=items)).run(latents=latents)["image"]
     # Sums of some hundred products in float32, in another order.
     np.testing.assert_allclose(found, alone, atol=1e-5)
 
@@ -143,9 +144,9 @@ def test_with_a_free_batch_more_shapes_are_computed(tmp_path: Path, card: StubRu
     path = tmp_path / "unet.onnx"
     path.write_bytes(b"a network")
     card.nodes = {CUDA.provider: ["MatMul"], CPU.provider: ["Shape", "Slice", "Concat", "Gather"]}
-    Network("unet", path, CUDA, items=2)
+    Network("unet", path, CUDA, Opening(items=2))
     with pytest.raises(DeviceError, match=r"Concat \(1\), Slice \(1\) would run elsewhere"):
         Network("unet", path, CUDA)
     card.nodes[CPU.provider] += ["Add"]
     with pytest.raises(DeviceError, match=r"Add \(1\) would run elsewhere"):
-        Network("unet", path, CUDA, items=2)
+        Network("unet", path, CUDA, Opening(items=2))

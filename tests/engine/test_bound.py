@@ -14,6 +14,7 @@ from roentmod_fast.engine.bound import BoundSession, GraphError
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CPU, CUDA
 from roentmod_fast.engine.networks import Network, Networks
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.errors import DeviceError
 from tests.engine.conftest import numbered, write_halves
@@ -35,7 +36,7 @@ def text(value: float, count: int = 2) -> np.ndarray:
 
 @pytest.mark.parametrize("graphs", [False, True])
 def test_a_bound_session_gives_what_the_session_gives(graphs: bool) -> None:
-    session = open_session(TINY / "unet.onnx", CPU, items=4)
+    session = open_session(TINY / "unet.onnx", CPU, Opening(items=4))
     bound = BoundSession(session, "cpu", graphs=graphs)
     draws = np.random.default_rng(0)
     states = draws.standard_normal((4, 77, 32)).astype(np.float32)

@@ -12,11 +12,11 @@ import pytest
 from roentmod_fast.engine import networks
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
-from roentmod_fast.engine.devices import CPU, CUDA, RTX, TENSORRT
+from roentmod_fast.engine.devices import CPU, CUDA, RTX, RTX_PACKAGE, TENSORRT, version_of
 from roentmod_fast.engine.manifest import NETWORKS, parse_manifest, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import EngineError
-from tests.engine.conftest import write_bundle, write_engines
+from tests.engine.conftest import write_bundle, write_engines, write_halves
 from tests.engine.stub_runtime import ADA, StubRuntime
 
 pytestmark = pytest.mark.usefixtures("card")
@@ -37,7 +37,7 @@ def test_an_engine_that_fits_is_opened_instead(tmp_path: Path, card: StubRuntime
     assert opened.precision == "fp16"
     assert opened.notes == []
     assert not any("ep.context_enable" in session.options.entries for session in card.sessions)
-    assert not (tmp_path / "cache").exists()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_an_engine_that_was_altered_is_refused(tmp_path: Path) -> None:
@@ -77,8 +77,45 @@ def test_what_was_compiled_once_is_opened_the_next_time(tmp_path: Path, card: St
     assert second.notes == []
     opened = [Path(session.path) for session in card.sessions[len(NETWORKS) :]]
     assert {path.name for path in opened} == {"engine.onnx"}
-    for part in (bundle.manifest_hash[:16], "rtx", ADA.key, "tensorrt-1.7.1"):
+    for part in (bundle.manifest_hash[:16], "rtx", ADA.key, f"tensorrt-1.7.1-plugin-{version_of(RTX_PACKAGE)}"):
         assert all(part in path.parts for path in opened), part
+
+
+def test_what_was_kept_and_cannot_be_opened_is_compiled_again(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_halves(tmp_path / "b")
+    Networks.open(bundle, RTX)
+    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    kept.write_bytes(b"spoiled")
+    card.failure, card.failing = RuntimeError("could not deserialize engine"), str(kept)
+    again = Networks.open(bundle, RTX)
+    thrown_away, compiled = again.notes
+    assert thrown_away.startswith(f"what was kept of unet is thrown away: {kept}: ")
+    assert thrown_away.endswith("cannot open it on rtx: could not deserialize engine")
+    assert compiled == "unet is compiled for this card, once"
+    assert kept.read_bytes() == b"unet.fp16.onnx"
+    card.failure = None
+    assert Networks.open(bundle, RTX).notes == []
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(tmp_path: Path, card: StubRuntime) -> None:
+    (tmp_path / "cache").write_bytes(b"a file")
+    opened = Networks.open(write_halves(tmp_path / "b"), RTX)
+    assert opened.notes[0] == "text_encoder is compiled for this card, once"
+    assert opened.notes[1].startswith("what is compiled of text_encoder cannot be kept, so each start compiles it: ")
+    assert str(tmp_path / "cache") in opened.notes[1]
+    for session in card.sessions:
+        assert "ep.context_enable" not in session.options.entries
+        assert "nv_runtime_cache_path" not in session.wishes
+
+
+def test_memory_is_held_where_an_engine_is_for_these_batches(tmp_path: Path, card: StubRuntime) -> None:
+    """An engine for larger ones would hold as much as the largest of them takes."""
+    bundle = write_engines(tmp_path / "b")  # of one item and two
+    Networks.open(bundle, RTX)
+    held = {Path(session.path).name: "nv_persistent_context_memory" in session.wishes for session in card.sessions}
+    assert held == {f"{network}.sm89.onnx": network == "unet" for network in NETWORKS}
+    Networks.open(write_halves(tmp_path / "h"), RTX)
+    assert all(session.wishes["nv_persistent_context_memory"] == "1" for session in card.sessions[len(NETWORKS) :])
 
 
 def test_of_an_unknown_card_nothing_is_kept(tmp_path: Path) -> None:

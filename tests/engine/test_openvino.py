@@ -22,6 +22,7 @@ from roentmod_fast.engine.devices import CPU, OPENVINO, choose_device, what_is_m
 from roentmod_fast.engine.manifest import NETWORKS, FileFact, fact_of, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.openvino_session import plan_on_openvino
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
@@ -190,7 +191,7 @@ def test_bfloat16_tells_timesteps_apart(with_int8: Bundle, precision: str) -> No
 def test_a_timestep_that_bfloat16_would_round_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "_into_first_products", lambda node: [])
     with pytest.raises(EngineError, match=r"timestep comes to 0 matrix products, expected one"):
-        open_session(TINY / "unet.onnx", OPENVINO, bfloat16=True)
+        open_session(TINY / "unet.onnx", OPENVINO, Opening(bfloat16=True))
     monkeypatch.setattr(networks_module, "TIMESTEPS", 999)
     with pytest.raises(EngineError, match="has more than 999 timesteps: bf16 cannot be had"):
         Editor.load(TINY, "openvino", "bf16")
@@ -210,7 +211,7 @@ def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.
 def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "f32"})
     with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in bf16, got CPU in f32"):
-        open_session(TINY / "unet.onnx", OPENVINO, bfloat16=True)
+        open_session(TINY / "unet.onnx", OPENVINO, Opening(bfloat16=True))
 
 
 @here

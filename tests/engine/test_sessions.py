@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from roentmod_fast.engine import sessions
 from roentmod_fast.engine.devices import CPU, CUDA, RTX, TENSORRT, Device
 from roentmod_fast.engine.networks import INPUTS, Network
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast.engine.sessions import BATCH_DIMENSION, check_assignment, open_session, quiet
 from roentmod_fast.errors import DeviceError, EngineError
 from tests.engine.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
@@ -29,7 +31,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
 
 
 def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Path) -> None:
-    open_session(tmp_path / "unet.onnx", RTX, tmp_path / "kernels")
+    open_session(tmp_path / "unet.onnx", RTX, Opening(cache=tmp_path / "kernels", graphs=True))
     [session] = runtime.sessions
     assert session.options.devices == runtime.offers[:1], "the plugin takes one card at a time"
     assert session.options.wishes["enable_cuda_graph"] == "1"
@@ -41,7 +43,7 @@ def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Pa
 
 @pytest.mark.parametrize(("exact", "tf32"), [(True, "0"), (False, "1")])
 def test_cuda_rounds_to_tf32_only_where_it_may(runtime: StubRuntime, tmp_path: Path, exact: bool, tf32: str) -> None:
-    open_session(tmp_path / "unet.onnx", CUDA, exact=exact)
+    open_session(tmp_path / "unet.onnx", CUDA, Opening(exact=exact))
     [session] = runtime.sessions
     [(provider, wishes)] = session.arguments["providers"]
     assert provider == "CUDAExecutionProvider"
@@ -62,7 +64,7 @@ def test_cuda_takes_no_more_memory_than_it_needs(runtime: StubRuntime, tmp_path:
 
 @pytest.mark.parametrize("half", [True, False])
 def test_tensorrt_keeps_its_engines(runtime: StubRuntime, tmp_path: Path, half: bool) -> None:
-    open_session(tmp_path / "unet.onnx", TENSORRT, tmp_path / "engines", half=half)
+    open_session(tmp_path / "unet.onnx", TENSORRT, Opening(cache=tmp_path / "engines", half=half))
     [(provider, wishes)] = runtime.sessions[0].arguments["providers"]
     assert provider == "TensorrtExecutionProvider"
     assert wishes["trt_fp16_enable"] == ("1" if half else "0"), "a float32 autoencoder overflows in half precision"
@@ -128,7 +130,7 @@ def test_a_missing_library_is_named(runtime: StubRuntime, tmp_path: Path, monkey
 
 def test_what_was_compiled_is_kept(runtime: StubRuntime, tmp_path: Path) -> None:
     keep = tmp_path / "cache" / "compiled" / "engine.onnx"
-    open_session(tmp_path / "unet.onnx", RTX, keep=keep)
+    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
     entries = runtime.sessions[0].options.entries
     assert entries["ep.context_enable"] == "1"
     assert entries["ep.context_embed_mode"] == "0"
@@ -137,17 +139,28 @@ def test_what_was_compiled_is_kept(runtime: StubRuntime, tmp_path: Path) -> None
     assert [path.name for path in keep.parent.parent.iterdir()] == ["compiled"]
 
 
+def test_another_process_may_have_kept_the_same(runtime: StubRuntime, tmp_path: Path) -> None:
+    keep = tmp_path / "cache" / "compiled" / "engine.onnx"
+    keep.parent.mkdir(parents=True)
+    keep.write_bytes(b"of another process")
+    (tmp_path / "cache" / f"compiled.{os.getpid()}").mkdir()
+    (tmp_path / "cache" / f"compiled.{os.getpid()}" / keep.name).write_bytes(b"of one that broke off")
+    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
+    assert keep.read_bytes() == b"of another process"
+    assert [path.name for path in keep.parent.parent.iterdir()] == ["compiled"]
+
+
 def test_nothing_is_left_of_what_did_not_compile(runtime: StubRuntime, tmp_path: Path) -> None:
     runtime.failure = RuntimeError("out of memory\nmore")
     with pytest.raises(EngineError, match=r"cannot open it on rtx: memory is full: close"):
-        open_session(tmp_path / "unet.onnx", RTX, keep=tmp_path / "cache" / "compiled" / "engine.onnx")
+        open_session(tmp_path / "unet.onnx", RTX, Opening(keep=tmp_path / "cache" / "compiled" / "engine.onnx"))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
     with pytest.raises(DeviceError, match="what is compiled cannot be kept there"):
-        open_session(tmp_path / "unet.onnx", RTX, keep=tmp_path / "cache" / "compiled" / "engine.onnx")
+        open_session(tmp_path / "unet.onnx", RTX, Opening(keep=tmp_path / "cache" / "compiled" / "engine.onnx"))
 
 
 def test_a_card_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:

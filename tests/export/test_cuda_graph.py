@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.networks import Network
+from roentmod_fast.engine.plan import Opening
 from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError
@@ -123,7 +124,7 @@ def test_its_verdict_sees_a_wrong_attribute(
         [old] = [one for one in node.attribute if one.name == attribute]
         old.CopyFrom(helper.make_attribute(attribute, value))
         onnx.save(model, path)
-        network = Network("unet", bundle.folder / name, CPU, half=True)
+        network = Network("unet", bundle.folder / name, CPU, Opening(half=True))
         latents = np.random.default_rng(0).standard_normal((1, *network.fixed["latents"][1:])).astype(np.float32)
         states = np.zeros((1, *network.fixed["text_states"][1:]), np.float32)
         found.append(network.run(latents=latents, timestep=np.array([300]), text_states=states)["prediction"])

@@ -103,7 +103,7 @@ def test_a_network_that_tensorrt_cannot_read(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(ExportError, match=r"sm42: expected some of sm75, sm80"):
+    with pytest.raises(ExportError, match=r"sm42: expected some of sm86, sm89"):
         aot.find_compiler(["sm89", "sm42"])
 
 
