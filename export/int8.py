@@ -32,6 +32,7 @@ from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
+from roentmod_fast.telemetry import without_reporter
 
 from .apart import apart, folder_bytes
 from .errors import ExportError
@@ -113,9 +114,10 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
 
 def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) -> None:
     """Write the float32 network ``source`` as the int8 network ``target``, calibrated on ``samples`` of its inputs."""
-    import nncf  # late: its import takes seconds
-    from nncf.onnx.quantization.backend_parameters import BackendParameters
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    with without_reporter():
+        import nncf  # late: its import takes seconds
+        from nncf.onnx.quantization.backend_parameters import BackendParameters
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     source = source.resolve()  # NNCF takes the weights' folder as an absolute path only
     model = _plain(source)

@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from roentmod_fast import telemetry
 from roentmod_fast._version import __version__
+
+telemetry.refuse()
 
 if TYPE_CHECKING:
     from roentmod_fast.editor import EditConfig, Editor, EditResult

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from roentmod_fast import telemetry
 from roentmod_fast._version import __version__
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bundle import find_bundle, list_bundles, user_folder, verify_files
@@ -81,6 +82,10 @@ def _packages() -> Iterator[Observation]:
         )
     elif present:
         yield Observation("ok", "onnxruntime", said)
+    if present and telemetry.is_refused():
+        yield Observation("ok", "telemetry", "off: the libraries report nothing to their makers")
+    elif present:
+        yield Observation("note", "telemetry", f"onnxruntime may report to Microsoft: {telemetry.VARIABLE} is not 1")
     version = version_of(RTX_PACKAGE)
     if version is not None:
         yield Observation("ok", RTX_PACKAGE, f"{version}, TensorRT for RTX {tensorrt_version()}")

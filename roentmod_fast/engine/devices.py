@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from roentmod_fast import telemetry
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.errors import DeviceError
@@ -71,7 +72,10 @@ def import_onnxruntime() -> ModuleType:
     """Import onnxruntime. Raises :class:`DeviceError` with the line to type where it is not installed."""
     if not _has_onnxruntime():
         raise DeviceError(NO_ONNXRUNTIME)
-    return importlib.import_module("onnxruntime")
+    ort = importlib.import_module("onnxruntime")
+    if telemetry.is_refused() and hasattr(ort, "disable_telemetry_events"):
+        ort.disable_telemetry_events()  # Windows does not read the variable
+    return ort
 
 
 def import_openvino() -> ModuleType:
@@ -79,7 +83,8 @@ def import_openvino() -> ModuleType:
     missing = _openvino_lacks()
     if missing is not None:
         raise DeviceError(f"no openvino to use: {missing}")
-    return importlib.import_module("openvino")
+    with telemetry.without_reporter():
+        return importlib.import_module("openvino")
 
 
 def _has_onnxruntime() -> bool:

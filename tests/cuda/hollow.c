@@ -1,11 +1,19 @@
-/* CUDA's libraries, hollow: a card of compute capability 9.0 that takes memory and copies it, and computes nothing.
+/* CUDA's libraries, hollow: a card that takes memory and copies it, and computes nothing.
 
    On it onnxruntime-gpu opens its CUDA provider as on a real card: it reads options, divides the graph, chooses kernels
    and checks shapes for them, lays out weights, launches, records graphs. A launch is counted and does nothing, so
    that what a network gives is what was left in memory: zeros at first.
 
-   Here is what onnxruntime-gpu 1.31 asks for, after NVIDIA's public headers of CUDA 13 and cuDNN 9. Each library is
-   this file with a name defined; see hollow.py. These variables make it fail as a card may:
+   The plugin for RTX cards goes less far: it offers the card, reads its options, takes the graph and compiles it, reads
+   engines from their files. To run one, TensorRT brings a CUDA runtime of its own, which this driver does not serve.
+
+   Here is what onnxruntime-gpu 1.31 and the plugin 0.5.0 ask for, after NVIDIA's public headers of CUDA 13 and cuDNN 9.
+   Each library is this file with a name defined; see hollow.py. Variables say what card it is:
+
+   HOLLOW_SM        its compute capability, such as 89 for 8.9; by default 90
+   HOLLOW_PCI       a folder in place of /sys/bus/pci/devices, where ONNX Runtime looks for cards
+
+   These make it fail as a card may:
 
    HOLLOW_DRIVER    which CUDA the driver runs, such as 12040 for 12.4
    HOLLOW_BYTES     how much memory the card has
@@ -13,6 +21,7 @@
    HOLLOW_LAUNCH    what a launch of a kernel returns, such as 209 for a card that the kernels were not built for
    HOLLOW_CAPTURE   what the end of the recording of a graph returns, such as 901 */
 
+#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +80,8 @@ int cudaGetDeviceProperties(char *properties, int device) {
     ((int *)(properties + 336))[axis] = 65535;
   }
   *(size_t *)(properties + 352) = 64 << 10;
-  *(int *)(properties + 360) = 9;
+  *(int *)(properties + 360) = wish("HOLLOW_SM", 90) / 10;
+  *(int *)(properties + 364) = wish("HOLLOW_SM", 90) % 10;
   *(int *)(properties + 384) = 132;
   *(int *)(properties + 604) = 2048;
   *(size_t *)(properties + 624) = 228 << 10;
@@ -83,8 +93,8 @@ int cudaGetDeviceProperties(char *properties, int device) {
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
-    case 75: *value = 9; break;           /* compute capability, major */
-    case 76: *value = 0; break;           /* minor */
+    case 75: *value = wish("HOLLOW_SM", 90) / 10; break; /* compute capability, major */
+    case 76: *value = wish("HOLLOW_SM", 90) % 10; break; /* minor */
     case 16: *value = 132; break;         /* multiprocessors */
     case 97: *value = 227 << 10; break;   /* shared memory a block may ask for */
     default: *value = 1024;
@@ -94,6 +104,7 @@ int cudaDeviceGetAttribute(int *value, int attribute, int device) {
 
 int cudaGetDeviceCount(int *count) { *count = 1; return wish("HOLLOW_COUNT", 0); }
 int cudaGetDevice(int *device) { *device = 0; return 0; }
+int cudaDeviceGetByPCIBusId(int *device, const char *address) { *device = 0; return 0; }
 int cudaDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
 int cudaMemGetInfo(size_t *available, size_t *total) { *available = *total = memory(); return 0; }
@@ -130,6 +141,7 @@ size_t hollow_taken(void) { return taken; }
 size_t hollow_most(void) { return most; }
 int cudaMallocHost(void **pointer, size_t bytes) { return take(pointer, bytes); }
 int cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) { return take(pointer, bytes); }
+int cudaHostGetDevicePointer(void **device, void *host, unsigned flags) { *device = host; return 0; }
 int cudaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream) {
   return cudaMalloc(pointer, bytes);
 }
@@ -342,20 +354,51 @@ NOTHING(cudnnDeriveBNTensorDescriptor)
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
 int nvmlSystemGetDriverVersion(char *version, unsigned bytes) { strcpy(version, "580.65.06"); return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = (void *)1; return 0; }
-int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) { *major = 9; *minor = 0; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+  const char *wish = getenv("HOLLOW_SM");
+  int capability = wish == NULL ? 90 : atoi(wish);
+  *major = capability / 10;
+  *minor = capability % 10;
+  return 0;
+}
 int nvmlDeviceGetName(void *handle, char *name, unsigned bytes) { strcpy(name, "hollow card"); return 0; }
 int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) {
   memory[0] = memory[1] = 80ull << 30;
   memory[2] = 0;
   return 0;
 }
+int nvmlDeviceGetPciInfo_v3(void *handle, char *place) {
+  memset(place, 0, 68);
+  *(unsigned *)(place + 20) = 1; /* the bus, after 16 bytes of text and the domain */
+  return 0;
+}
+const char *nvmlErrorString(int status) { return "an error of a hollow card"; }
 NOTHING(nvmlInit_v2)
 NOTHING(nvmlShutdown)
-NOTHING(nvmlDeviceGetPciInfo_v3)
 
 #endif
 #ifdef CUDA
+HANDLE(cuCtxCreate_v4)
+HANDLE(cuCtxGetCurrent)
+HANDLE(cuCtxPopCurrent_v2)
+HANDLE(cuStreamGetCtx)
+int cuGetErrorString(int error, const char **message) { *message = "an error of a hollow card"; return 0; }
+/* By these a CUDA runtime finds all else, and finds nothing: CUDA_ERROR_NOT_FOUND. */
+int cuGetProcAddress(const char *name, void **function) { *function = NULL; return 500; }
+int cuGetProcAddress_v2(const char *name, void **function) { *function = NULL; return 500; }
+int cuGetExportTable(void **table, const void *identifier) { *table = NULL; return 500; }
+NOTHING(cuCtxDestroy_v2)
+NOTHING(cuCtxPushCurrent_v2)
+NOTHING(cuCtxSetCurrent)
+NOTHING(cuDestroyExternalMemory)
+NOTHING(cuDestroyExternalSemaphore)
+NOTHING(cuExternalMemoryGetMappedBuffer)
+NOTHING(cuImportExternalMemory)
+NOTHING(cuImportExternalSemaphore)
+NOTHING(cuInit)
+NOTHING(cuSignalExternalSemaphoresAsync)
 NOTHING(cuTensorMapEncodeTiled)
+NOTHING(cuWaitExternalSemaphoresAsync)
 int cuDriverGetVersion(int *version) {
   const char *wish = getenv("HOLLOW_DRIVER");
   *version = wish == NULL ? 13000 : atoi(wish);
@@ -364,4 +407,35 @@ int cuDriverGetVersion(int *version) {
 #endif
 #ifdef CURAND
 NOTHING(curandHollow)
+#endif
+#ifdef PCI
+
+/* Loaded before all others: what libstdc++ asks the system for, with HOLLOW_PCI in place of the system's own folder. */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static const char folder[] = "/sys/bus/pci/devices";
+static const char *elsewhere(const char *path, char *other, size_t bytes) {
+  const char *wish = getenv("HOLLOW_PCI");
+  size_t length = sizeof folder - 1;
+  if (wish == NULL || path == NULL || strncmp(path, folder, length) || (path[length] && path[length] != '/')) return path;
+  snprintf(other, bytes, "%s%s", wish, path + length);
+  return other;
+}
+#define INSTEAD(type, name, arguments, given)                                \
+  type name arguments {                                                      \
+    char other[4096];                                                        \
+    type(*theirs) arguments = (type(*) arguments)dlsym(RTLD_NEXT, #name);    \
+    path = elsewhere(path, other, sizeof other);                             \
+    return theirs given;                                                     \
+  }
+INSTEAD(int, stat, (const char *path, struct stat *found), (path, found))
+INSTEAD(int, __xstat, (int version, const char *path, struct stat *found), (version, path, found))
+INSTEAD(int, openat, (int start, const char *path, int flags, int mode), (start, path, flags, mode))
+INSTEAD(int, open, (const char *path, int flags, int mode), (path, flags, mode))
+INSTEAD(FILE *, fopen64, (const char *path, const char *mode), (path, mode))
+INSTEAD(DIR *, opendir, (const char *path), (path))
+
 #endif

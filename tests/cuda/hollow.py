@@ -22,6 +22,7 @@ LIBRARIES = {
     "CURAND": "libcurand.so.10",
     "CUDNN": "libcudnn.so.9",
     "NVML": "libnvidia-ml.so.1",
+    "PCI": "pci.so",
 }
 """What is defined to compile each; the first counts the launches of all."""
 
@@ -34,7 +35,7 @@ def build(folder: Path) -> None:
         command += ["-o", str(folder / name)]
         if part != "CUDART":
             command.append(str(first))
-        if part not in ("CUDA", "NVML"):
+        if part not in ("CUDA", "NVML", "PCI"):
             # onnxruntime-gpu asks for the symbols of a version, which is named as the library is.
             versions = folder / f"{part}.map"
             versions.write_text(f"{name} {{ global: *; }};\n", encoding="utf-8")

@@ -1,0 +1,54 @@
+"""Tasks for a process that has a hollow RTX card: ``python -m tests.cuda.on_rtx TASK`` prints a result as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import onnxruntime
+
+from roentmod_fast.engine import sessions
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import RTX
+from roentmod_fast.engine.networks import Networks
+from tests.cuda.on_card import HALF
+
+real = onnxruntime.InferenceSession
+
+
+class Compiled:
+    """In place of a session: it compiles and stops before the card has to do anything; its ports are the file's."""
+
+    def __init__(self, path: str, options: Any, **arguments: Any) -> None:
+        options.add_session_config_entry("session.compile_only", "1")
+        try:
+            real(path, options, **arguments)
+        except RuntimeError as error:
+            if str(error) != "Session has not been initialized.":
+                raise
+        ports = real(path, providers=["CPUExecutionProvider"])
+        self.get_inputs, self.get_outputs = ports.get_inputs, ports.get_outputs
+
+    def get_providers(self) -> list[str]:
+        return [RTX.provider]
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        return []
+
+
+def wish(**more: str) -> None:
+    """Give the plugin ``more`` options from now on."""
+    ours = sessions.provider_options
+    sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
+
+
+def compile_all() -> list[str]:
+    """Open an engine, whose networks are compiled and kept; return the notes."""
+    wish(nv_target_sm="sm89")  # else the card is measured
+    onnxruntime.InferenceSession = Compiled
+    return Networks.open(read_bundle(HALF), RTX, "fp16", batch=2).notes
+
+
+if __name__ == "__main__":
+    print(json.dumps({task.__name__: task for task in (compile_all,)}[sys.argv[1]]()))
