@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
+EXPORT_TESTS := tests/export tests/engines tests/test_import_diet.py tests/engine/test_devices.py tests/cuda
 
 .PHONY: demo test test-export test-openvino test-cuda lint clean
 
@@ -26,7 +27,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 test-export: $(VENV_EXPORT)/.dev
-	$(VENV_EXPORT)/bin/python -m pytest tests/export tests/engines tests/test_import_diet.py
+	$(VENV_EXPORT)/bin/python -m pytest $(EXPORT_TESTS)
 
 test-openvino: $(VENV_OPENVINO)/.dev
 	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_likeness.py tests/test_tune.py tests/cli/test_tune.py
@@ -51,7 +52,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_EXPORT)
-	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,dev]'
+	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,rtx,dev]'
 	touch $@
 
 $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml

@@ -27,6 +27,14 @@ LIBRARIES = {
 """What is defined to compile each; the first counts the launches of all."""
 
 
+def plug_in(folder: Path) -> None:
+    """Write what the system tells of a card of NVIDIA's on the bus into ``folder``, for ``HOLLOW_PCI``."""
+    device = folder / "0000:01:00.0"
+    device.mkdir(parents=True)
+    for name, text in {"class": "0x030000", "vendor": "0x10de", "device": "0x2684"}.items():
+        (device / name).write_text(f"{text}\n", encoding="ascii")
+
+
 def build(folder: Path) -> None:
     """Compile the libraries into ``folder``, with cc."""
     first = folder / LIBRARIES["CUDART"]
@@ -43,10 +51,10 @@ def build(folder: Path) -> None:
         subprocess.run(command, check=True)
 
 
-def why_not() -> str | None:
-    """Say why this Python cannot have the hollow card, None where it can."""
-    if version_of("onnxruntime-gpu") is None:
-        return "onnxruntime-gpu is not installed"
+def why_not(distribution: str = "onnxruntime-gpu") -> str | None:
+    """Say why this Python cannot have the hollow card for what ``distribution`` brings, None where it can."""
+    if version_of(distribution) is None:
+        return f"{distribution} is not installed"
     if importlib.util.find_spec("nvidia") is not None:
         return "CUDA's own libraries are installed here, and onnxruntime-gpu takes these"
     if sys.platform != "linux" or shutil.which("cc") is None:
@@ -54,8 +62,11 @@ def why_not() -> str | None:
     return None
 
 
-def run(folder: Path, *arguments: str, **failures: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python with the libraries in ``folder``; ``failures`` are variables that ``hollow.c`` names."""
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), **failures}
+def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python with the libraries in ``folder``; ``variables`` are those that ``hollow.c`` names, and others."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), **variables}
+    if "HOLLOW_PCI" in variables:
+        # The plugin's own CUDA runtime is loaded by its path; what is loaded before it is found first.
+        environment["LD_PRELOAD"] = f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}"
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

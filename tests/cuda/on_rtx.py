@@ -1,9 +1,10 @@
-"""Tasks for a process that has a hollow RTX card: ``python -m tests.cuda.on_rtx TASK`` prints a result as JSON."""
+"""Tasks for a process that has a hollow RTX card: ``python -m tests.cuda.on_rtx TASK [ENGINE]`` prints JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -12,6 +13,7 @@ from roentmod_fast.engine import sessions
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import RTX
 from roentmod_fast.engine.networks import Networks
+from roentmod_fast.errors import RoentmodError
 from tests.cuda.on_card import HALF
 
 real = onnxruntime.InferenceSession
@@ -43,12 +45,28 @@ def wish(**more: str) -> None:
     sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
 
 
-def compile_all() -> list[str]:
+def compile_all(engine: Path) -> list[str]:
     """Open an engine, whose networks are compiled and kept; return the notes."""
     wish(nv_target_sm="sm89")  # else the card is measured
     onnxruntime.InferenceSession = Compiled
-    return Networks.open(read_bundle(HALF), RTX, "fp16", batch=2).notes
+    return Networks.open(read_bundle(engine), RTX, "fp16", batch=2).notes
+
+
+def unknown_option(engine: Path) -> str | None:
+    """Give the plugin an option that it does not have; return the complaint."""
+    wish(nv_hollow="1")
+    return complaint(engine)
+
+
+def complaint(engine: Path) -> str | None:
+    """Open an engine; return what fails."""
+    try:
+        Networks.open(read_bundle(engine), RTX, "fp16")
+    except RoentmodError as error:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":
-    print(json.dumps({task.__name__: task for task in (compile_all,)}[sys.argv[1]]()))
+    task = {task.__name__: task for task in (compile_all, unknown_option, complaint)}[sys.argv[1]]
+    print(json.dumps(task(Path(sys.argv[2]) if len(sys.argv) > 2 else HALF)))

@@ -1,0 +1,158 @@
+"""The device ``rtx`` on NVIDIA's plugin itself, without a card: CUDA's libraries are hollow, see ``hollow.c``.
+
+The plugin offers the card, reads our options, takes our networks and compiles them, and reads engines from where we
+say; what it would do next, to have TensorRT open an engine on the card, is not seen here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.devices import RTX, RTX_PACKAGE
+from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
+from tests.cuda import hollow
+from tests.cuda.on_card import HALF
+
+pytestmark = pytest.mark.skipif(hollow.why_not(RTX_PACKAGE) is not None, reason=str(hollow.why_not(RTX_PACKAGE)))
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run this Python on a machine with an RTX card, and a cache of its own."""
+    folder = tmp_path_factory.mktemp("hollow")
+    hollow.build(folder)
+    hollow.plug_in(folder / "pci")
+
+    def run_there(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        card = {"HOLLOW_SM": "89", "HOLLOW_PCI": str(folder / "pci"), "XDG_CACHE_HOME": str(folder / "cache")}
+        return hollow.run(folder, *arguments, **{**card, **variables})
+
+    return run_there
+
+
+def tell(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a task of ``on_rtx.py`` gave."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def node_of(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the one node of an ONNX file, and its attributes."""
+    import onnx
+
+    [node] = onnx.load(path).graph.node
+    return node, {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+@pytest.fixture(scope="module")
+def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with an engine that the plugin has compiled."""
+    cache = tmp_path_factory.mktemp("cache")
+    notes = tell(run("-m", "tests.cuda.on_rtx", "compile_all", XDG_CACHE_HOME=str(cache)))
+    assert notes == [f"{network} is compiled for this card, once" for network in NETWORKS]
+    return cache
+
+
+def test_doctor_finds_the_card_and_prefers_it(run: Run) -> None:
+    done = run("-m", "roentmod_fast", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "NVIDIA card: hollow card, sm89, 80 GiB" in done.stdout
+    assert "device auto: rtx (NvTensorRTRTXExecutionProvider)" in done.stdout
+
+
+def test_a_card_that_the_plugin_does_not_take_is_told(run: Run) -> None:
+    done = run("-m", "roentmod_fast", "doctor", HOLLOW_SM="90")
+    assert "sm86, sm89, sm120 and later, offers no card here; there is hollow card (sm90)" in done.stdout
+    assert "device auto: rtx" not in done.stdout
+
+
+def test_it_takes_each_network_whole_and_what_it_compiles_is_kept(compiled: Path) -> None:
+    found = {path.parents[1].name: path for path in compiled.rglob("engine.onnx")}
+    assert found.keys() == set(read_bundle(HALF).manifest.networks["fp16"].values())
+    for source, path in found.items():
+        assert "hollow-card-sm89-580.65.06" in path.parts
+        node, attributes = node_of(path)
+        assert node.op_type == "EPContext", source
+        assert attributes["source"] == RTX.provider.encode()
+        engine = path.parent / attributes["ep_cache_context"].decode()
+        assert engine.parent == path.parent
+        assert engine.stat().st_size > 1_000_000
+        assert sorted(path.parent.iterdir()) == sorted([path, engine])
+
+
+def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Path, tmp_path: Path) -> None:
+    shutil.copytree(compiled, tmp_path / "cache")
+    chest = tmp_path / "chest.dcm"
+    assert run("-m", "roentmod_fast", "sample", str(chest), "--size", "128").returncode == 0
+    words = ["-m", "roentmod_fast", "edit", str(chest), "-p", "edema", "-p", "hernia", "--batch", "2"]
+    words += ["--engine", str(HALF), "--device", "rtx", "--precision", "fp16"]
+    done = run(*words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    thrown_away, again, error = done.stderr.splitlines()
+    assert thrown_away.startswith("note: what was kept of text_encoder is thrown away: ")
+    read = f"TensorRT EP could not deserialize engine from cache: {tmp_path / 'cache'}"
+    assert f"cannot open it on rtx: {read}" in thrown_away
+    assert again == "note: text_encoder is compiled for this card, once"
+    assert "cannot open it on rtx: [NvTensorRTRTX EP] Failed to create serialized engine" in error
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [chest.name]
+
+
+def test_options_are_read(run: Run) -> None:
+    """So that those which we give are known to be options of the plugin."""
+    assert "nv_hollow" in tell(run("-m", "tests.cuda.on_rtx", "unknown_option"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny engine with engines built ahead of time."""
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    from roentmod_fast_export import tensorrt as aot
+
+    folder = shutil.copytree(HALF, tmp_path_factory.mktemp("built") / HALF.name)
+    manifest = read_bundle(folder).manifest
+    compiler = aot.find_compiler(["sm89"])
+    records = aot.build_engines(folder, manifest.networks["fp16"], manifest.files, ["sm89"], compiler)
+    names = [name for record in records for name in (record["file"], record["engine"])]
+    files = {**manifest.files, **{name: fact_of(folder / name) for name in names}}
+    text = render_manifest(replace(manifest, tensorrt=tuple(records), files=files))
+    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -> None:
+    manifest = read_bundle(built).manifest
+    [record] = [record for record in manifest.tensorrt if record["network"] == NETWORKS[0]]
+    said = tell(run("-m", "tests.cuda.on_rtx", "complaint", str(built)))
+    assert said.startswith(f"{built / record['file']}: ONNX Runtime cannot open it on rtx: ")
+    assert said.endswith(f"TensorRT EP could not deserialize engine from cache: {built / record['engine']}")
+
+
+def test_engines_for_another_card_are_compiled_anew(run: Run, built: Path) -> None:
+    said = tell(run("-m", "tests.cuda.on_rtx", "complaint", str(built), HOLLOW_SM="86"))
+    assert f"{built / 'text_encoder.fp16.onnx'}: ONNX Runtime cannot open it on rtx: " in said
+
+
+def test_our_node_says_what_the_plugins_own_says(compiled: Path, built: Path) -> None:
+    [own] = [path for path in compiled.rglob("engine.onnx") if "unet.fp16.onnx" in path.parts]
+    manifest = read_bundle(built).manifest
+    [record] = [record for record in manifest.tensorrt if record["network"] == "unet"]
+    (theirs, their), (ours, our) = node_of(own), node_of(built / record["file"])
+    assert (ours.op_type, ours.domain) == (theirs.op_type, theirs.domain)
+    assert sorted(ours.input) == sorted(theirs.input)
+    assert list(ours.output) == list(theirs.output)
+    # The first repeats the node's domain, the other is of a default that this onnx writes.
+    assert their.keys() - our.keys() <= {"ep_context_op_domain", "max_size"}
+    assert our.keys() <= their.keys()
+    for name in ("source", "embed_mode", "main_context", "onnx_model_filename"):
+        assert our[name] == their[name], name
