@@ -85,7 +85,7 @@ def _packages() -> Iterator[Observation]:
     if present and telemetry.is_refused():
         yield Observation("ok", "telemetry", "off: the libraries report nothing to their makers")
     elif present:
-        yield Observation("note", "telemetry", f"onnxruntime may report to Microsoft: {telemetry.VARIABLE} is not 1")
+        yield Observation("note", "telemetry", f"onnxruntime may report to Microsoft: so says {telemetry.VARIABLE}")
     version = version_of(RTX_PACKAGE)
     if version is not None:
         yield Observation("ok", RTX_PACKAGE, f"{version}, TensorRT for RTX {tensorrt_version()}")

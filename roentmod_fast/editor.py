@@ -249,9 +249,9 @@ class Editor:
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
         preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
-        edits that will be asked for at once; ``graphs``: use CUDA graphs, on the device cuda; ``keep``: keep networks
-        that the device compiles in the user's cache folder, for the next start. Of two processor devices ``auto`` takes
-        the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
+        edits that will be asked for at once; ``graphs``: use CUDA graphs, on the devices cuda and rtx; ``keep``: keep
+        networks that the device compiles in the user's cache folder, for the next start. Of two processor devices
+        ``auto`` takes the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
         :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError`
         for a device that is absent or lacks the precision, :class:`SettingError` for a preset that is not known.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import RTX_MODULE, RTX_PACKAGE, version_of
 from roentmod_fast.engine.manifest import with_weights
-from roentmod_fast.engine.nvidia import Card
+from roentmod_fast.engine.nvidia import CUDA_MAJOR, Card
 from roentmod_fast.engine.plan import Plan
 
 PACKAGE = "tensorrt_rtx"
@@ -32,25 +33,39 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     """
     file = bundle.manifest.networks[precision][role]
     card_folder = cache / ("unknown-card" if card is None else card.key)
-    folder = card_folder / _version_words() / f"batch-{items}" / file
-    kernels, kept = folder / "kernels", folder / "compiled" / KEPT_NAME
+    folder = card_folder / _version_folder() / f"batch-{items}" / file
+    kept = folder / "compiled" / KEPT_NAME
+    kernels = folder / "kernels" if can_be_written(folder) else None
+    always = f"at each start, for {folder} cannot be written"
     record, note = choose_engine(bundle, role, precision, card, items)
     if record is not None:
-        roomy = items < record["batch"][-1]
-        files = (record["file"], record["engine"])
-        return Plan(bundle.path(record["file"]), files, kernels, compiled=True, roomy=roomy)
+        files, oversized = (record["file"], record["engine"]), items < record["batch"][-1]
+        note = f"kernels of {role} are compiled {always}" if kernels is None else ""
+        return Plan(bundle.path(record["file"]), files, kernels, note=note, compiled=True, oversized=oversized)
     if card is not None and kept.is_file():
         return Plan(kept, (), kernels, note=note, compiled=True, kept=True)
     source = with_weights(file, bundle.manifest.files)
-    once = "at each start, for the card is not known" if card is None else "once"
-    compiling = f"{role} is compiled for this card, {once}"
-    keep = None if card is None else kept
+    if card is None:
+        always = "at each start, for the card is not known"
+    keep = None if card is None or kernels is None else kept
+    compiling = f"{role} is compiled for this card, {always if keep is None else 'once'}"
     return Plan(bundle.path(file), source, kernels, keep, f"{note}; {compiling}" if note else compiling)
 
 
-def _version_words() -> str:
-    """What a kept network depends on besides the card, fit for a folder's name."""
-    return f"tensorrt-{tensorrt_version()}-plugin-{version_of(RTX_PACKAGE)}"
+def can_be_written(folder: Path) -> bool:
+    """Return whether something can be put into ``folder``, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _version_folder() -> str:
+    """Name the folder of what these versions of TensorRT and of the plugin compile."""
+    plugin = version_of(RTX_PACKAGE) or version_of(f"{RTX_PACKAGE}-cu{CUDA_MAJOR}")
+    return f"tensorrt-{tensorrt_version()}-plugin-{plugin}"
 
 
 def choose_engine(

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import os
 import re
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def import_openvino() -> ModuleType:
     missing = _openvino_lacks()
     if missing is not None:
         raise DeviceError(f"no openvino to use: {missing}")
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
     with telemetry.without_reporter():
         return importlib.import_module("openvino")
 

@@ -6,8 +6,9 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
-from roentmod_fast.engine.compiled import plan_on_rtx
+from roentmod_fast.engine.compiled import can_be_written, plan_on_rtx
 from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.engine.devices import (
     CPU,
@@ -236,23 +237,34 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
         return plan_on_openvino(bundle, role, precision, cache)
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
+    note = ""
+    if device == TENSORRT and not can_be_written(cache):
+        note = f"{role} is compiled at each start, for {cache} cannot be written"
     graph = file
     if device in (CPU, CUDA):
         graph = bundle.manifest.fused.get(file, file)
     if device == CUDA:
         graph = bundle.manifest.cuda.get(file, graph)
     weights = [name for name in with_weights(file, bundle.manifest.files) if name != file]
-    return Plan(bundle.path(graph), (graph, *weights), cache)
+    return Plan(bundle.path(graph), (graph, *weights), None if note else cache, note=note)
 
 
-def _can_be_made(folder: Path | None) -> bool:
-    """Return whether a folder is there, or can be made."""
+@contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """Move a folder out of the way, and remove it once all went well; else it is put back."""
+    aside = folder.with_name(f"{folder.name}-aside")
+    shutil.rmtree(aside, ignore_errors=True)
     try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return True
+        folder.replace(aside)
+    except OSError as error:
+        raise EngineError(f"{folder}: does not open; remove it yourself, for it cannot be ({error.strerror})") from None
+    try:
+        yield
+    except BaseException:
+        if not folder.exists():
+            aside.replace(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -318,14 +330,10 @@ class Networks:
             if plan.note:
                 tell(plan.note)
             shapes = None
-            compiles = device in (RTX, TENSORRT)
-            if compiles and not plan.compiled:
+            if device in (RTX, TENSORRT) and not plan.compiled:
                 # The manifest does not hold the width of the text states; the text encoder, opened first, does.
                 width = opened["text_encoder"].outputs["text_states"][-1] if opened else 0
                 shapes = item_shapes(role, bundle.manifest.model, width)
-            if compiles and not _can_be_made(plan.cache):
-                tell(f"what is compiled of {role} cannot be kept, so each start compiles it: no folder {plan.cache}")
-                plan = replace(plan, cache=None, keep=None)
             opening = Opening(
                 cache=plan.cache,
                 keep=plan.keep if keep else None,
@@ -334,7 +342,7 @@ class Networks:
                 bfloat16=chosen in BFLOAT16,
                 items=items_at_once(role, device, batch),
                 shapes=shapes,
-                roomy=plan.roomy,
+                oversized=plan.oversized,
                 # The UNet is what a loop calls; on CUDA recording takes three runs, which what runs once does not earn
                 # back. TensorRT for RTX records by itself, and alone.
                 graphs=graphs and (device == RTX or (device == CUDA and role == "unet")),
@@ -347,11 +355,9 @@ class Networks:
             except EngineError as error:
                 if not plan.kept:
                     raise
-                tell(f"what was kept of {role} is thrown away: {error}")
-                shutil.rmtree(plan.path.parent, ignore_errors=True)
-                if plan.path.exists():
-                    raise
-                return open_one(role, precision, checked(role, precision))
+                tell(f"what was kept of {role} does not open and is made again: {error}")
+                with _set_aside(plan.path.parent):
+                    return open_one(role, precision, checked(role, precision))
 
         def open_spare(role: str) -> Network:
             return open_one(role, "fp32", checked(role, "fp32"))

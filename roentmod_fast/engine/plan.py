@@ -15,7 +15,7 @@ class Opening:
     opened the next time. ``half``: the network computes in half precision; not ``exact``: it may round float32 to TF32,
     which RTX cards do in any case. ``bfloat16``: OpenVINO computes float32 so, else as the file says. ``items``: how
     many the largest batch holds; ``shapes``: of one item of each input, without which TensorRT would compile for
-    batches of any size. ``roomy``: the file was compiled for larger batches than that. ``graphs``: have CUDA graphs
+    batches of any size. ``oversized``: the file was compiled for larger batches than that. ``graphs``: have CUDA graphs
     recorded.
     """
 
@@ -26,7 +26,7 @@ class Opening:
     bfloat16: bool = False
     items: int = 1
     shapes: Mapping[str, tuple[int, ...]] | None = None
-    roomy: bool = False
+    oversized: bool = False
     graphs: bool = False
 
 
@@ -35,7 +35,7 @@ class Plan:
     """Which file one network is opened from: ``path``, and the bundle's ``files`` that it needs.
 
     ``cache`` is the folder for what is compiled and ``keep`` where a whole compiled network goes, None where there is
-    nothing to keep; ``compiled``: ``path`` is such a network already, ``kept``: by an earlier start, ``roomy``: for
+    nothing to keep; ``compiled``: ``path`` is such a network already, ``kept``: by an earlier start, ``oversized``: for
     larger batches than are asked for; ``note`` is what the user must be told, or empty.
     """
 
@@ -46,4 +46,4 @@ class Plan:
     note: str = ""
     compiled: bool = False
     kept: bool = False
-    roomy: bool = False
+    oversized: bool = False

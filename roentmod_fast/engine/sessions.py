@@ -10,9 +10,10 @@ silence: see :func:`check_assignment`.
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -51,6 +52,9 @@ SHAPE_ARITHMETIC = frozenset(
 BATCH_ARITHMETIC = SHAPE_ARITHMETIC | {"Concat", "Slice"}
 """With a free batch these two compute shapes as well, and onnxruntime keeps shapes on the processor. They move data
 elsewhere; were such a one on the processor, its copies would keep a CUDA graph from being opened, which is told."""
+
+DAY = 86_400
+"""Seconds; nothing takes that long to compile."""
 
 _hushing = threading.Lock()
 _hushed: list[int] = []
@@ -171,22 +175,33 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
     if keep is None:
         yield
         return
-    building = keep.parent.with_name(f"{keep.parent.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)  # of a process that broke off; ONNX Runtime writes over nothing
+    home, name = keep.parent.parent, keep.parent.name
     try:
-        building.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
+        _sweep(home, f"{name}.*")
+        building = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=home))
     except OSError as error:
-        raise DeviceError(f"{building}: what is compiled cannot be kept there ({error.strerror})") from None
+        raise DeviceError(f"{home}: what is compiled cannot be kept there ({error.strerror})") from None
     options.add_session_config_entry("ep.context_enable", "1")
     options.add_session_config_entry("ep.context_embed_mode", "0")  # an engine of 2 GB would not fit into an ONNX file
     options.add_session_config_entry("ep.context_file_path", str(building / keep.name))
     try:
         yield
         if (building / keep.name).is_file():
+            if not keep.is_file():  # what is left of a folder that was not wholly removed
+                shutil.rmtree(keep.parent, ignore_errors=True)
             with suppress(OSError):  # another process has just kept the same
                 building.replace(keep.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _sweep(folder: Path, pattern: str) -> None:
+    """Remove what processes that broke off have left building, a day ago or before."""
+    for path in folder.glob(pattern):
+        with suppress(OSError):  # another process sweeps too
+            if time.time() - path.stat().st_mtime > DAY:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def provider_options(device: Device, opening: Opening) -> dict[str, str]:
@@ -204,7 +219,7 @@ def provider_options(device: Device, opening: Opening) -> dict[str, str]:
     if device == RTX:
         # The graph is TensorRT's own: it captures and replays by itself, whatever memory the arrays lie in.
         options = {"enable_cuda_graph": "1" if opening.graphs else "0"}
-        if not opening.roomy:
+        if not opening.oversized:
             # Held from run to run, and as much as the largest batch of all takes that it was compiled for.
             options["nv_persistent_context_memory"] = "1"
         return options if opening.cache is None else {**options, "nv_runtime_cache_path": str(opening.cache)}

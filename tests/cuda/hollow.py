@@ -55,7 +55,7 @@ def why_not(distribution: str = "onnxruntime-gpu") -> str | None:
     """Say why this Python cannot have the hollow card for what ``distribution`` brings, None where it can."""
     if version_of(distribution) is None:
         return f"{distribution} is not installed"
-    if importlib.util.find_spec("nvidia") is not None:
+    if distribution == "onnxruntime-gpu" and importlib.util.find_spec("nvidia") is not None:
         return "CUDA's own libraries are installed here, and onnxruntime-gpu takes these"
     if sys.platform != "linux" or shutil.which("cc") is None:
         return "no C compiler on Linux"
@@ -69,4 +69,4 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
         # The plugin's own CUDA runtime is loaded by its path; what is loaded before it is found first.
         environment["LD_PRELOAD"] = f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}"
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from roentmod_fast.engine import sessions
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import RTX
+from roentmod_fast.engine.devices import RTX, import_onnxruntime
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import RoentmodError
 from tests.cuda.on_card import HALF
 
+onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
 
 

@@ -12,7 +12,7 @@ import pytest
 from roentmod_fast.engine import networks
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
-from roentmod_fast.engine.devices import CPU, CUDA, RTX, RTX_PACKAGE, TENSORRT, version_of
+from roentmod_fast.engine.devices import CPU, CUDA, RTX, RTX_PACKAGE, TENSORRT, Device, version_of
 from roentmod_fast.engine.manifest import NETWORKS, parse_manifest, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import EngineError
@@ -88,24 +88,52 @@ def test_what_was_kept_and_cannot_be_opened_is_compiled_again(tmp_path: Path, ca
     kept.write_bytes(b"spoiled")
     card.failure, card.failing = RuntimeError("could not deserialize engine"), str(kept)
     again = Networks.open(bundle, RTX)
-    thrown_away, compiled = again.notes
-    assert thrown_away.startswith(f"what was kept of unet is thrown away: {kept}: ")
-    assert thrown_away.endswith("cannot open it on rtx: could not deserialize engine")
+    made_again, compiled = again.notes
+    assert made_again.startswith(f"what was kept of unet does not open and is made again: {kept}: ")
+    assert made_again.endswith("cannot open it on rtx: could not deserialize engine")
     assert compiled == "unet is compiled for this card, once"
+    assert [path.name for path in kept.parent.parent.iterdir()] == ["compiled"]
     assert kept.read_bytes() == b"unet.fp16.onnx"
     card.failure = None
     assert Networks.open(bundle, RTX).notes == []
 
 
-def test_a_cache_that_cannot_be_written_is_told_and_done_without(tmp_path: Path, card: StubRuntime) -> None:
+def test_what_was_kept_stays_where_it_cannot_be_made_again(tmp_path: Path, card: StubRuntime) -> None:
+    """As where the card's memory is full for a while."""
+    bundle = write_halves(tmp_path / "b")
+    Networks.open(bundle, RTX)
+    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    card.failure, card.failing = RuntimeError("CUDA failure 2: out of memory"), "unet"
+    with pytest.raises(EngineError, match="memory is full"):
+        Networks.open(bundle, RTX)
+    card.failure = None
+    assert kept.is_file()
+    assert Networks.open(bundle, RTX).notes == []
+
+
+@pytest.mark.parametrize("device", [RTX, TENSORRT])
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(
+    tmp_path: Path, card: StubRuntime, device: Device
+) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
-    opened = Networks.open(write_halves(tmp_path / "b"), RTX)
-    assert opened.notes[0] == "text_encoder is compiled for this card, once"
-    assert opened.notes[1].startswith("what is compiled of text_encoder cannot be kept, so each start compiles it: ")
-    assert str(tmp_path / "cache") in opened.notes[1]
+    opened = Networks.open(write_halves(tmp_path / "b"), device)
+    for role, note in zip(NETWORKS, opened.notes, strict=True):
+        assert note.startswith(f"{role} is compiled ")
+        assert f"at each start, for {tmp_path / 'cache'}" in note
+        assert note.endswith(" cannot be written")
     for session in card.sessions:
         assert "ep.context_enable" not in session.options.entries
         assert "nv_runtime_cache_path" not in session.wishes
+        assert "trt_engine_cache_path" not in session.wishes
+
+
+def test_without_a_cache_an_engine_of_the_bundle_is_opened_all_the_same(tmp_path: Path, card: StubRuntime) -> None:
+    (tmp_path / "cache").write_bytes(b"a file")
+    opened = Networks.open(write_engines(tmp_path / "b"), RTX)
+    assert [Path(session.path).name for session in card.sessions] == [f"{network}.sm89.onnx" for network in NETWORKS]
+    assert [note.partition(" at each start")[0] for note in opened.notes] == [
+        f"kernels of {network} are compiled" for network in NETWORKS
+    ]
 
 
 def test_memory_is_held_where_an_engine_is_for_these_batches(tmp_path: Path, card: StubRuntime) -> None:

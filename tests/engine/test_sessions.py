@@ -143,11 +143,21 @@ def test_another_process_may_have_kept_the_same(runtime: StubRuntime, tmp_path: 
     keep = tmp_path / "cache" / "compiled" / "engine.onnx"
     keep.parent.mkdir(parents=True)
     keep.write_bytes(b"of another process")
-    (tmp_path / "cache" / f"compiled.{os.getpid()}").mkdir()
-    (tmp_path / "cache" / f"compiled.{os.getpid()}" / keep.name).write_bytes(b"of one that broke off")
     open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
     assert keep.read_bytes() == b"of another process"
     assert [path.name for path in keep.parent.parent.iterdir()] == ["compiled"]
+
+
+def test_what_broke_off_is_swept_once_it_is_old(runtime: StubRuntime, tmp_path: Path) -> None:
+    keep = tmp_path / "cache" / "compiled" / "engine.onnx"
+    old, new = (tmp_path / "cache" / f"compiled.{name}" for name in ("old", "new"))
+    for folder in (old, new, keep.parent):
+        folder.mkdir(parents=True)
+        (folder / "half.engine").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
+    assert sorted(path.name for path in keep.parent.parent.iterdir()) == ["compiled", "compiled.new"]
+    assert [path.name for path in keep.parent.iterdir()] == ["engine.onnx"], "half a folder is none"
 
 
 def test_nothing_is_left_of_what_did_not_compile(runtime: StubRuntime, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def changed(checkpoints: Path, tmp_path: Path) -> Path:
     return tmp_path / "changed"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Translate each network once a session: the same weights, types and inputs give the same graph."""
+    """Translate each network once: the same weights, types and inputs give the same graph."""
     if MISSING:
         yield
         return
@@ -65,16 +65,18 @@ def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype}".encode() + value.numpy().tobytes())
         path = done / f"{digest.hexdigest()}.onnx"
-        if not path.exists():
-            ir.save(translate(network, module, model, width), path)
-        return ir.load(path)
+        if path.exists():
+            return ir.load(path)
+        made = translate(network, module, model, width)
+        ir.save(made, path)
+        return made
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_export, "translate", look_up)
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine_of(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> EngineOf:
     """Return the engine of a layout, exported once, the first layout's in half precision too.
 

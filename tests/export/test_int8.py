@@ -111,7 +111,7 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
 @needs_int8_extra
 def test_openvino_gives_the_verdict(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(engine_side, "Network", lambda *found, half: asked.append((found[2], half)) or Wrong())
+    monkeypatch.setattr(engine_side, "Network", lambda *found: asked.append((found[2], found[3].half)) or Wrong())
     for precision in ("fp32", "fp16", "int8"):
         engine_side.judge_network("text_encoder", bundle, [{}], [[np.zeros(2)]], precision)
     assert asked == [(CPU, False), (CPU, True), (OPENVINO, False)]
