@@ -184,6 +184,18 @@ def host_side(report: dict[str, Any]) -> str:
     return f"{launches}\n\n{table(head, rows)}\n\nMedians. {provenance(report)}"
 
 
+def first_start(report: dict[str, Any]) -> str:
+    """What the first start on an RTX card costs the processor."""
+    rows = [
+        (network.replace("_", " "), f"{seconds:.1f}", f"{report['kept_gb'][network]:.2f}")
+        for network, seconds in report["seconds"].items()
+    ]
+    rows.append(("all", f"{sum(report['seconds'].values()):.1f}", f"{sum(report['kept_gb'].values()):.2f}"))
+    body = table(("network", "compiled in, s", "kept, GB"), rows)
+    head = f"For {report['architecture']}, {report['batch']} picture at once, medians of {report['rounds']} rounds"
+    return f"{body}\n\n{head}; the process holds {report['peak_gb']:.1f} GB at most. {provenance(report)}"
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("speed.json", speed),
     "speed, AMX": ("speed-amx.json", speed),
@@ -195,6 +207,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "int8 kernels": ("int8_kernels.json", int8_kernels),
     "reuse": ("reuse.json", reuse),
     "host side": ("host-side.json", host_side),
+    "first start": ("first-start.json", first_start),
     "installed sizes": ("sizes.json", sizes),
     "full size, 1.4": ("full_size-sd1.json", full_size),
     "full size, 1.4, int8": ("full_size-sd1-int8.json", full_size_int8),

@@ -44,10 +44,15 @@ def wish(**more: str) -> None:
     sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
 
 
+def compile_only(architecture: str) -> None:
+    """Have sessions compile for ``architecture``, keep what they compile, and stop there from now on."""
+    wish(nv_target_sm=architecture)  # else the card is measured
+    onnxruntime.InferenceSession = Compiled
+
+
 def compile_all(engine: Path) -> list[str]:
     """Open an engine, whose networks are compiled and kept; return the notes."""
-    wish(nv_target_sm="sm89")  # else the card is measured
-    onnxruntime.InferenceSession = Compiled
+    compile_only("sm89")
     return Networks.open(read_bundle(engine), RTX, "fp16", batch=2).notes
 
 
