@@ -13,6 +13,7 @@ choose kernels at the first run, it needs a card; neither is in these times.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -46,7 +47,7 @@ def compile_once(engine: Path, architecture: str, batch: int) -> dict[str, Any]:
     kept = {path.parents[1].name.split(".")[0]: path.stat().st_size for path in cache_folder().rglob("*.engine")}
     return {
         **machine_facts(),
-        "seconds": dict(zip(NETWORKS, (end - start for start, end in zip(begun, begun[1:])), strict=True)),
+        "seconds": dict(zip(NETWORKS, (end - start for start, end in itertools.pairwise(begun)), strict=True)),
         "kept_gb": {network: kept[network] / 1e9 for network in NETWORKS},
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }
@@ -91,8 +92,7 @@ def main() -> None:
         "batch": wishes.batch,
         "rounds": wishes.rounds,
         "seconds": {
-            network: statistics.median(found["seconds"][network] for found in rounds)
-            for network in rounds[0]["seconds"]
+            name: statistics.median(found["seconds"][name] for found in rounds) for name in rounds[0]["seconds"]
         },
         "peak_gb": max(found["peak_gb"] for found in rounds),
     }

@@ -85,7 +85,7 @@ def import_openvino() -> ModuleType:
     if missing is not None:
         raise DeviceError(f"no openvino to use: {missing}")
     if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+        return importlib.import_module("openvino")  # which waits for a thread that is at it
     with telemetry.without_reporter():
         return importlib.import_module("openvino")
 
