@@ -53,7 +53,7 @@ def compile_only(architecture: str) -> None:
 def compile_all(engine: Path) -> list[str]:
     """Open an engine, whose networks are compiled and kept; return the notes."""
     compile_only("sm89")
-    return Networks.open(read_bundle(engine), RTX, "fp16", batch=2).notes
+    return Networks.open(read_bundle(engine), RTX, batch=2).notes
 
 
 def unknown_option(engine: Path) -> str | None:
@@ -65,7 +65,7 @@ def unknown_option(engine: Path) -> str | None:
 def complaint(engine: Path) -> str | None:
     """Open an engine; return what fails."""
     try:
-        Networks.open(read_bundle(engine), RTX, "fp16")
+        Networks.open(read_bundle(engine), RTX)
     except RoentmodError as error:
         return str(error)
     return None

@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 
-from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.bundle import find_bundle, read_bundle
 from roentmod_fast.engine.devices import RTX, RTX_PACKAGE
 from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
 from tests.cuda import hollow
 from tests.cuda.on_card import HALF
 
 pytestmark = pytest.mark.skipif(hollow.why_not(RTX_PACKAGE) is not None, reason=str(hollow.why_not(RTX_PACKAGE)))
+
+PHANTOM = find_bundle("phantom").folder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,10 +59,11 @@ def node_of(path: Path) -> tuple[Any, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with an engine that the plugin has compiled."""
+    """A cache with the tiny engine and the built-in one, as the plugin has compiled them."""
     cache = tmp_path_factory.mktemp("cache")
-    notes = tell(run("-m", "tests.cuda.on_rtx", "compile_all", XDG_CACHE_HOME=str(cache)))
-    assert notes == [f"{network} is compiled for this card, once" for network in NETWORKS]
+    for engine, others in {HALF: [], PHANTOM: ["engine phantom has no fp16 networks: rtx runs fp32"]}.items():
+        notes = tell(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
+        assert notes == [*others, *(f"{network} is compiled for this card, once" for network in NETWORKS)]
     return cache
 
 
@@ -79,7 +82,8 @@ def test_a_card_that_the_plugin_does_not_take_is_told(run: Run) -> None:
 
 def test_it_takes_each_network_whole_and_what_it_compiles_is_kept(compiled: Path) -> None:
     found = {path.parents[1].name: path for path in compiled.rglob("engine.onnx")}
-    assert found.keys() == set(read_bundle(HALF).manifest.networks["fp16"].values())
+    networks = [read_bundle(HALF).manifest.networks["fp16"], read_bundle(PHANTOM).manifest.networks["fp32"]]
+    assert found.keys() == {file for files in networks for file in files.values()}
     for source, path in found.items():
         assert "hollow-card-sm89-580.65.06" in path.parts
         node, attributes = node_of(path)
@@ -106,7 +110,7 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
     assert again == "note: text_encoder is compiled for this card, once"
     assert "cannot open it on rtx: [NvTensorRTRTX EP] Failed to create serialized engine" in error
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [chest.name]
-    assert len(list((tmp_path / "cache").rglob("engine.onnx"))) == len(NETWORKS), "it could not be made again"
+    assert len(list((tmp_path / "cache").rglob("engine.onnx"))) == 2 * len(NETWORKS), "it could not be made again"
 
 
 def test_options_are_read(run: Run) -> None:
@@ -114,16 +118,16 @@ def test_options_are_read(run: Run) -> None:
     assert "nv_hollow" in tell(run("-m", "tests.cuda.on_rtx", "unknown_option"))
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny engine with engines built ahead of time."""
+@pytest.fixture(scope="module", params=[HALF, PHANTOM], ids=lambda engine: engine.name)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny engine, and the built-in one, with engines built ahead of time."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     from roentmod_fast_export import tensorrt as aot
 
-    folder = shutil.copytree(HALF, tmp_path_factory.mktemp("built") / HALF.name)
+    folder: Path = shutil.copytree(request.param, tmp_path_factory.mktemp("built") / request.param.name)
     manifest = read_bundle(folder).manifest
-    compiler = aot.find_compiler(["sm89"])
-    records = aot.build_engines(folder, manifest.networks["fp16"], manifest.files, ["sm89"], compiler)
+    [networks] = manifest.networks.values()
+    records = aot.build_engines(folder, networks, manifest.files, ["sm89"], aot.find_compiler(["sm89"]))
     names = [name for record in records for name in (record["file"], record["engine"])]
     files = {**manifest.files, **{name: fact_of(folder / name) for name in names}}
     text = render_manifest(replace(manifest, tensorrt=tuple(records), files=files))
@@ -141,12 +145,14 @@ def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -
 
 def test_engines_for_another_card_are_compiled_anew(run: Run, built: Path) -> None:
     said = tell(run("-m", "tests.cuda.on_rtx", "complaint", str(built), HOLLOW_SM="86"))
-    assert f"{built / 'text_encoder.fp16.onnx'}: ONNX Runtime cannot open it on rtx: " in said
+    [networks] = read_bundle(built).manifest.networks.values()
+    assert f"{built / networks['text_encoder']}: ONNX Runtime cannot open it on rtx: " in said
 
 
 def test_our_node_says_what_the_plugins_own_says(compiled: Path, built: Path) -> None:
-    [own] = [path for path in compiled.rglob("engine.onnx") if "unet.fp16.onnx" in path.parts]
     manifest = read_bundle(built).manifest
+    [networks] = manifest.networks.values()
+    [own] = [path for path in compiled.rglob("engine.onnx") if networks["unet"] in path.parts]
     [record] = [record for record in manifest.tensorrt if record["network"] == "unet"]
     (theirs, their), (ours, our) = node_of(own), node_of(built / record["file"])
     assert (ours.op_type, ours.domain) == (theirs.op_type, theirs.domain)

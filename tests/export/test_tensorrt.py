@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 
-from roentmod_fast.engine.bundle import read_bundle, verify_files
+from roentmod_fast.engine.bundle import find_bundle, read_bundle, verify_files
 from roentmod_fast.engine.devices import CPU
 from roentmod_fast.engine.manifest import NETWORKS, with_weights
 from roentmod_fast.engine.networks import Networks
@@ -37,8 +37,9 @@ def only(*packages: str) -> Any:
 
 
 @needs_rtx
-def test_engines_of_the_tiny_bundle(tmp_path: Path) -> None:
-    shutil.copytree(TINY, tmp_path / "b")
+@pytest.mark.parametrize("bundle", [TINY, find_bundle("phantom").folder], ids=["tiny", "phantom"])
+def test_engines_of_a_bundle(tmp_path: Path, bundle: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "b")
     manifest = read_bundle(tmp_path / "b").manifest
     compiler = aot.find_compiler(["sm89"])
     said: list[str] = []
