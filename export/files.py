@@ -1,9 +1,12 @@
-"""How the files of a bundle's networks are named, and when weights lie in a file beside them.
+"""The files of a bundle's networks: their names, their operators, and when weights lie in a file beside them.
 
-Nothing here imports torch, so that quantizing runs without it.
+Nothing here imports torch, so that quantizing and building engines run without it.
 """
 
 from __future__ import annotations
+
+OPSET = 18
+"""The version of ONNX's own operators in every file."""
 
 INLINE_LIMIT = 100_000_000
 """Bytes of weights up to which they stand in the ONNX file itself; a file beside it is mapped, not copied."""

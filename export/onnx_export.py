@@ -23,9 +23,8 @@ from roentmod_fast.engine.manifest import Model
 from roentmod_fast.engine.networks import INPUTS, OUTPUTS
 
 from .checkpoint import quiet
-from .files import INLINE_LIMIT
+from .files import INLINE_LIMIT, OPSET
 
-OPSET = 18
 FUSED = ("unet",)
 """Networks that get a second graph, see ``fused``: in the others attention is a small part, or one head that is not
 quicker so."""

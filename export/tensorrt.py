@@ -21,13 +21,13 @@ from types import ModuleType
 from typing import Any
 
 import onnx
-import torch
 from onnx import helper
 
 from roentmod_fast.engine.manifest import NETWORKS, FileFact, with_weights
 
+from .apart import apart
 from .errors import ExportError
-from .onnx_export import OPSET
+from .files import OPSET
 
 ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
 """What the plugin opens: Ampere, Ada, Blackwell (twice). TensorRT for RTX builds for older ones too."""
@@ -87,6 +87,8 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
 
 
 def _card() -> str | None:
+    import torch  # late: a process that builds an engine does without
+
     if not torch.cuda.is_available():
         return None
     major, minor = torch.cuda.get_device_capability()
@@ -116,7 +118,8 @@ def build_engines(
             say(f"building {path.stem} for {architecture} with {compiler.package} {compiler.version}")
             stem = f"{path.stem}.b{batch[-1]}.{architecture}.{compiler.package}-{compiler.version}.{digest[:8]}"
             engine, wrapper = folder / f"{stem}.engine", folder / f"{stem}.onnx"
-            _compile(path, engine, architecture, batch, compiler)
+            weights = sum(files[name].bytes for name in source)
+            apart(weights, compile_engine, path, engine, architecture, batch, compiler.package)
             _wrap(path, engine, wrapper, architecture, compiler)
             records.append(
                 {
@@ -133,8 +136,12 @@ def build_engines(
     return records
 
 
-def _compile(source: Path, engine: Path, architecture: str, batch: Batch, compiler: Compiler) -> None:
-    """Build ``source`` into ``engine``, its types kept as they are (strongly typed)."""
+def compile_engine(source: Path, engine: Path, architecture: str, batch: Batch, package: str) -> None:
+    """Build ``source`` into ``engine``, its types kept as they are (strongly typed).
+
+    TensorRT holds the weights several times over, so this is a step to be run :func:`apart`, and imports no torch.
+    """
+    compiler = Compiler(package, importlib.import_module(package))
     trt = compiler.module
     log = _log(trt)
     builder = trt.Builder(log)

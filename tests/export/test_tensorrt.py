@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,29 @@ def test_a_network_that_tensorrt_cannot_read(tmp_path: Path) -> None:
             tmp_path / "b", manifest.networks["fp32"], manifest.files, ["sm89"], aot.find_compiler(["sm89"])
         )
     assert "\n" not in str(error.value)
+
+
+def test_building_imports_no_torch() -> None:
+    """Beside the largest network, torch would stand in memory for nothing."""
+    code = "import sys; import roentmod_fast_export.tensorrt; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@needs_rtx
+def test_large_networks_are_built_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(TINY, tmp_path / "b")
+    manifest = read_bundle(tmp_path / "b").manifest
+    monkeypatch.setattr("roentmod_fast_export.apart.FROM", 1)
+    networks = dict.fromkeys(NETWORKS, manifest.networks["fp32"]["vae_decoder"])
+    monkeypatch.setattr(aot, "NETWORKS", ("vae_decoder",))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    compiler = aot.find_compiler(["sm89"])
+    [record] = aot.build_engines(tmp_path / "b", networks, manifest.files, ["sm89"], compiler)
+    assert (tmp_path / "b" / record["engine"]).stat().st_size > 100_000
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before + 0.1
+    (tmp_path / "b" / "vae_decoder.onnx").write_bytes(b"not ONNX")
+    with pytest.raises(ExportError, match=r"vae_decoder\.onnx: tensorrt_rtx [0-9.]+ cannot read it"):
+        aot.build_engines(tmp_path / "b", networks, manifest.files, ["sm89"], compiler)
 
 
 @needs_rtx
