@@ -319,6 +319,8 @@ class Networks:
                 raise DeviceError(f"precision {chosen!r} cannot be had: {lacks}")
             if bundle.manifest.model.train_timesteps > TIMESTEPS:
                 raise EngineError(f"{bundle.folder}: has more than {TIMESTEPS} timesteps: {chosen} cannot be had")
+        if chosen == "fp32" and device in (RTX, TENSORRT):
+            tell(f"{device.name} may round float32 products to TF32, 10 bits, and cannot be told not to; cuda does not")
         opened: dict[str, Network] = {}
 
         def checked(role: str, precision: str) -> Plan:

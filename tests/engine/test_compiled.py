@@ -164,6 +164,15 @@ def test_a_bundle_without_half_precision_runs_in_float32_and_says_so(tmp_path: P
         Networks.open(read_bundle(tmp_path / "b"), CUDA, "fp16")
 
 
+@pytest.mark.parametrize("device", [CPU, CUDA, RTX, TENSORRT])
+def test_float32_that_may_be_tf32_is_told(tmp_path: Path, card: StubRuntime, device: Device) -> None:
+    bundle = write_halves(tmp_path / "b")
+    said = f"{device.name} may round float32 products to TF32, 10 bits, and cannot be told not to; cuda does not"
+    assert (said in Networks.open(bundle, device, "fp32").notes) == (device in (RTX, TENSORRT))
+    if device != CPU:
+        assert said not in Networks.open(bundle, device, "fp16").notes
+
+
 def test_an_autoencoder_that_stays_in_float32_is_known(tmp_path: Path) -> None:
     bundle = write_engines(tmp_path / "b")
     mixed = {**bundle.manifest.networks["fp16"], "vae_decoder": "vae_decoder.onnx"}
