@@ -27,6 +27,7 @@ from roentmod_fast.engine.devices import (
     physical_cores,
     pip_line,
     preload_libraries,
+    rtx_version,
     version_of,
     what_is_missing,
 )
@@ -85,8 +86,8 @@ def _packages() -> Iterator[Observation]:
     if present and telemetry.is_refused():
         yield Observation("ok", "telemetry", "off: the libraries report nothing to their makers")
     elif present:
-        yield Observation("note", "telemetry", f"onnxruntime may report to Microsoft: so says {telemetry.VARIABLE}")
-    version = version_of(RTX_PACKAGE)
+        yield Observation("note", "telemetry", f"onnxruntime may report to Microsoft: {telemetry.VARIABLE} allows it")
+    version = rtx_version()
     if version is not None:
         yield Observation("ok", RTX_PACKAGE, f"{version}, TensorRT for RTX {tensorrt_version()}")
     version = version_of("openvino")

@@ -24,9 +24,11 @@ def files_after(code: str, home: Path, **variables: str) -> list[str]:
     home.mkdir()
     # Of our own variables few: many say that this is no user's machine, and then nothing is reported in any case.
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
-    environment = {**kept, "HOME": str(home), **variables}
+    # What is left alone would really report: nobody listens where it is sent to.
+    nowhere = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**kept, **nowhere, "HOME": str(home), **variables}
     command = [sys.executable, "-W", "ignore", "-c", code]
-    subprocess.run(command, env=environment, check=True, timeout=120)
+    subprocess.run(command, env=environment, cwd=home, check=True, timeout=120)
     return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
 
 
@@ -45,6 +47,7 @@ def test_an_edit_leaves_no_report(tmp_path: Path, device: str) -> None:
     assert files_after(editing(device), tmp_path / "home") == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where onnxruntime leaves its reports was not seen here")
 def test_onnxruntime_left_alone_leaves_one(tmp_path: Path) -> None:
     """Or the test above could not fail."""
     import onnxruntime

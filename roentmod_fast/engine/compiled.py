@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
+import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import RTX_MODULE, RTX_PACKAGE, version_of
+from roentmod_fast.engine.devices import RTX_MODULE, rtx_version
 from roentmod_fast.engine.manifest import with_weights
-from roentmod_fast.engine.nvidia import CUDA_MAJOR, Card
+from roentmod_fast.engine.nvidia import Card
 from roentmod_fast.engine.plan import Plan
 
 PACKAGE = "tensorrt_rtx"
@@ -35,16 +36,19 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     card_folder = cache / ("unknown-card" if card is None else card.key)
     folder = card_folder / _version_folder() / f"batch-{items}" / file
     kept = folder / "compiled" / KEPT_NAME
-    kernels = folder / "kernels" if can_be_written(folder) else None
-    always = f"at each start, for {folder} cannot be written"
+    source = with_weights(file, bundle.manifest.files)
+    room = sum(bundle.manifest.files[name].bytes for name in source)
+    kernels = folder / "kernels" if can_be_written(folder, room) else None
+    always = f"at each start, for {folder} cannot be written or is full"
+    kernels_lost = "" if kernels else f"kernels of {role} are compiled {always}"
     record, note = choose_engine(bundle, role, precision, card, items)
     if record is not None:
         files, oversized = (record["file"], record["engine"]), items < record["batch"][-1]
-        note = f"kernels of {role} are compiled {always}" if kernels is None else ""
-        return Plan(bundle.path(record["file"]), files, kernels, note=note, compiled=True, oversized=oversized)
+        path = bundle.path(record["file"])
+        return Plan(path, files, kernels, note=kernels_lost, compiled=True, oversized=oversized)
     if card is not None and kept.is_file():
-        return Plan(kept, (), kernels, note=note, compiled=True, kept=True)
-    source = with_weights(file, bundle.manifest.files)
+        said = "; ".join(filter(None, (note, kernels_lost)))
+        return Plan(kept, (), kernels, note=said, compiled=True, kept=True)
     if card is None:
         always = "at each start, for the card is not known"
     keep = None if card is None or kernels is None else kept
@@ -52,20 +56,21 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     return Plan(bundle.path(file), source, kernels, keep, f"{note}; {compiling}" if note else compiling)
 
 
-def can_be_written(folder: Path) -> bool:
-    """Return whether something can be put into ``folder``, which is made where it is not there."""
+def can_be_written(folder: Path, room: int = 0) -> bool:
+    """Return whether ``room`` bytes can be put into ``folder``, which is made where it is not there."""
+    probe = folder / uuid.uuid4().hex  # the like of tempfile tries again for ever where Windows does not let it
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder):
-            return True
+        probe.mkdir()
+        probe.rmdir()
+        return shutil.disk_usage(folder).free > room
     except OSError:
         return False
 
 
 def _version_folder() -> str:
     """Name the folder of what these versions of TensorRT and of the plugin compile."""
-    plugin = version_of(RTX_PACKAGE) or version_of(f"{RTX_PACKAGE}-cu{CUDA_MAJOR}")
-    return f"tensorrt-{tensorrt_version()}-plugin-{plugin}"
+    return f"tensorrt-{tensorrt_version()}-plugin-{rtx_version()}"
 
 
 def choose_engine(

@@ -212,6 +212,11 @@ def version_of(distribution: str) -> str | None:
 # --- the plugin for RTX cards -----------------------------------------------------------------------------------------
 
 
+def rtx_version() -> str | None:
+    """Return the plugin's version, None where it is not installed: the package may be the one for a version of CUDA."""
+    return version_of(RTX_PACKAGE) or version_of(f"{RTX_PACKAGE}-cu{nvidia.CUDA_MAJOR}")
+
+
 def _has_rtx_plugin() -> bool:
     return importlib.util.find_spec(RTX_MODULE) is not None
 

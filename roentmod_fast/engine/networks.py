@@ -5,10 +5,12 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
+import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
@@ -250,21 +252,26 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
 
 
 @contextmanager
-def _set_aside(folder: Path) -> Iterator[None]:
-    """Move a folder out of the way, and remove it once all went well; else it is put back."""
-    aside = folder.with_name(f"{folder.name}-aside")
-    shutil.rmtree(aside, ignore_errors=True)
+def _set_aside(kept: Path) -> Iterator[None]:
+    """Move the folder of a kept network out of the way, and put it back if none is in its place afterwards.
+
+    Where it cannot be moved, as when another process has just done so, it is left to itself.
+    """
+    aside = kept.parent.with_name(f"{kept.parent.name}.{uuid.uuid4().hex}")
     try:
-        folder.replace(aside)
-    except OSError as error:
-        raise EngineError(f"{folder}: does not open; remove it yourself, for it cannot be ({error.strerror})") from None
+        os.utime(kept.parent)  # what is old is swept, see sessions
+        kept.parent.replace(aside)
+    except OSError:
+        yield
+        return
     try:
         yield
-    except BaseException:
-        if not folder.exists():
-            aside.replace(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        if kept.is_file():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                aside.replace(kept.parent)
 
 
 @dataclass(frozen=True)
@@ -320,7 +327,7 @@ class Networks:
             if bundle.manifest.model.train_timesteps > TIMESTEPS:
                 raise EngineError(f"{bundle.folder}: has more than {TIMESTEPS} timesteps: {chosen} cannot be had")
         if chosen == "fp32" and device in (RTX, TENSORRT):
-            tell(f"{device.name} may round float32 products to TF32, 10 bits, and cannot be told not to; cuda does not")
+            tell(f"{device.name} rounds float32 products to TF32, 10 bits, where the card has it; cuda does not")
         opened: dict[str, Network] = {}
 
         def checked(role: str, precision: str) -> Plan:
@@ -358,7 +365,7 @@ class Networks:
                 if not plan.kept:
                     raise
                 tell(f"what was kept of {role} does not open and is made again: {error}")
-                with _set_aside(plan.path.parent):
+                with _set_aside(plan.path):
                     return open_one(role, precision, checked(role, precision))
 
         def open_spare(role: str) -> Network:

@@ -11,9 +11,9 @@ silence: see :func:`check_assignment`.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -179,7 +179,8 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
     try:
         home.mkdir(parents=True, exist_ok=True)
         _sweep(home, f"{name}.*")
-        building = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=home))
+        building = home / f"{name}.{uuid.uuid4().hex}"
+        building.mkdir()
     except OSError as error:
         raise DeviceError(f"{home}: what is compiled cannot be kept there ({error.strerror})") from None
     options.add_session_config_entry("ep.context_enable", "1")
@@ -188,10 +189,13 @@ def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
     try:
         yield
         if (building / keep.name).is_file():
-            if not keep.is_file():  # what is left of a folder that was not wholly removed
-                shutil.rmtree(keep.parent, ignore_errors=True)
-            with suppress(OSError):  # another process has just kept the same
+            try:
                 building.replace(keep.parent)
+            except OSError:  # another process has just kept the same, or a folder was not wholly removed
+                if not keep.is_file():
+                    shutil.rmtree(keep.parent, ignore_errors=True)
+                    with suppress(OSError):
+                        building.replace(keep.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

@@ -62,11 +62,13 @@ def why_not(distribution: str = "onnxruntime-gpu") -> str | None:
     return None
 
 
-def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, seconds: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run this Python with the libraries in ``folder``; ``variables`` are those that ``hollow.c`` names, and others."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), **variables}
     if "HOLLOW_PCI" in variables:
         # The plugin's own CUDA runtime is loaded by its path; what is loaded before it is found first.
         environment["LD_PRELOAD"] = f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}"
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds
+    )

@@ -111,7 +111,8 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
     assert again == "note: text_encoder is compiled for this card, once"
     assert "cannot open it on rtx: [NvTensorRTRTX EP] Failed to create serialized engine" in error
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [chest.name]
-    assert len(list((tmp_path / "cache").rglob("engine.onnx"))) == 2 * len(NETWORKS), "it could not be made again"
+    assert len(list((tmp_path / "cache").rglob("compiled/engine.onnx"))) == 2 * len(NETWORKS), "it was put back"
+    assert not list((tmp_path / "cache").rglob("compiled.*"))
 
 
 def test_options_are_read(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,36 @@ def test_what_was_kept_stays_where_it_cannot_be_made_again(tmp_path: Path, card:
         Networks.open(bundle, RTX)
     card.failure = None
     assert kept.is_file()
+    assert [path.name for path in kept.parent.parent.iterdir()] == ["compiled"]
     assert Networks.open(bundle, RTX).notes == []
+
+
+def test_what_was_kept_stays_where_nothing_is_to_be_kept(tmp_path: Path, card: StubRuntime) -> None:
+    bundle = write_halves(tmp_path / "b")
+    Networks.open(bundle, RTX)
+    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    card.failure, card.failing = RuntimeError("could not deserialize engine"), str(kept)
+    Networks.open(bundle, RTX, keep=False)
+    assert kept.is_file()
+    assert [path.name for path in kept.parent.parent.iterdir()] == ["compiled"]
+
+
+def test_another_process_may_have_set_it_aside(tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "compiled" / "engine.onnx"
+    with networks._set_aside(kept):
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(b"of the other process")
+    assert kept.read_bytes() == b"of the other process"
+
+
+@pytest.mark.parametrize("free", [0, 10**12])
+def test_a_full_disk_keeps_nothing(
+    tmp_path: Path, card: StubRuntime, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(free, 0, free))
+    notes = Networks.open(write_halves(tmp_path / "b"), RTX).notes
+    assert [note.endswith("for this card, once") for note in notes] == [free > 0] * len(NETWORKS)
+    assert [note.endswith("cannot be written or is full") for note in notes] == [free == 0] * len(NETWORKS)
 
 
 @pytest.mark.parametrize("device", [RTX, TENSORRT])
@@ -120,7 +150,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(
     for role, note in zip(NETWORKS, opened.notes, strict=True):
         assert note.startswith(f"{role} is compiled ")
         assert f"at each start, for {tmp_path / 'cache'}" in note
-        assert note.endswith(" cannot be written")
+        assert " cannot be written" in note
     for session in card.sessions:
         assert "ep.context_enable" not in session.options.entries
         assert "nv_runtime_cache_path" not in session.wishes
@@ -165,9 +195,9 @@ def test_a_bundle_without_half_precision_runs_in_float32_and_says_so(tmp_path: P
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA, RTX, TENSORRT])
-def test_float32_that_may_be_tf32_is_told(tmp_path: Path, card: StubRuntime, device: Device) -> None:
+def test_float32_that_is_tf32_is_told(tmp_path: Path, card: StubRuntime, device: Device) -> None:
     bundle = write_halves(tmp_path / "b")
-    said = f"{device.name} may round float32 products to TF32, 10 bits, and cannot be told not to; cuda does not"
+    said = f"{device.name} rounds float32 products to TF32, 10 bits, where the card has it; cuda does not"
     assert (said in Networks.open(bundle, device, "fp32").notes) == (device in (RTX, TENSORRT))
     if device != CPU:
         assert said not in Networks.open(bundle, device, "fp16").notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import SettingError
 from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export import tensorrt as aot
+from roentmod_fast_export.apart import FROM
 from roentmod_fast_export.errors import ExportError
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
@@ -115,14 +115,20 @@ def test_building_imports_no_torch() -> None:
 def test_large_networks_are_built_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(TINY, tmp_path / "b")
     manifest = read_bundle(tmp_path / "b").manifest
-    monkeypatch.setattr("roentmod_fast_export.apart.FROM", 1)
-    networks = dict.fromkeys(NETWORKS, manifest.networks["fp32"]["vae_decoder"])
-    monkeypatch.setattr(aot, "NETWORKS", ("vae_decoder",))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    networks = {"vae_decoder": manifest.networks["fp32"]["vae_decoder"]}
+    asked = []
+    real = aot.apart
+
+    def apart(weights: int, *step: Any) -> Any:
+        asked.append(weights)
+        return real(FROM, *step)
+
+    monkeypatch.setattr(aot, "NETWORKS", tuple(networks))
+    monkeypatch.setattr(aot, "apart", apart)
     compiler = aot.find_compiler(["sm89"])
     [record] = aot.build_engines(tmp_path / "b", networks, manifest.files, ["sm89"], compiler)
+    assert asked == [sum(manifest.files[name].bytes for name in record["source"])]
     assert (tmp_path / "b" / record["engine"]).stat().st_size > 100_000
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before + 0.1
     (tmp_path / "b" / "vae_decoder.onnx").write_bytes(b"not ONNX")
     with pytest.raises(ExportError, match=r"vae_decoder\.onnx: tensorrt_rtx [0-9.]+ cannot read it"):
         aot.build_engines(tmp_path / "b", networks, manifest.files, ["sm89"], compiler)
