@@ -335,7 +335,7 @@ class Networks:
             verify_files(bundle, found.files)
             return found
 
-        def open_one(role: str, precision: str, plan: Plan) -> Network:
+        def open_one(role: str, precision: str, plan: Plan, again: bool = False) -> Network:
             if plan.note:
                 tell(plan.note)
             shapes = None
@@ -362,11 +362,11 @@ class Networks:
             try:
                 return Network(role, plan.path, device, opening, frugal=frugal, tell=tell)
             except EngineError as error:
-                if not plan.kept:
+                if again or not plan.kept:
                     raise
                 tell(f"what was kept of {role} does not open and is made again: {error}")
                 with _set_aside(plan.path):
-                    return open_one(role, precision, checked(role, precision))
+                    return open_one(role, precision, checked(role, precision), again=True)
 
         def open_spare(role: str) -> Network:
             return open_one(role, "fp32", checked(role, "fp32"))

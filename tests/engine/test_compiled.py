@@ -123,6 +123,22 @@ def test_what_was_kept_stays_where_nothing_is_to_be_kept(tmp_path: Path, card: S
     assert [path.name for path in kept.parent.parent.iterdir()] == ["compiled"]
 
 
+def test_what_can_be_neither_opened_nor_moved_is_an_error(
+    tmp_path: Path, card: StubRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where another process has it open."""
+    bundle = write_halves(tmp_path / "b")
+    Networks.open(bundle, RTX)
+    card.failure, card.failing = RuntimeError("could not deserialize engine"), "compiled"
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "it is open")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(EngineError, match="could not deserialize engine"):
+        Networks.open(bundle, RTX)
+
+
 def test_another_process_may_have_set_it_aside(tmp_path: Path) -> None:
     kept = tmp_path / "cache" / "compiled" / "engine.onnx"
     with networks._set_aside(kept):
