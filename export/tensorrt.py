@@ -23,14 +23,12 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from roentmod_fast.engine.manifest import NETWORKS, FileFact, with_weights
+from roentmod_fast.engine.devices import RTX_ARCHITECTURES
+from roentmod_fast.engine.manifest import NETWORKS, FileFact, bytes_of, with_weights
 
 from .apart import apart
 from .errors import ExportError
 from .files import OPSET
-
-ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
-"""What the plugin opens: Ampere, Ada, Blackwell (twice). TensorRT for RTX builds for older ones too."""
 
 Batch = tuple[int, int, int]
 """Smallest batch of an engine, the one it is best at, and the largest."""
@@ -74,7 +72,7 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
     else:
         raise ExportError("--tensorrt needs TensorRT for RTX: type pip install tensorrt_rtx")
     here = _card()
-    known = ARCHITECTURES if compiler.package == "tensorrt_rtx" else (here,)
+    known = RTX_ARCHITECTURES if compiler.package == "tensorrt_rtx" else (here,)
     unknown = [name for name in architectures if name not in known]
     if unknown and compiler.package == "tensorrt":
         raise ExportError(
@@ -82,7 +80,7 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
             f"{here or 'and there is none'}: type pip install tensorrt_rtx to build for others"
         )
     if unknown:
-        raise ExportError(f"--tensorrt {', '.join(unknown)}: expected some of {', '.join(ARCHITECTURES)}")
+        raise ExportError(f"--tensorrt {', '.join(unknown)}: expected some of {', '.join(RTX_ARCHITECTURES)}")
     return compiler
 
 
@@ -118,8 +116,7 @@ def build_engines(
             say(f"building {path.stem} for {architecture} with {compiler.package} {compiler.version}")
             stem = f"{path.stem}.b{batch[-1]}.{architecture}.{compiler.package}-{compiler.version}.{digest[:8]}"
             engine, wrapper = folder / f"{stem}.engine", folder / f"{stem}.onnx"
-            weights = sum(files[name].bytes for name in source)
-            apart(weights, compile_engine, path, engine, architecture, batch, compiler.package)
+            apart(bytes_of(path.name, files), compile_engine, path, engine, architecture, batch, compiler.package)
             _wrap(path, engine, wrapper, architecture, compiler)
             records.append(
                 {

@@ -16,6 +16,7 @@ from roentmod_fast.engine.devices import (
     CUDA,
     DEVICES,
     RTX,
+    RTX_ARCHITECTURES,
     RTX_PACKAGE,
     RUNTIMES,
     TENSORRT,
@@ -32,8 +33,6 @@ from roentmod_fast.engine.devices import (
     what_is_missing,
 )
 from roentmod_fast.errors import RoentmodError
-
-RTX_ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
 
 CODECS = {
     "pylibjpeg-openjpeg": "JPEG 2000",

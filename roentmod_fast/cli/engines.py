@@ -57,7 +57,7 @@ def show(engine: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.manifest import render_manifest, with_weights
+    from roentmod_fast.engine.manifest import bytes_of, render_manifest
 
     bundle = find_bundle(engine)
     manifest = bundle.manifest
@@ -79,7 +79,7 @@ def show(engine: str | None, as_json: bool) -> None:
     for precision, parts in manifest.networks.items():
         click.echo(f"  networks {precision}")
         for network, file in parts.items():
-            size = sum(manifest.files[name].bytes for name in with_weights(file, manifest.files))
+            size = bytes_of(file, manifest.files)
             also = "".join(f", {kind} {found[file]}" for kind, found in manifest.graphs.items() if file in found)
             click.echo(f"    {network:<18} {file} ({size / 1e6:.1f} MB{also})")
     for precision, verdicts in manifest.parity.items():

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from roentmod_fast.engine.bundle import Bundle
 from roentmod_fast.engine.devices import RTX_MODULE, rtx_version
-from roentmod_fast.engine.manifest import with_weights
+from roentmod_fast.engine.kept import can_be_written
+from roentmod_fast.engine.manifest import bytes_of, with_weights
 from roentmod_fast.engine.nvidia import Card
 from roentmod_fast.engine.plan import Plan
 
@@ -37,10 +36,9 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
     folder = card_folder / _version_folder() / f"batch-{items}" / file
     kept = folder / "compiled" / KEPT_NAME
     source = with_weights(file, bundle.manifest.files)
-    room = sum(bundle.manifest.files[name].bytes for name in source)
-    kernels = folder / "kernels" if can_be_written(folder, room) else None
-    always = f"at each start, for {folder} cannot be written or is full"
-    kernels_lost = "" if kernels else f"kernels of {role} are compiled {always}"
+    kernels = folder / "kernels" if can_be_written(folder, bytes_of(file, bundle.manifest.files)) else None
+    unkept = "" if kernels else f"at each start, for {folder} cannot be written or is full"
+    kernels_lost = f"kernels of {role} are compiled {unkept}" if unkept else ""
     record, note = choose_engine(bundle, role, precision, card, items)
     if record is not None:
         files, oversized = (record["file"], record["engine"]), items < record["batch"][-1]
@@ -50,22 +48,9 @@ def plan_on_rtx(bundle: Bundle, role: str, precision: str, card: Card | None, ca
         said = "; ".join(filter(None, (note, kernels_lost)))
         return Plan(kept, (), kernels, note=said, compiled=True, kept=True)
     if card is None:
-        always = "at each start, for the card is not known"
-    keep = None if card is None or kernels is None else kept
-    compiling = f"{role} is compiled for this card, {always if keep is None else 'once'}"
-    return Plan(bundle.path(file), source, kernels, keep, f"{note}; {compiling}" if note else compiling)
-
-
-def can_be_written(folder: Path, room: int = 0) -> bool:
-    """Return whether ``room`` bytes can be put into ``folder``, which is made where it is not there."""
-    probe = folder / uuid.uuid4().hex  # the like of tempfile tries again for ever where Windows does not let it
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.mkdir()
-        probe.rmdir()
-        return shutil.disk_usage(folder).free > room
-    except OSError:
-        return False
+        unkept = "at each start, for the card is not known"
+    said = "; ".join(filter(None, (note, f"{role} is compiled for this card, {unkept or 'once'}")))
+    return Plan(bundle.path(file), source, kernels, None if unkept else kept, said)
 
 
 def _version_folder() -> str:

@@ -64,6 +64,9 @@ RTX_PACKAGE = "onnxruntime-ep-nv-tensorrt-rtx"
 RTX_MODULE = RTX_PACKAGE.replace("-", "_")
 """The plugin: a provider that is a package of its own, which onnxruntime loads when it is told to."""
 
+RTX_ARCHITECTURES = ("sm86", "sm89", "sm120", "sm121")
+"""What the plugin is known to take: Ampere, Ada, Blackwell (twice). TensorRT for RTX builds for older ones too."""
+
 RTX_CARDS = "GeForce RTX 30, 40, 50 and RTX PRO: sm86, sm89, sm120 and later"
 
 _registration = threading.Lock()

@@ -234,6 +234,11 @@ def with_weights(network: str, files: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in files if name == network or name.startswith(f"{network}."))
 
 
+def bytes_of(network: str, files: Mapping[str, FileFact]) -> int:
+    """Return the size of the ONNX file ``network``, with its weights where they lie beside it."""
+    return sum(files[name].bytes for name in with_weights(network, files))
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, hex."""
     digest = hashlib.sha256()

@@ -5,12 +5,8 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
@@ -23,7 +19,7 @@ from numpy.typing import NDArray
 from roentmod_fast.engine import nvidia
 from roentmod_fast.engine.bound import TYPES, BoundSession, GraphError
 from roentmod_fast.engine.bundle import Bundle, verify_files
-from roentmod_fast.engine.compiled import can_be_written, plan_on_rtx
+from roentmod_fast.engine.compiled import plan_on_rtx
 from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.engine.devices import (
     CPU,
@@ -37,6 +33,7 @@ from roentmod_fast.engine.devices import (
     card_of,
     rtx_ep_device,
 )
+from roentmod_fast.engine.kept import can_be_written, set_aside
 from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_weights
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Opening, Plan
@@ -237,11 +234,11 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
         return plan_on_rtx(bundle, role, precision, card, cache, items_at_once(role, device, batch))
     if device == OPENVINO:
         return plan_on_openvino(bundle, role, precision, cache)
+    note = ""
     if device == TENSORRT:
         cache = cache.joinpath(*(card.key for card in nvidia.list_cards()[:1]), f"batch-{batch}")
-    note = ""
-    if device == TENSORRT and not can_be_written(cache):
-        note = f"{role} is compiled at each start, for {cache} cannot be written"
+        if not can_be_written(cache):
+            note = f"{role} is compiled at each start, for {cache} cannot be written"
     graph = file
     if device in (CPU, CUDA):
         graph = bundle.manifest.fused.get(file, file)
@@ -249,29 +246,6 @@ def _plan(bundle: Bundle, role: str, device: Device, precision: str, batch: int)
         graph = bundle.manifest.cuda.get(file, graph)
     weights = [name for name in with_weights(file, bundle.manifest.files) if name != file]
     return Plan(bundle.path(graph), (graph, *weights), None if note else cache, note=note)
-
-
-@contextmanager
-def _set_aside(kept: Path) -> Iterator[None]:
-    """Move the folder of a kept network out of the way, and put it back if none is in its place afterwards.
-
-    Where it cannot be moved, as when another process has just done so, it is left to itself.
-    """
-    aside = kept.parent.with_name(f"{kept.parent.name}.{uuid.uuid4().hex}")
-    try:
-        os.utime(kept.parent)  # what is old is swept, see sessions
-        kept.parent.replace(aside)
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        if kept.is_file():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                aside.replace(kept.parent)
 
 
 @dataclass(frozen=True)
@@ -365,7 +339,7 @@ class Networks:
                 if again or not plan.kept:
                     raise
                 tell(f"what was kept of {role} does not open and is made again: {error}")
-                with _set_aside(plan.path):
+                with set_aside(plan.path):
                     return open_one(role, precision, checked(role, precision), again=True)
 
         def open_spare(role: str) -> Network:

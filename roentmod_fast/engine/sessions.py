@@ -10,13 +10,10 @@ silence: see :func:`check_assignment`.
 
 from __future__ import annotations
 
-import shutil
 import threading
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ from roentmod_fast.engine.devices import (
     preload_libraries,
     rtx_ep_device,
 )
+from roentmod_fast.engine.kept import building
 from roentmod_fast.engine.openvino_session import OpenVINOSession
 from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import DeviceError, EngineError
@@ -52,9 +50,6 @@ SHAPE_ARITHMETIC = frozenset(
 BATCH_ARITHMETIC = SHAPE_ARITHMETIC | {"Concat", "Slice"}
 """With a free batch these two compute shapes as well, and onnxruntime keeps shapes on the processor. They move data
 elsewhere; were such a one on the processor, its copies would keep a CUDA graph from being opened, which is told."""
-
-DAY = 86_400
-"""Seconds; nothing takes that long to compile."""
 
 _hushing = threading.Lock()
 _hushed: list[int] = []
@@ -171,41 +166,16 @@ def _complain_of_library(path: Path, device: Device) -> None:
 
 @contextmanager
 def _keeping(options: Any, keep: Path | None) -> Iterator[None]:
-    """Have what the session compiles written beside ``keep``'s folder, and put in its place when it is whole."""
+    """Have what the session compiles written where :func:`building` says, to become ``keep`` when it is whole."""
     if keep is None:
         yield
         return
-    home, name = keep.parent.parent, keep.parent.name
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        _sweep(home, f"{name}.*")
-        building = home / f"{name}.{uuid.uuid4().hex}"
-        building.mkdir()
-    except OSError as error:
-        raise DeviceError(f"{home}: what is compiled cannot be kept there ({error.strerror})") from None
-    options.add_session_config_entry("ep.context_enable", "1")
-    options.add_session_config_entry("ep.context_embed_mode", "0")  # an engine of 2 GB would not fit into an ONNX file
-    options.add_session_config_entry("ep.context_file_path", str(building / keep.name))
-    try:
+    with building(keep) as file:
+        options.add_session_config_entry("ep.context_enable", "1")
+        # An engine of 2 GB would not fit into an ONNX file.
+        options.add_session_config_entry("ep.context_embed_mode", "0")
+        options.add_session_config_entry("ep.context_file_path", str(file))
         yield
-        if (building / keep.name).is_file():
-            try:
-                building.replace(keep.parent)
-            except OSError:  # another process has just kept the same, or a folder was not wholly removed
-                if not keep.is_file():
-                    shutil.rmtree(keep.parent, ignore_errors=True)
-                    with suppress(OSError):
-                        building.replace(keep.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _sweep(folder: Path, pattern: str) -> None:
-    """Remove what processes that broke off have left building, a day ago or before."""
-    for path in folder.glob(pattern):
-        with suppress(OSError):  # another process sweeps too
-            if time.time() - path.stat().st_mtime > DAY:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def provider_options(device: Device, opening: Opening) -> dict[str, str]:

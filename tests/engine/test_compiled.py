@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from roentmod_fast.engine import networks
-from roentmod_fast.engine.bundle import read_bundle
+from roentmod_fast.engine.bundle import Bundle, read_bundle
 from roentmod_fast.engine.compiled import begins_with, plan_on_rtx, tensorrt_version
 from roentmod_fast.engine.devices import CPU, CUDA, RTX, RTX_PACKAGE, TENSORRT, Device, version_of
+from roentmod_fast.engine.kept import set_aside
 from roentmod_fast.engine.manifest import NETWORKS, parse_manifest, render_manifest
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import EngineError
@@ -82,10 +83,15 @@ def test_what_was_compiled_once_is_opened_the_next_time(tmp_path: Path, card: St
         assert all(part in path.parts for path in opened), part
 
 
-def test_what_was_kept_and_cannot_be_opened_is_compiled_again(tmp_path: Path, card: StubRuntime) -> None:
+def keep_networks(tmp_path: Path) -> tuple[Bundle, Path]:
+    """Open a bundle, whose networks are compiled and kept; return it, and the file by which its UNet is kept."""
     bundle = write_halves(tmp_path / "b")
     Networks.open(bundle, RTX)
-    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    return bundle, next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+
+
+def test_what_was_kept_and_cannot_be_opened_is_compiled_again(tmp_path: Path, card: StubRuntime) -> None:
+    bundle, kept = keep_networks(tmp_path)
     kept.write_bytes(b"spoiled")
     card.failure, card.failing = RuntimeError("could not deserialize engine"), str(kept)
     again = Networks.open(bundle, RTX)
@@ -101,9 +107,7 @@ def test_what_was_kept_and_cannot_be_opened_is_compiled_again(tmp_path: Path, ca
 
 def test_what_was_kept_stays_where_it_cannot_be_made_again(tmp_path: Path, card: StubRuntime) -> None:
     """As where the card's memory is full for a while."""
-    bundle = write_halves(tmp_path / "b")
-    Networks.open(bundle, RTX)
-    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    bundle, kept = keep_networks(tmp_path)
     card.failure, card.failing = RuntimeError("CUDA failure 2: out of memory"), "unet"
     with pytest.raises(EngineError, match="memory is full"):
         Networks.open(bundle, RTX)
@@ -114,9 +118,7 @@ def test_what_was_kept_stays_where_it_cannot_be_made_again(tmp_path: Path, card:
 
 
 def test_what_was_kept_stays_where_nothing_is_to_be_kept(tmp_path: Path, card: StubRuntime) -> None:
-    bundle = write_halves(tmp_path / "b")
-    Networks.open(bundle, RTX)
-    kept = next((tmp_path / "cache").rglob("unet.fp16.onnx")) / "compiled" / "engine.onnx"
+    bundle, kept = keep_networks(tmp_path)
     card.failure, card.failing = RuntimeError("could not deserialize engine"), str(kept)
     Networks.open(bundle, RTX, keep=False)
     assert kept.is_file()
@@ -127,8 +129,7 @@ def test_what_can_be_neither_opened_nor_moved_is_an_error(
     tmp_path: Path, card: StubRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows, where another process has it open."""
-    bundle = write_halves(tmp_path / "b")
-    Networks.open(bundle, RTX)
+    bundle, _ = keep_networks(tmp_path)
     card.failure, card.failing = RuntimeError("could not deserialize engine"), "compiled"
 
     def refuse(self: Path, target: Path) -> Path:
@@ -141,7 +142,7 @@ def test_what_can_be_neither_opened_nor_moved_is_an_error(
 
 def test_another_process_may_have_set_it_aside(tmp_path: Path) -> None:
     kept = tmp_path / "cache" / "compiled" / "engine.onnx"
-    with networks._set_aside(kept):
+    with set_aside(kept):
         kept.parent.mkdir(parents=True)
         kept.write_bytes(b"of the other process")
     assert kept.read_bytes() == b"of the other process"

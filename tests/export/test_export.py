@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from roentmod_fast.cli import cli
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.engine.bundle import Bundle, read_bundle, verify_files
-from roentmod_fast.engine.manifest import with_weights
+from roentmod_fast.engine.manifest import bytes_of
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.phantom import draw
 from roentmod_fast_export import engine_side, export_checkpoint, exporter, verdict
@@ -38,7 +38,7 @@ def weights_of(folder: Path) -> Path:
 
 def size_of(bundle: Bundle, file: str) -> int:
     """Return the bytes of a network, with its weights."""
-    return sum(bundle.manifest.files[name].bytes for name in with_weights(file, bundle.manifest.files))
+    return bytes_of(file, bundle.manifest.files)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
