@@ -32,6 +32,11 @@
 
 int hollow_launch(void);
 
+static long wish(const char *name, long otherwise) {
+  const char *value = getenv(name);
+  return value == NULL ? otherwise : atol(value);
+}
+
 #ifdef CUDART
 
 /* While a graph is recorded the card may not be waited for, nor its memory taken or given back: that breaks the
@@ -43,10 +48,6 @@ static int forbidden(void) {
 }
 static long launches, replays;
 
-static long wish(const char *name, long otherwise) {
-  const char *value = getenv(name);
-  return value == NULL ? otherwise : atol(value);
-}
 static size_t memory(void) { return wish("HOLLOW_BYTES", 80l << 30); }
 
 static int last_error;
@@ -355,10 +356,8 @@ int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
 int nvmlSystemGetDriverVersion(char *version, unsigned bytes) { strcpy(version, "580.65.06"); return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = (void *)1; return 0; }
 int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
-  const char *wish = getenv("HOLLOW_SM");
-  int capability = wish == NULL ? 90 : atoi(wish);
-  *major = capability / 10;
-  *minor = capability % 10;
+  *major = wish("HOLLOW_SM", 90) / 10;
+  *minor = wish("HOLLOW_SM", 90) % 10;
   return 0;
 }
 int nvmlDeviceGetName(void *handle, char *name, unsigned bytes) { strcpy(name, "hollow card"); return 0; }
@@ -399,11 +398,7 @@ NOTHING(cuInit)
 NOTHING(cuSignalExternalSemaphoresAsync)
 NOTHING(cuTensorMapEncodeTiled)
 NOTHING(cuWaitExternalSemaphoresAsync)
-int cuDriverGetVersion(int *version) {
-  const char *wish = getenv("HOLLOW_DRIVER");
-  *version = wish == NULL ? 13000 : atoi(wish);
-  return 0;
-}
+int cuDriverGetVersion(int *version) { *version = wish("HOLLOW_DRIVER", 13000); return 0; }
 #endif
 #ifdef CURAND
 NOTHING(curandHollow)
@@ -418,10 +413,10 @@ NOTHING(curandHollow)
 
 static const char folder[] = "/sys/bus/pci/devices";
 static const char *elsewhere(const char *path, char *other, size_t bytes) {
-  const char *wish = getenv("HOLLOW_PCI");
+  const char *instead = getenv("HOLLOW_PCI");
   size_t length = sizeof folder - 1;
-  if (wish == NULL || path == NULL || strncmp(path, folder, length) || (path[length] && path[length] != '/')) return path;
-  snprintf(other, bytes, "%s%s", wish, path + length);
+  if (instead == NULL || path == NULL || strncmp(path, folder, length) || (path[length] && path[length] != '/')) return path;
+  snprintf(other, bytes, "%s%s", instead, path + length);
   return other;
 }
 #define INSTEAD(type, name, arguments, given)                                \

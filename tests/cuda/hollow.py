@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from roentmod_fast.engine.devices import version_of
 
@@ -72,3 +74,9 @@ def run(folder: Path, *arguments: str, seconds: float = 300, **variables: str) -
     return subprocess.run(
         command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds
     )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a process that succeeded has printed as JSON."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -13,7 +13,7 @@ import numpy as np
 from roentmod_fast.engine import sessions
 from roentmod_fast.engine.bound import TYPES
 from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CUDA
+from roentmod_fast.engine.devices import CUDA, Device
 from roentmod_fast.engine.networks import INPUTS, Network, Networks
 from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import RoentmodError
@@ -66,19 +66,25 @@ def gate() -> int:
     return int((counts() - before)[0])
 
 
-def unknown_option() -> str | None:
-    """Give the provider an option that it does not have; return the complaint."""
+def wish(**more: str) -> None:
+    """Give the provider ``more`` options from now on, in all of this process."""
     ours = sessions.provider_options
+    sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
 
-    def more(*wishes: Any, **others: Any) -> dict[str, str]:
-        return {**ours(*wishes, **others), "enable_hollow": "1"}
 
-    sessions.provider_options = more
+def complaint(engine: Path, device: Device) -> str | None:
+    """Open an engine; return what fails."""
     try:
-        Networks.open(read_bundle(HALF), CUDA, "fp16")
+        Networks.open(read_bundle(engine), device)
     except RoentmodError as error:
         return str(error)
     return None
+
+
+def unknown_option() -> str | None:
+    """Give the provider an option that it does not have; return the complaint."""
+    wish(enable_hollow="1")
+    return complaint(HALF, CUDA)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from roentmod_fast.engine import sessions
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import RTX, import_onnxruntime
 from roentmod_fast.engine.networks import Networks
-from roentmod_fast.errors import RoentmodError
-from tests.cuda.on_card import HALF
+from tests.cuda.on_card import HALF, complaint, wish
 
 onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
@@ -41,10 +39,10 @@ class Compiled:
         self.spent.append((time.perf_counter() - started, peak))
         as_stored = onnxruntime.SessionOptions()
         as_stored.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        opened = real(path, as_stored, providers=["CPUExecutionProvider"])
+        stored = real(path, as_stored, providers=["CPUExecutionProvider"])
         self._ports = [
             [SimpleNamespace(name=port.name, type=port.type, shape=port.shape) for port in ports]
-            for ports in (opened.get_inputs(), opened.get_outputs())
+            for ports in (stored.get_inputs(), stored.get_outputs())
         ]
 
     def get_inputs(self) -> list[Any]:
@@ -58,12 +56,6 @@ class Compiled:
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         return []
-
-
-def wish(**more: str) -> None:
-    """Give the plugin ``more`` options from now on, in all of this process."""
-    ours = sessions.provider_options
-    sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
 
 
 def compile_only(architecture: str) -> None:
@@ -81,18 +73,14 @@ def compile_all(engine: Path) -> list[str]:
 def unknown_option(engine: Path) -> str | None:
     """Give the plugin an option that it does not have; return the complaint."""
     wish(nv_hollow="1")
-    return complaint(engine)
+    return complaint(engine, RTX)
 
 
-def complaint(engine: Path) -> str | None:
+def opened(engine: Path) -> str | None:
     """Open an engine; return what fails."""
-    try:
-        Networks.open(read_bundle(engine), RTX)
-    except RoentmodError as error:
-        return str(error)
-    return None
+    return complaint(engine, RTX)
 
 
 if __name__ == "__main__":
-    task = {task.__name__: task for task in (compile_all, unknown_option, complaint)}[sys.argv[1]]
+    task = {task.__name__: task for task in (compile_all, unknown_option, opened)}[sys.argv[1]]
     print(json.dumps(task(Path(sys.argv[2]) if len(sys.argv) > 2 else HALF)))

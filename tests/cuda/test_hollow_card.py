@@ -41,9 +41,7 @@ def edit(libraries: Path, source: Path, *more: str, **failures: str) -> subproce
 
 def tell(libraries: Path, task: str) -> Any:
     """Return what a task of ``on_card.py`` gives."""
-    done = hollow.run(libraries, "-m", "tests.cuda.on_card", task)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return hollow.told(hollow.run(libraries, "-m", "tests.cuda.on_card", task))
 
 
 def test_doctor_finds_the_card(libraries: Path) -> None:

@@ -6,7 +6,6 @@ say; what it would do next, to have TensorRT open an engine on the card, is not 
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -43,12 +42,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_there
 
 
-def tell(done: subprocess.CompletedProcess[str]) -> Any:
-    """Return what a task of ``on_rtx.py`` gave."""
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def node_of(path: Path) -> tuple[Any, dict[str, Any]]:
     """Return the one node of an ONNX file, and its attributes."""
     import onnx
@@ -62,7 +55,7 @@ def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the tiny engine and the built-in one, as the plugin has compiled them."""
     cache = tmp_path_factory.mktemp("cache")
     for engine in (HALF, PHANTOM):
-        notes = tell(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
+        notes = hollow.told(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
         assert notes[-4:] == [f"{network} is compiled for this card, once" for network in NETWORKS]
     return cache
 
@@ -117,7 +110,7 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
 
 def test_options_are_read(run: Run) -> None:
     """So that those which we give are known to be options of the plugin."""
-    assert "nv_hollow" in tell(run("-m", "tests.cuda.on_rtx", "unknown_option"))
+    assert "nv_hollow" in hollow.told(run("-m", "tests.cuda.on_rtx", "unknown_option"))
 
 
 @pytest.fixture(scope="module", params=[HALF, PHANTOM], ids=lambda engine: engine.name)
@@ -140,13 +133,13 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -> None:
     manifest = read_bundle(built).manifest
     [record] = [record for record in manifest.tensorrt if record["network"] == NETWORKS[0]]
-    said = tell(run("-m", "tests.cuda.on_rtx", "complaint", str(built)))
+    said = hollow.told(run("-m", "tests.cuda.on_rtx", "opened", str(built)))
     assert said.startswith(f"{built / record['file']}: ONNX Runtime cannot open it on rtx: ")
     assert said.endswith(f"TensorRT EP could not deserialize engine from cache: {built / record['engine']}")
 
 
 def test_engines_for_another_card_are_compiled_anew(run: Run, built: Path) -> None:
-    said = tell(run("-m", "tests.cuda.on_rtx", "complaint", str(built), HOLLOW_SM="86"))
+    said = hollow.told(run("-m", "tests.cuda.on_rtx", "opened", str(built), HOLLOW_SM="86"))
     [networks] = read_bundle(built).manifest.networks.values()
     assert f"{built / networks['text_encoder']}: ONNX Runtime cannot open it on rtx: " in said
 
