@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ NOTICE = (
 )
 
 Files = dict[str, dict[str, str]]
-Say = Callable[[str], None]
+logger = logging.getLogger("roentmod_fast.export")
 
 
 def export_checkpoint(
@@ -53,7 +54,6 @@ def export_checkpoint(
     keep_anyway: bool = False,
     tensorrt: Sequence[str] = (),
     calibrate: Path | None = None,
-    say: Say = lambda text: None,
 ) -> Path:
     """Export a diffusers folder as the bundle ``out``; return ``out``.
 
@@ -61,7 +61,7 @@ def export_checkpoint(
     engine, by default that of ``out``; ``notice`` is told to the user at each use. ``store_halves`` stores float32
     weights that half precision holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
     engines for from the half-precision networks. ``calibrate``: a folder of radiographs on whose edits int8 is
-    calibrated, by default drawn ones. ``say`` is told of each step.
+    calibrated, by default drawn ones. Each step is logged.
 
     Raises :class:`CheckpointError` for what cannot be read, :class:`OutputError` for what cannot be written, and
     :class:`VerdictError`, with nothing left behind, for an engine that misses its limits, unless ``keep_anyway``.
@@ -80,11 +80,11 @@ def export_checkpoint(
     weights = sum(opened.weight_bytes(role) for role in ROLES)
     with staging(out, overwrite=overwrite, needed=free_bytes_needed(weights, precisions, tensorrt)) as folder:
         exported = tuple(precision for precision in precisions if precision != "int8")
-        networks = _export_networks(opened, folder, exported, store_halves, say)
-        graphs = _fuse(folder, networks, say)
-        parity = verdict.judge_networks(opened, folder, networks, graphs, say)
+        networks = _export_networks(opened, folder, exported, store_halves)
+        graphs = _fuse(folder, networks)
+        parity = verdict.judge_networks(opened, folder, networks, graphs)
         if "fp16" in networks:
-            _settle_autoencoder(opened, folder, networks, parity, say)
+            _settle_autoencoder(opened, folder, networks, parity)
         write_tokenizer(opened, folder / TOKENIZER_NAME)
         manifest = Manifest(
             name=name or out.name,
@@ -97,12 +97,12 @@ def export_checkpoint(
         )
         _write(folder, manifest, parity)
         if "int8" in precisions:
-            networks["int8"] = int8.quantize_engine(folder, networks["fp32"], calibrate, say)
+            networks["int8"] = int8.quantize_engine(folder, networks["fp32"], calibrate)
             parts = {network: networks["int8"][network] for network in int8.QUANTIZED}
-            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, {}, say)["int8"]
+            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, {})["int8"]
             manifest = replace(manifest, networks=networks, files=_facts(folder, manifest.files))
             _write(folder, manifest, parity)
-        for precision, edit in verdict.judge_edits(opened, folder, precisions, say).items():
+        for precision, edit in verdict.judge_edits(opened, folder, precisions).items():
             parity[precision][verdict.WHOLE_EDIT] = edit
         missed = verdict.failures(parity)
         if missed and not keep_anyway:
@@ -110,7 +110,7 @@ def export_checkpoint(
         if missed:
             manifest = replace(manifest, made={**manifest.made, "kept_although": missed})
         if compiler is not None:
-            records = build_engines(folder, networks["fp16"], manifest.files, tensorrt, compiler, say)
+            records = build_engines(folder, networks["fp16"], manifest.files, tensorrt, compiler)
             manifest = replace(manifest, tensorrt=tuple(records), files=_facts(folder, manifest.files))
         _write(folder, manifest, parity)
         copy_licence(opened, folder)
@@ -126,15 +126,13 @@ def _in_order(precisions: Sequence[str]) -> tuple[str, ...]:
     return tuple(precision for precision in PRECISIONS if precision in precisions)
 
 
-def _export_networks(
-    opened: Checkpoint, folder: Path, precisions: Sequence[str], store_halves: bool, say: Say
-) -> Files:
+def _export_networks(opened: Checkpoint, folder: Path, precisions: Sequence[str], store_halves: bool) -> Files:
     """Export each network; one part of the checkpoint is in memory at a time. Returns the files as in the manifest."""
     networks: Files = {precision: {} for precision in precisions}
     for role in ROLES:
         mine = [network for network in NETWORKS if WRAPPERS[network][0] == role]
         for precision in precisions:
-            say(f"exporting {' and '.join(mine)}, {precision}")
+            logger.info(f"exporting {' and '.join(mine)}, {precision}")
             apart(opened.weight_bytes(role), _export_role, opened, role, mine, precision, folder, store_halves)
             networks[precision] |= {network: network_file(network, precision) for network in mine}
     return {precision: {network: files[network] for network in NETWORKS} for precision, files in networks.items()}
@@ -152,38 +150,38 @@ def _export_role(
         export_network(network, module, opened.model, _width(opened), path, store_halves=store_halves)
 
 
-def _fuse(folder: Path, networks: Files, say: Say) -> Files:
+def _fuse(folder: Path, networks: Files) -> Files:
     """Write the other graphs of the networks that get some; return them by kind and the file of the first."""
     graphs: Files = {kind: {} for kind in GRAPHS}
     for precision, parts in networks.items():
         for network in FUSED:
             file = parts[network]
             graphs["fused"][file] = fused = fused_file(file)
-            say(f"fusing the attention of {file}")
+            logger.info(f"fusing the attention of {file}")
             fuse_attention(folder / file, folder / fused)
             if precision == "fp16":
-                say(f"fusing {file} for CUDA")
+                logger.info(f"fusing {file} for CUDA")
                 try:
                     fuse_for_cuda(folder / fused, folder / cuda_file(file))
                 except ExportError as error:  # a UNet of another make: all else runs without this graph
-                    say(f"no graph for CUDA, which then runs {fused}: {error}")
+                    logger.warning(f"no graph for CUDA, which then runs {fused}: {error}")
                 else:
                     graphs["cuda"][file] = cuda_file(file)
     return graphs
 
 
-def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity, say: Say) -> None:
+def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity) -> None:
     """Put the autoencoder's networks back to float32 in the half-precision engine where half is too small for them."""
     for network in NETWORKS:
         if WRAPPERS[network][0] != "vae" or verdict.fits_half(parity["fp16"][network]):
             continue
-        say(f"{network} stays in float32: half precision is too small for it")
+        logger.warning(f"{network} stays in float32: half precision is too small for it")
         for name in with_weights(networks["fp16"][network], [path.name for path in folder.iterdir()]):
             (folder / name).unlink()
         networks["fp16"][network] = file = network_file(network, "fp32")
         if not (folder / file).exists():
             export_network(network, opened.load("vae"), opened.model, _width(opened), folder / file)
-            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, {}, say)
+            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, {})
             parity["fp16"][network] = full["fp16"][network]
         else:
             parity["fp16"][network] = parity["fp32"][network]

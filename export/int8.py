@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from .apart import apart, folder_bytes
 from .errors import ExportError
 from .files import INLINE_LIMIT, network_file
 
+logger = logging.getLogger("roentmod_fast.export")
 Array = NDArray[Any]
 Samples = dict[str, list[dict[str, Array]]]
 """For each network, what it was given in real edits; every array a batch of one, for NNCF holds all that a network
@@ -59,20 +61,18 @@ def require_int8_extra() -> None:
         raise ExportError(f"int8 needs {' and '.join(missing)}: type pip install 'roentmod-fast[int8]'")
 
 
-def quantize_engine(
-    folder: Path, full: Mapping[str, str], radiographs: Path | None, say: Callable[[str], None] = lambda text: None
-) -> dict[str, str]:
+def quantize_engine(folder: Path, full: Mapping[str, str], radiographs: Path | None) -> dict[str, str]:
     """Make int8 networks of the float32 engine in ``folder``; return their files, as in the manifest.
 
     ``full`` maps each network to its float32 file; ``radiographs`` is a folder whose radiographs are edited for
     calibration, by default drawn ones are.
     """
     weights = folder_bytes(folder)
-    say("int8: watching edits of " + ("drawn radiographs" if radiographs is None else str(radiographs)))
+    logger.info("int8: watching edits of " + ("drawn radiographs" if radiographs is None else str(radiographs)))
     samples = apart(weights, watch_edits, folder, radiographs)
     files = {"text_encoder": full["text_encoder"]}
     for network in QUANTIZED:
-        say(f"int8: quantizing {network} on {len(samples[network])} samples")
+        logger.info(f"int8: quantizing {network} on {len(samples[network])} samples")
         files[network] = file = network_file(network, "int8")
         apart(weights, quantize, folder / full[network], folder / file, samples[network])
     return files

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,7 @@ autoencoder one at a time on a card."""
 
 PROVIDERS = {"tensorrt_rtx": "NvTensorRTRTXExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
+logger = logging.getLogger("roentmod_fast.export")
 Record = dict[str, Any]
 
 
@@ -99,7 +101,6 @@ def build_engines(
     files: Mapping[str, FileFact],
     architectures: Sequence[str],
     compiler: Compiler,
-    say: Callable[[str], None] = lambda text: None,
 ) -> list[Record]:
     """Build an engine of each network for each architecture into ``folder``; return a record of each for the manifest.
 
@@ -113,7 +114,7 @@ def build_engines(
         digest = hashlib.sha256("".join(source[name] for name in sorted(source)).encode()).hexdigest()
         batch = BATCHES[network]
         for architecture in architectures:
-            say(f"building {path.stem} for {architecture} with {compiler.package} {compiler.version}")
+            logger.info(f"building {path.stem} for {architecture} with {compiler.package} {compiler.version}")
             stem = f"{path.stem}.b{batch[-1]}.{architecture}.{compiler.package}-{compiler.version}.{digest[:8]}"
             engine, wrapper = folder / f"{stem}.engine", folder / f"{stem}.onnx"
             apart(bytes_of(path.name, files), compile_engine, path, engine, architecture, batch, compiler.package)

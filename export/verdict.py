@@ -7,7 +7,8 @@ whole edit, diffusers' ``StableDiffusionImg2ImgPipeline`` against our ``Editor``
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, 
 from .errors import VerdictError
 from .onnx_export import WRAPPERS
 
+logger = logging.getLogger("roentmod_fast.export")
 Parity = dict[str, dict[str, dict[str, float]]]
 """For each precision and network, and the whole edit: what :func:`~roentmod_fast.likeness.difference` says."""
 
@@ -77,7 +79,6 @@ def judge_networks(
     folder: Path,
     networks: Mapping[str, Mapping[str, str]],
     graphs: Mapping[str, Mapping[str, str]],
-    say: Callable[[str], None] = lambda text: None,
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint.
 
@@ -97,7 +98,7 @@ def judge_networks(
         module = opened.load(role)
         references = {}
         for network in mine:
-            say(f"verdict of {network}: the checkpoint, in torch")
+            logger.info(f"verdict of {network}: the checkpoint, in torch")
             references[network] = reference_outputs(network, module, inputs[network])
         del module
         gc.collect()
@@ -107,7 +108,7 @@ def judge_networks(
             for precision, parts in networks.items():
                 for name, file in _graphs(network, parts[network], graphs):
                     if file not in judged:
-                        say(f"verdict of {network}: {file}")
+                        logger.info(f"verdict of {network}: {file}")
                         with _runnable(folder / file, file in graphs.get("cuda", {}).values()) as path:
                             work = (network, path, inputs[network], reference, precision)
                             judged[file] = apart(folder_bytes(folder), judge_network, *work)
@@ -142,17 +143,15 @@ def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
         meant.unlink()
 
 
-def judge_edits(
-    opened: Checkpoint, folder: Path, precisions: Sequence[str], say: Callable[[str], None] = lambda text: None
-) -> dict[str, dict[str, float]]:
+def judge_edits(opened: Checkpoint, folder: Path, precisions: Sequence[str]) -> dict[str, dict[str, float]]:
     """Compare our whole edit in each precision with that of diffusers; ``folder`` is a bundle's."""
-    say("verdict of a whole edit: the checkpoint, in torch")
+    logger.info("verdict of a whole edit: the checkpoint, in torch")
     reference = apart(sum(opened.weight_bytes(role) for role in ROLES), _reference_of, opened)
     results = {}
     for precision in precisions:
-        say(f"verdict of a whole edit: the engine, {precision}")
+        logger.info(f"verdict of a whole edit: the engine, {precision}")
         results[precision] = apart(folder_bytes(folder), judge_edit, folder, precision, reference)
-        say(f"  {results[precision]['psnr_db']:.1f} dB against the checkpoint")
+        logger.info(f"  {results[precision]['psnr_db']:.1f} dB against the checkpoint")
     return results
 
 
@@ -160,9 +159,7 @@ def _reference_of(opened: Checkpoint) -> NDArray[np.float32]:
     return reference_edit_once(opened, edit_picture(opened.model), verdict_config())
 
 
-def judge_bundle(
-    engine: str | Path, checkpoint: Path, vae: Path | None = None, say: Callable[[str], None] = lambda text: None
-) -> Parity:
+def judge_bundle(engine: str | Path, checkpoint: Path, vae: Path | None = None) -> Parity:
     """Give the verdict of an exported engine again, against the checkpoint that it is said to come from.
 
     Raises :class:`VerdictError` where it misses its limits or is of another model altogether, and
@@ -176,8 +173,8 @@ def judge_bundle(
     if opened.model != bundle.manifest.model:
         raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
     networks = bundle.manifest.networks
-    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.graphs, say)
-    for precision, edit in judge_edits(opened, bundle.folder, tuple(networks), say).items():
+    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.graphs)
+    for precision, edit in judge_edits(opened, bundle.folder, tuple(networks)).items():
         parity[precision][WHOLE_EDIT] = edit
     missed = failures(parity)
     if missed:

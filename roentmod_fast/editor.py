@@ -239,7 +239,6 @@ class Editor:
         device: str = "auto",
         precision: str | None = None,
         preset: str | Preset = EXACT,
-        say: Callable[[str], None] = lambda note: None,
         *,
         batch: int = 1,
         graphs: bool = True,
@@ -248,7 +247,7 @@ class Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. ``say`` is told what a device does at its first start, and what it does without. ``batch``: the most
+        preset's. What a device does at its first start, and what it does without, is logged. ``batch``: the most
         edits that will be asked for at once; ``graphs``: use CUDA graphs, on the devices cuda and rtx; ``keep``: keep
         networks that the device compiles in the user's cache folder, for the next start. Of two processor devices
         ``auto`` takes the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
@@ -264,7 +263,7 @@ class Editor:
             chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
         wish = precision or named.means.precision
-        networks = Networks.open(bundle, chosen, wish, say, batch=batch, graphs=graphs, keep=keep)
+        networks = Networks.open(bundle, chosen, wish, batch=batch, graphs=graphs, keep=keep)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named, batch)
 

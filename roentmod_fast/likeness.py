@@ -7,7 +7,7 @@ processor: what a driver, a card or a kernel computes wrongly shows in no error.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,7 @@ class Likeness:
         return self.psnr_db >= self.least_db
 
 
-def compare_with_processor(
-    bundle: Bundle, device: Device, say: Callable[[str], None] = lambda note: None
-) -> Iterator[Likeness]:
+def compare_with_processor(bundle: Bundle, device: Device) -> Iterator[Likeness]:
     """Run each network of ``bundle`` on ``device``, in each precision it has there, and on the processor in float32.
 
     Where the bundle holds no float32, the processor computes in the same precision, which it does by way of float32.
@@ -102,8 +100,8 @@ def compare_with_processor(
     for precision in precisions_on(bundle, device):
         reference = "fp32" if "fp32" in bundle.manifest.networks else precision
         if reference not in wanted:
-            wanted[reference] = _outputs(Networks.open(bundle, CPU, reference, say), model)
-        opened = Networks.open(bundle, device, precision, say)
+            wanted[reference] = _outputs(Networks.open(bundle, CPU, reference), model)
+        opened = Networks.open(bundle, device, precision)
         found = _outputs(opened, model)
         least = TF32_DB if device in TF32_DEVICES else LEAST_DB[precision]
         for network in NETWORKS:

@@ -7,8 +7,9 @@ radiograph, prompt and seed. What is no quicker in a precision than in float32 i
 
 from __future__ import annotations
 
+import logging
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
 
 Array = NDArray[np.float32]
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 CALLS = (3, 4, 5, 6, 8, 10)
 """Numbers of UNet calls that are tried."""
@@ -95,7 +96,6 @@ def tune(
     *,
     min_psnr: float = MIN_PSNR,
     machine: str = "",
-    say: Say = lambda text: None,
 ) -> Tuning:
     """Measure the candidates on ``images``, float32 (H, W) in [0, 1], each towards each prompt; choose presets.
 
@@ -104,7 +104,7 @@ def tune(
     editor = Editor.load(bundle.folder, device.name, "fp32")
     exact = [_edit_exactly(editor, image, prompt, seed) for seed, image in enumerate(images) for prompt in prompts]
     exact_seconds = statistics.median(edit.seconds for edit in exact)
-    say(f"exact: {exact_seconds:.2f} s")
+    logger.info(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
     available = precisions_on(bundle, device)
@@ -118,11 +118,11 @@ def tune(
         for means in _candidates(precision):
             trial = _try(editor, means, exact)
             trials.append(trial)
-            say(describe(trial, exact_seconds))
+            logger.info(describe(trial, exact_seconds))
             if precision == "fp32":
                 in_float32[means.calls] = trial.seconds
             elif trial.seconds >= in_float32[means.calls]:
-                say(f"{precision} is no quicker than fp32 here: not tried further")
+                logger.info(f"{precision} is no quicker than fp32 here: not tried further")
                 break
     presets = {}
     for name in KEPT:

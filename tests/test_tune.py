@@ -23,9 +23,9 @@ BUNDLE = Path(__file__).parent / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
 
 
-def test_a_trial_says_what_its_edit_shows() -> None:
-    told: list[str] = []
-    tuning = tune(read_bundle(BUNDLE), CPU, [IMAGE], ["edema"], say=told.append)
+def test_a_trial_says_what_its_edit_shows(logged: list[str]) -> None:
+    tuning = tune(read_bundle(BUNDLE), CPU, [IMAGE], ["edema"])
+    lines = list(logged)
     trial = next(trial for trial in tuning.trials if trial.means == Means("fp32", "dpm++", 5))
     editor = Editor.load(BUNDLE, "cpu")
     exact = editor.edit(IMAGE, "edema", EditConfig(compose="replace"))
@@ -33,7 +33,7 @@ def test_a_trial_says_what_its_edit_shows() -> None:
     assert (exact.unet_calls, quick.unet_calls) == (20, 5)
     assert trial.psnr_db == pytest.approx(change_statistics(exact.decoded, quick.decoded).psnr_db)
     assert 0 < trial.seconds < tuning.exact_seconds
-    assert len(told) == 1 + len(tuning.trials)
+    assert len(lines) == 1 + len(tuning.trials)
 
 
 def test_the_wish_decides() -> None:
@@ -50,8 +50,8 @@ def test_the_wish_decides() -> None:
 
 def tuned_as_if(
     device: Device, seconds: dict[str, float], lacks: str | None, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[str], list[Means], list[str]]:
-    """Tune where an edit in each precision takes ``seconds``; return what was opened, tried and told.
+) -> tuple[list[str], list[Means]]:
+    """Tune where an edit in each precision takes ``seconds``; return what was opened and tried.
 
     The edits are the processor's, and float32 stands for every precision.
     """
@@ -59,7 +59,6 @@ def tuned_as_if(
     full = bundle.manifest.networks["fp32"]
     every = replace(bundle.manifest, networks=dict.fromkeys(("fp32", "fp16", "int8"), full))
     opened: list[str] = []
-    told: list[str] = []
     real = Editor.load
 
     def load(folder: Path, name: str, precision: str) -> Editor:
@@ -76,8 +75,8 @@ def tuned_as_if(
     monkeypatch.setattr(Editor, "load", load)
     monkeypatch.setattr(tune_module, "_try", timed)
     monkeypatch.setattr(networks_module, "bfloat16_lacks", lambda device: lacks)
-    tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"], say=told.append)
-    return opened, [trial.means for trial in tuning.trials], told
+    tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"])
+    return opened, [trial.means for trial in tuning.trials]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +92,19 @@ def test_what_a_device_may_be_quick_in_is_tried(
     device: Device, lacks: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = dict.fromkeys(tried, 0.0001) | {"fp32": 1e-3}
-    opened, means, _ = tuned_as_if(device, quick, lacks, monkeypatch)
+    opened, means = tuned_as_if(device, quick, lacks, monkeypatch)
     assert opened == tried
     for precision in tried:
         calls = [each.calls for each in means if each.precision == precision]
         assert calls == [*CALLS, *([] if precision == "fp32" else [None])]
 
 
-def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     seconds = {"fp32": 1e-4, "bf16": 1e-4, "int8": 9e-5, "int8-bf16": 2e-4}
-    _, means, told = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
+    _, means = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
     tries = Counter(each.precision for each in means)
     assert tries == {"fp32": len(CALLS), "bf16": 1, "int8": len(CALLS) + 1, "int8-bf16": 1}
-    assert [text for text in told if "no quicker" in text] == [
+    assert [text for text in logged if "no quicker" in text] == [
         f"{precision} is no quicker than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")
     ]
 

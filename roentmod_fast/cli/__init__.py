@@ -11,6 +11,7 @@ import sys
 import click
 
 from roentmod_fast._version import __version__
+from roentmod_fast.cli.log import log_to_stderr
 from roentmod_fast.errors import RoentmodError, SettingError
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
@@ -52,6 +53,7 @@ def cli() -> None:
       roentmod-fast sample chest.dcm
       roentmod-fast edit chest.dcm --prompt edema --preview
     """
+    log_to_stderr()
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli.log import verbosity
+from roentmod_fast.cli.paths import PATH
 
 
 @click.command("bench")
@@ -26,7 +28,8 @@ from roentmod_fast.cli import DEVICES
     help="Repeat for more. [default: exact, and those that were measured]",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Edits for each, interleaved.")
-@click.option("--json", "report", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures as JSON.")
+@click.option("--json", "report", type=PATH, metavar="FILE", help="Write the figures as JSON.")
+@verbosity
 def command(
     engine: str | None, devices: tuple[str, ...], names: tuple[str, ...], runs: int, report: Path | None
 ) -> None:

@@ -284,7 +284,7 @@ def command(
 
     if identity == "keep":
         _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
-    editor = Editor.load(engine, device, precision, preset, say=lambda note: _say(f"note: {note}"), batch=batch)
+    editor = Editor.load(engine, device, precision, preset, batch=batch)
     means = editor.settings(config).means
     _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
     if editor.preset.price() and means == editor.preset.means:

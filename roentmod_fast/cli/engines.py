@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli.log import verbosity
+from roentmod_fast.cli.paths import PATH
 
 if TYPE_CHECKING:
     from roentmod_fast.engine.bundle import Bundle
@@ -92,16 +94,17 @@ def show(engine: str | None, as_json: bool) -> None:
 @click.argument("engine", required=False)
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="CHECKPOINT",
     help="Give the exporter's verdict again, against the checkpoint it was made from; needs the export extra.",
 )
-@click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="With --against: the autoencoder's folder.")
+@click.option("--vae", type=PATH, metavar="DIR", help="With --against: the autoencoder's folder.")
 @click.option(
     "--device",
     type=click.Choice(DEVICES[1:]),
     help="Compare what this device computes with what the processor does, network by network.",
 )
+@verbosity
 def verify(engine: str | None, against: Path | None, vae: Path | None, device: str | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
 
@@ -144,7 +147,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     if against is not None:
         from roentmod_fast_export.verdict import judge_bundle
 
-        parity = judge_bundle(bundle.folder, against, vae, lambda text: click.echo(text, err=True))
+        parity = judge_bundle(bundle.folder, against, vae)
         for precision, verdicts in parity.items():
             for part, values in verdicts.items():
                 said = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
@@ -157,7 +160,7 @@ def _compare(bundle: Bundle, device: Device) -> None:
     from roentmod_fast.likeness import compare_with_processor
 
     wrong = []
-    for likeness in compare_with_processor(bundle, device, lambda note: click.echo(f"note: {note}", err=True)):
+    for likeness in compare_with_processor(bundle, device):
         said = f"{likeness.precision} {likeness.network} on {device.name}: {likeness.psnr_db:.1f} dB to the processor"
         click.echo(f"{bundle.name}: {said}, expected {likeness.least_db:g} or more")
         if not likeness.holds:
@@ -167,7 +170,7 @@ def _compare(bundle: Bundle, device: Device) -> None:
 
 
 @command.command("import")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
 @click.option("--overwrite", is_flag=True, help="Replace an imported engine of the same name.")
 def import_(bundle: Path, overwrite: bool) -> None:
     """Copy an engine, a folder or a zip of one, to where this user's engines are, and check every file.

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import click
 
+from roentmod_fast.cli.log import verbosity
+from roentmod_fast.cli.paths import PATH
+
 NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
 @click.command("export")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The new bundle.")
-@click.option("--vae", type=click.Path(path_type=Path), metavar="DIR", help="Take the autoencoder of this folder.")
+@click.argument("checkpoint", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The new bundle.")
+@click.option("--vae", type=PATH, metavar="DIR", help="Take the autoencoder of this folder.")
 @click.option(
     "--precision",
     "precisions",
@@ -24,7 +27,7 @@ NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxrunti
 )
 @click.option(
     "--calibrate",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Calibrate int8 on edits of the radiographs in this folder. [default: drawn ones]",
 )
@@ -37,6 +40,7 @@ NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxrunti
 @click.option("--name", help="The engine's name. [default: that of the folder]")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle if it exists.")
 @click.option("--keep-anyway", is_flag=True, help="Keep an engine that misses its limits; the manifest says so.")
+@verbosity
 def command(
     checkpoint: Path,
     output: Path,
@@ -73,7 +77,6 @@ def command(
         keep_anyway=keep_anyway,
         tensorrt=_parts(tensorrt),
         calibrate=calibrate,
-        say=lambda text: click.echo(text, err=True),
     )
     click.echo(bundle)
 

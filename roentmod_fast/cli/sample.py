@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
+from roentmod_fast.cli.log import verbosity
+from roentmod_fast.cli.paths import PATH
+
 
 @click.command("sample")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--finding", metavar="TEXT", help="What it shows, such as 'edema' or 'left upper lobe mass, hernia'.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The patient.")
 @click.option("--size", type=click.IntRange(min=128, max=4096), default=1024, show_default=True, help="Pixels a side.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@verbosity
 def command(out: Path, finding: str | None, seed: int, size: int, overwrite: bool) -> None:
     """Write a chest radiograph that is drawn, not taken: a DX DICOM file of 12 bits.
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli.log import verbosity
+from roentmod_fast.cli.paths import PATH
 
 
 @click.command("tune")
@@ -19,14 +21,15 @@ from roentmod_fast.cli import DEVICES
 )
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Measure on the radiographs in this folder. [default: drawn ones]",
 )
 @click.option("--count", type=click.IntRange(min=1), default=2, show_default=True, help="Radiographs to measure on.")
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="[default: edema, cardiomegaly]")
 @click.option("--min-psnr", type=float, default=35.0, show_default=True, help="What 'fast' must keep, in dB.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Keep the presets here instead.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Keep the presets here instead.")
+@verbosity
 def command(
     engine: str | None,
     device: str,
@@ -79,7 +82,6 @@ def command(
         prompts or ("edema", "cardiomegaly"),
         min_psnr=min_psnr,
         machine=f"{machine}, {chosen.name}",
-        say=lambda text: click.echo(text, err=True),
     )
     for name in ("balanced", "fast"):
         preset = tuning.presets.get(name)

@@ -5,6 +5,7 @@ Each has one signature: named arrays in, named arrays out, with name, type and r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, Setti
 from roentmod_fast.folders import cache_folder
 
 Array = NDArray[Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,6 @@ class Networks:
         bundle: Bundle,
         device: Device,
         precision: str | None = None,
-        say: Callable[[str], None] = lambda note: None,
         *,
         batch: int = 1,
         graphs: bool = True,
@@ -275,9 +276,9 @@ class Networks:
     ) -> Networks:
         """Check the bundle's files and open its networks in ``precision`` for ``batch`` pictures edited together.
 
-        By default the precision is the device's own, or float32 where the bundle lacks that. ``say`` is given each of
-        ``notes`` before what it speaks of is done, for a card may compile for a minute. ``graphs``: run the UNet by way
-        of CUDA graphs, on the devices cuda and rtx. ``keep``: keep networks that the device compiles. Raises
+        By default the precision is the device's own, or float32 where the bundle lacks that. Each of ``notes`` is
+        logged as a warning before what it speaks of is done, for a GPU may compile for a minute. ``graphs``: run the
+        UNet by way of CUDA graphs, on the devices cuda and rtx. ``keep``: keep networks that the device compiles. Raises
         :class:`SettingError` for a batch below 1, :class:`DeviceError` where bfloat16 is asked for and cannot be had.
         """
         if batch < 1:
@@ -286,7 +287,7 @@ class Networks:
 
         def tell(note: str) -> None:
             notes.append(note)
-            say(note)
+            logger.warning(note)
 
         chosen = precision
         if chosen is None:

@@ -111,14 +111,15 @@ def test_graphs_can_be_left_off(tmp_path: Path, card: StubRuntime) -> None:
     assert opened.notes == []
 
 
-def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(tmp_path: Path, card: StubRuntime) -> None:
+def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(
+    tmp_path: Path, card: StubRuntime, logged: list[str]
+) -> None:
     card.graph_refusal = RuntimeError(f"{REFUSAL}\nmore")
-    said: list[str] = []
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, say=said.append)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
     [note] = opened.notes
     assert note.startswith("unet runs without CUDA graphs: ")
     assert note.endswith(" ".join(REFUSAL.split()))
-    assert said == opened.notes
+    assert logged == opened.notes
     np.testing.assert_array_equal(opened.predict(numbered(2), 500, text(0)), numbered(2))
     assert card.graph_ids == [None]
 

@@ -59,14 +59,13 @@ def test_an_engine_that_was_altered_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_engine_that_does_not_fit_is_told_and_not_used(
-    tmp_path: Path, card: StubRuntime, architecture: str, changes: dict[str, Any], reason: str
+    tmp_path: Path, card: StubRuntime, architecture: str, changes: dict[str, Any], reason: str, logged: list[str]
 ) -> None:
     bundle = write_engines(tmp_path / "b", architecture, **changes)
-    said: list[str] = []
-    opened = Networks.open(bundle, RTX, say=said.append)
+    opened = Networks.open(bundle, RTX)
     unet = next(note for note in opened.notes if note.startswith("unet"))
     assert f"no engine of the bundle is used: unet.{architecture}.onnx {reason}; unet is compiled" in unet
-    assert said == opened.notes
+    assert logged == opened.notes
     assert str(bundle.path("unet.fp16.onnx")) in [session.path for session in card.sessions]
 
 

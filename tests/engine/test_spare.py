@@ -28,27 +28,28 @@ def opened_files(runtime: StubRuntime) -> list[str]:
 
 
 @pytest.mark.parametrize("device", [CUDA, RTX])
-def test_the_autoencoder_is_run_again_in_float32(tmp_path: Path, card: StubRuntime, device: Device) -> None:
-    said: list[str] = []
-    opened = Networks.open(write_halves(tmp_path / "b"), device, say=said.append, batch=2)
-    before = len(said)
+def test_the_autoencoder_is_run_again_in_float32(
+    tmp_path: Path, card: StubRuntime, device: Device, logged: list[str]
+) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), device, batch=2)
+    before = len(logged)
     card.spoiled = "vae_decoder.fp16"
     image = opened.decode(numbered(2))
     np.testing.assert_array_equal(image[:, 0, 0, 0], [0, 1])
-    assert said[before] == NOTE
-    assert opened.notes == said
+    assert logged[before] == NOTE
+    assert opened.notes == logged
     spare = card.sessions[-1]
     assert Path(spare.path).name == "vae_decoder.onnx"
     if device == CUDA:
         assert spare.wishes["use_tf32"] == "1", "float32 among halves may be rounded to TF32"
     else:
         assert spare.options.dimensions == {"batch": 1}
-        assert said[before + 1] == "vae_decoder is compiled for this card, once"
+        assert logged[before + 1] == "vae_decoder is compiled for this card, once"
     # From then on it stays in use, and nothing more is told.
-    count, runs = len(said), len(card.runs)
+    count, runs = len(logged), len(card.runs)
     opened.decode(numbered(1))
     assert [name for name, _ in card.runs[runs:]] == ["vae_decoder.onnx"]
-    assert len(said) == count
+    assert len(logged) == count
 
 
 def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, card: StubRuntime) -> None:

@@ -87,16 +87,15 @@ def predictions(path: Path) -> np.ndarray:
 
 
 def test_a_unet_of_another_make_gets_none_and_that_is_said(
-    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     def refuse(source: Path, target: Path) -> None:
         raise ExportError(f"{source}: of another make")
 
     monkeypatch.setattr(exporter, "fuse_for_cuda", refuse)
-    said: list[str] = []
-    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",), say=said.append))
+    bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
     assert bundle.manifest.cuda == {}
-    [told] = [line for line in said if line.startswith("no graph for CUDA, which then runs unet.fp16.fused.onnx: ")]
+    [told] = [line for line in logged if line.startswith("no graph for CUDA, which then runs unet.fp16.fused.onnx: ")]
     assert told.endswith("of another make")
 
 

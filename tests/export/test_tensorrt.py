@@ -41,18 +41,15 @@ def only(*packages: str) -> Any:
 
 @needs_rtx
 @pytest.mark.parametrize("bundle", [TINY, find_bundle("phantom").folder], ids=["tiny", "phantom"])
-def test_engines_of_a_bundle(tmp_path: Path, bundle: Path) -> None:
+def test_engines_of_a_bundle(tmp_path: Path, bundle: Path, logged: list[str]) -> None:
     shutil.copytree(bundle, tmp_path / "b")
     manifest = read_bundle(tmp_path / "b").manifest
     compiler = aot.find_compiler(["sm89"])
-    said: list[str] = []
-    records = aot.build_engines(
-        tmp_path / "b", manifest.networks["fp32"], manifest.files, ["sm89", "sm120"], compiler, said.append
-    )
+    records = aot.build_engines(tmp_path / "b", manifest.networks["fp32"], manifest.files, ["sm89", "sm120"], compiler)
     assert [(record["network"], record["architecture"]) for record in records] == [
         (network, architecture) for network in NETWORKS for architecture in ("sm89", "sm120")
     ]
-    assert len(said) == len(records)
+    assert len(logged) == len(records)
     for record in records:
         source = manifest.networks["fp32"][record["network"]]
         assert record["source"] == {source: manifest.files[source].sha256}
