@@ -11,6 +11,7 @@ import pydicom.config
 import pytest
 
 from roentmod_fast import folders
+from roentmod_fast.engine import ort_log
 
 # pydicom only warns of a misspelt keyword; in tests it is an error.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
@@ -48,6 +49,17 @@ def logged() -> Iterator[list[str]]:
     yield handler.messages
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def the_process_logs_as_before() -> Iterator[None]:
+    """Undo what a command line that ran in this process set."""
+    logger = logging.getLogger("roentmod_fast")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+    ort_log.silence(False)
 
 
 @pytest.fixture(autouse=True)

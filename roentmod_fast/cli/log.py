@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from roentmod_fast.engine import ort_log
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 logger = logging.getLogger("roentmod_fast")
@@ -28,6 +30,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
         logger.addHandler(_Stderr())
     logger.setLevel(level)
+    ort_log.silence(level > logging.DEBUG)
 
 
 def shows_progress() -> bool:

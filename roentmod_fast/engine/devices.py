@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from roentmod_fast import telemetry
-from roentmod_fast.engine import nvidia
+from roentmod_fast.engine import nvidia, ort_log
 from roentmod_fast.engine.complaints import reason_of
 from roentmod_fast.errors import DeviceError
 
@@ -77,6 +77,7 @@ def import_onnxruntime() -> ModuleType:
     if not _has_onnxruntime():
         raise DeviceError(NO_ONNXRUNTIME)
     ort = importlib.import_module("onnxruntime")
+    ort_log.apply(ort)
     if telemetry.is_refused() and hasattr(ort, "disable_telemetry_events"):
         ort.disable_telemetry_events()  # Windows does not read the variable
     return ort

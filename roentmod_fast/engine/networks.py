@@ -39,7 +39,7 @@ from roentmod_fast.engine.manifest import NETWORKS, TOKENIZER_NAME, Model, with_
 from roentmod_fast.engine.openvino_session import TIMESTEPS, plan_on_openvino
 from roentmod_fast.engine.plan import Opening, Plan
 from roentmod_fast.engine.precisions import BFLOAT16, PRECISIONS, PRECISIONS_ON_CARD, stored_as
-from roentmod_fast.engine.sessions import open_session, quiet
+from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.engine.spare import NetworkWithSpare
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
 from roentmod_fast.folders import cache_folder
@@ -171,8 +171,7 @@ class Network:
 
     def _run_part(self, names: list[str], part: Mapping[str, Array]) -> list[Array]:
         try:
-            with quiet(self._device):
-                result: list[Array] = (self._bound or self._session).run(names, part)
+            result: list[Array] = (self._bound or self._session).run(names, part)
         except GraphError as error:
             # A recording that broke off may leave the session unusable, so another one is opened.
             self._use(self._open_without_graphs(), False)
@@ -278,8 +277,10 @@ class Networks:
 
         By default the precision is the device's own, or float32 where the bundle lacks that. Each of ``notes`` is
         logged as a warning before what it speaks of is done, for a GPU may compile for a minute. ``graphs``: run the
-        UNet by way of CUDA graphs, on the devices cuda and rtx. ``keep``: keep networks that the device compiles. Raises
-        :class:`SettingError` for a batch below 1, :class:`DeviceError` where bfloat16 is asked for and cannot be had.
+        UNet by way of CUDA graphs, on the devices cuda and rtx. ``keep``: keep networks that the device compiles.
+
+        Raises :class:`SettingError` for a batch below 1, :class:`DeviceError` where bfloat16 is asked for and cannot be
+        had.
         """
         if batch < 1:
             raise SettingError(f"batch {batch} is below 1: give how many edits to make at once")

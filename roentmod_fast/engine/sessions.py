@@ -10,7 +10,6 @@ silence: see :func:`check_assignment`.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,10 +49,6 @@ SHAPE_ARITHMETIC = frozenset(
 BATCH_ARITHMETIC = SHAPE_ARITHMETIC | {"Concat", "Slice"}
 """With a free batch these two compute shapes as well, and onnxruntime keeps shapes on the processor. They move data
 elsewhere; were such a one on the processor, its copies would keep a CUDA graph from being opened, which is told."""
-
-_hushing = threading.Lock()
-_hushed: list[int] = []
-"""An entry for each thread that wants the log of ONNX Runtime to be quiet."""
 
 
 def open_session(
@@ -96,7 +91,7 @@ def open_session(
     if device in (CUDA, TENSORRT):
         preload_libraries(device)
     try:
-        with _keeping(options, opening.keep), quiet(device):
+        with _keeping(options, opening.keep):
             session = ort.InferenceSession(str(path), options, enable_fallback=0, **arguments)
     except DeviceError:
         raise
@@ -110,29 +105,6 @@ def open_session(
     if device in GPU_DEVICES:
         check_assignment(session, device, path, SHAPE_ARITHMETIC if opening.items == 1 else BATCH_ARITHMETIC)
     return session
-
-
-@contextmanager
-def quiet(device: Device) -> Iterator[None]:
-    """Keep ONNX Runtime from writing on stderr what an error of ours says in one line; on cards alone it does.
-
-    Its default log is the process's and does not tell its level: afterwards that is ONNX Runtime's own, warnings.
-    """
-    if device not in GPU_DEVICES:
-        yield
-        return
-    ort = import_onnxruntime()
-    with _hushing:
-        _hushed.append(threading.get_ident())
-        if len(_hushed) == 1:
-            ort.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        with _hushing:
-            _hushed.pop()
-            if not _hushed:
-                ort.set_default_logger_severity(2)
 
 
 def check_assignment(session: Any, device: Device, path: Path, allowed: frozenset[str] = SHAPE_ARITHMETIC) -> None:
