@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import Editor
 from roentmod_fast.errors import SourceError
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
 from roentmod_fast.report import installed_versions
+from roentmod_fast.settings import EditConfig
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,7 +31,10 @@ def reconstruction_psnr(editor: Editor, image: np.ndarray) -> float:
     noise = np.zeros((2, editor.model.latent_channels, editor.model.latent_size, editor.model.latent_size), np.float32)
     prepared = editor.prepare(image, EditConfig(), noise=noise)
     placement = prepared.placement
-    before, after = placement.crop(placement.place(prepared.source)), placement.crop(editor.reconstruct(prepared))
+    before, after = (
+        placement.crop(placement.place(prepared.radiograph.image)),
+        placement.crop(editor.reconstruct(prepared)),
+    )
     return float(-10 * np.log10(np.mean(np.square(before - after))))
 
 

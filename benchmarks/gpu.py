@@ -48,8 +48,9 @@ def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, 
     """Return what a device of ours is timed at, and what it notes."""
     import numpy as np
 
-    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.editor import Editor
     from roentmod_fast.phantom import draw
+    from roentmod_fast.settings import EditConfig
 
     device, _, without = name.partition("-")
     editor = Editor.load(engine, device, precision, batch=batch, graphs=without != "nographs")

@@ -20,8 +20,9 @@ from pathlib import Path
 import diffusers
 import torch
 
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import Editor
 from roentmod_fast.report import machine_facts
+from roentmod_fast.settings import EditConfig
 from roentmod_fast_export import verdict
 from roentmod_fast_export.checkpoint import open_checkpoint
 from roentmod_fast_export.engine_side import edit_difference, edit_picture

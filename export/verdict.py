@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from roentmod_fast.editor import EditConfig
 from roentmod_fast.engine.bundle import find_bundle, verify_files
 from roentmod_fast.engine.devices import choose_device
 from roentmod_fast.engine.manifest import NETWORKS
 from roentmod_fast.engine.networks import INPUTS
 from roentmod_fast.likeness import fixed_inputs
+from roentmod_fast.settings import EditConfig
 
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet

@@ -1,7 +1,8 @@
-"""The edit, from a picture and a prompt to an edited picture: the one path to read first.
+"""The edit, from a radiograph and a prompt to an edited radiograph: the one path to read first.
 
     editor = Editor.load("phantom", device="cpu")
-    result = editor.edit(image, "edema", EditConfig(strength=0.4, guidance=4.0, seed=0))
+    result = editor.edit("chest.dcm", "edema", strength=0.4, guidance=4, seed=0)
+    result.save("chest.edema.dcm")
 
 The steps are those of Stable Diffusion's image-to-image pipeline as RoentMod uses it (Cooke et al., 2025): encode the
 radiograph, add noise up to ``strength``, denoise towards the prompt with classifier-free guidance, decode. With the
@@ -15,12 +16,13 @@ edit or several at once.
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,75 +33,27 @@ from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.engine.bundle import Bundle, find_bundle
 from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
-from roentmod_fast.engine.manifest import TOKENIZER_NAME, EditDefaults, Model
+from roentmod_fast.engine.manifest import TOKENIZER_NAME, Model
 from roentmod_fast.engine.networks import Networks
 from roentmod_fast.engine.precisions import BFLOAT16
 from roentmod_fast.engine.tokenizer import Tokenizer
 from roentmod_fast.errors import SettingError
-from roentmod_fast.presets import EXACT, Means, Preset, find_preset, quicker_processor
-from roentmod_fast.radiograph.compose import ChangeStatistics, change_statistics, compose
-from roentmod_fast.radiograph.model import Provenance
+from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
+from roentmod_fast.radiograph.compose import compose
+from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.placement import Placement
+from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
+from roentmod_fast.radiograph.region import Region, region_of
+from roentmod_fast.result import EditResult
+from roentmod_fast.settings import EditConfig, EditSettings
 
 Array = NDArray[np.float32]
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called after each UNet call with the number of calls done and the number of all calls of this edit, or batch."""
 
-COMPOSE_MODES = ("contrast", "delta", "replace")
-DEFAULT_COMPOSE = "contrast"
-
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
-
-
-@dataclass(frozen=True)
-class EditConfig:
-    """What the user wishes; ``None`` leaves the choice to the engine's manifest.
-
-    ``strength``: share of the noise schedule that is run, in [0, 1]. ``guidance``: scale of classifier-free guidance,
-    1 or less
-    is none. ``steps``: of the full schedule; ``strength`` of them are run. ``seed``: of the noise, 0 or more, taken
-    modulo 2**32. ``compose``: how the decoded edit is put into the source, see :mod:`roentmod_fast.radiograph.compose`.
-    ``solver`` and ``calls`` are among the means of :class:`roentmod_fast.presets.Means`; ``None`` is the preset's.
-    """
-
-    strength: float | None = None
-    guidance: float | None = None
-    steps: int | None = None
-    seed: int = 0
-    compose: str = DEFAULT_COMPOSE
-    solver: str | None = None
-    calls: int | None = None
-
-
-@dataclass(frozen=True)
-class EditSettings:
-    """An :class:`EditConfig` with every choice made and checked."""
-
-    strength: float
-    guidance: float
-    steps: int
-    seed: int
-    compose: str
-    means: Means
-
-    @classmethod
-    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model, preset: Means) -> EditSettings:
-        """Fill in the engine's and the preset's. Raises :class:`SettingError` for a value that cannot be used."""
-        named = {name: getattr(config, name) for name in ("solver", "calls")}
-        means = replace(preset, **{name: value for name, value in named.items() if value is not None})
-        strength = defaults.strength if config.strength is None else config.strength
-        guidance = defaults.guidance if config.guidance is None else config.guidance
-        steps = defaults.steps if config.steps is None else config.steps
-        if not math.isfinite(guidance):
-            raise SettingError(f"guidance {guidance} is no number: give 1 for none, the paper's value is 4")
-        if not 1 <= steps <= model.train_timesteps:
-            raise SettingError(f"steps {steps} is outside 1 to {model.train_timesteps}: the usual number is 50")
-        if config.seed < 0:
-            raise SettingError(f"seed {config.seed} is negative: give 0 or more")
-        if config.compose not in COMPOSE_MODES:
-            raise SettingError(f"unknown compose mode {config.compose!r}: expected one of {', '.join(COMPOSE_MODES)}")
-        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose, means)
 
 
 @dataclass
@@ -130,13 +84,13 @@ class Stopwatch:
 class Placed:
     """A radiograph placed for the engine, before any network has seen it.
 
-    ``source``: float32 (H, W) in [0, 1]; ``square``: the same in the engine's size, (S, S). ``encoder_noise`` and
-    ``noise``: the draw of the encoder and the noise that is added, (1, channels, s, s). ``region``: where to edit,
-    float32 (H, W) in [0, 1], None for everywhere; ``latent_region``, float32 (1, 1, s, s), is 1 for the latents that it
-    touches and 0 for those that are held to the source.
+    ``square``: float32 (S, S) in [0, 1], in the engine's size. ``encoder_noise`` and ``noise``: the draw of the encoder
+    and the noise that is added, (1, channels, s, s). ``region``: where to edit, float32 (H, W) in [0, 1], None for
+    everywhere; ``latent_region``, float32 (1, 1, s, s), is 1 for the latents that it touches and 0 for those that are
+    held to the source.
     """
 
-    source: Array
+    radiograph: Radiograph
     placement: Placement
     settings: EditSettings
     course: Course
@@ -175,28 +129,6 @@ class Decoded:
     prepared: Prepared
     prompt: str
     picture: Array
-    seconds: dict[str, float]
-    unet_calls: int
-    truncated: str
-
-
-@dataclass(frozen=True)
-class EditResult:
-    """One edited radiograph.
-
-    ``image``: float32 (H, W) in [0, 1], the source with the edit in it, at the source's size. ``decoded``: float32
-    (S, S) in [0, 1], the engine's own picture. ``seconds`` by stage and ``unet_calls`` are those of this edit; what it
-    shares with others of the same radiograph counts for the first. The seconds of a network that ran for a batch are
-    shared evenly by those it ran for; ``unet_calls`` are as many as without a batch. ``truncated`` is the end of the
-    prompt that did not fit, or empty.
-    """
-
-    image: Array
-    decoded: Array
-    prompt: str
-    settings: EditSettings
-    provenance: Provenance
-    change: ChangeStatistics
     seconds: dict[str, float]
     unet_calls: int
     truncated: str
@@ -247,7 +179,8 @@ class Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. What a device does at its first start, and what it does without, is logged. ``batch``: the most
+        preset's. By default it is float32, on a GPU half precision where the export's verdict allows it. The engine's
+        notice, what a device does at its first start and what it does without is logged. ``batch``: the most
         edits that will be asked for at once; ``graphs``: use CUDA graphs, on the devices cuda and rtx; ``keep``: keep
         networks that the device compiles in the user's cache folder, for the next start. Of two processor devices
         ``auto`` takes the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
@@ -264,6 +197,13 @@ class Editor:
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
         wish = precision or named.means.precision
         networks = Networks.open(bundle, chosen, wish, batch=batch, graphs=graphs, keep=keep)
+        verdict = half_edit_db(bundle)
+        if networks.precision == "fp16" and precision is None and verdict is not None:
+            logger.info(
+                f"fp16 is {verdict:.0f} dB from the checkpoint in a whole edit; --precision fp32 is the reference"
+            )
+        if bundle.manifest.notice:
+            logger.warning(bundle.manifest.notice)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
         return cls(bundle, networks, tokenizer, chosen, named, batch)
 
@@ -277,36 +217,99 @@ class Editor:
     def model(self) -> Model:
         return self.bundle.manifest.model
 
-    def edit(
+    @overload
+    def edit(  # type: ignore[overload-overlap]  # a str is a sequence of str as well
         self,
-        image: Array,
+        image: RadiographLike,
         prompt: str,
         config: EditConfig | None = None,
         *,
+        strength: float | None = None,
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        compose: str | None = None,
+        solver: str | None = None,
+        calls: int | None = None,
+        region: Region | None = None,
+        protect_markers: bool = True,
         noise: Array | None = None,
-        region: Array | None = None,
         progress: Progress | None = None,
-    ) -> EditResult:
-        """Edit ``image``, float32 (H, W) in [0, 1] with bright = dense, towards ``prompt``.
+    ) -> EditResult: ...
 
-        ``noise``: float32 (2, channels, s, s), standard normal, instead of the seed's: first the draw of the encoder,
-        then the noise that is added. ``region``: float32 (H, W) in [0, 1], how much of the edit each pixel takes; where
-        it is 0 the image stays exactly. Raises :class:`SettingError` for a value that cannot be used.
-        """
-        return self.apply(self.prepare(image, config, noise=noise, region=region), prompt, progress=progress)
-
-    def edit_prompts(
+    @overload
+    def edit(
         self,
-        image: Array,
-        prompts: Sequence[str],
+        image: RadiographLike,
+        prompt: Sequence[str],
         config: EditConfig | None = None,
         *,
+        strength: float | None = None,
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        compose: str | None = None,
+        solver: str | None = None,
+        calls: int | None = None,
+        region: Region | None = None,
+        protect_markers: bool = True,
         noise: Array | None = None,
-        region: Array | None = None,
         progress: Progress | None = None,
+    ) -> Iterator[EditResult]: ...
+
+    def edit(
+        self,
+        image: RadiographLike,
+        prompt: str | Sequence[str],
+        config: EditConfig | None = None,
+        *,
+        strength: float | None = None,
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        compose: str | None = None,
+        solver: str | None = None,
+        calls: int | None = None,
+        region: Region | None = None,
+        protect_markers: bool = True,
+        noise: Array | None = None,
+        progress: Progress | None = None,
+    ) -> EditResult | Iterator[EditResult]:
+        """Edit a radiograph towards a prompt; of several prompts an iterator of results, ``batch`` made at a time.
+
+        ``image``: a :class:`Radiograph`, the path of a DICOM, PNG or JPEG file, an image of Pillow's, or an array
+        (H, W), bright = dense: uint8, uint16, or floats in [0, 1]. Settings are keywords or an :class:`EditConfig`, in
+        which keywords replace values. ``region``: where to edit, an array float (H, W) in [0, 1], a box
+        (x0, y0, x1, y1) in the source's pixels or the path of a mask; where it is 0 the image stays exactly.
+        ``protect_markers``: leave burned-in side markers and text alone. ``noise``: float32 (2, channels, s, s),
+        standard normal, instead of the seed's: first the draw of the encoder, then the noise that is added.
+
+        Raises :class:`SettingError` for a value that cannot be used, :class:`SourceError` for a file that cannot be
+        read, :class:`RefusedError` for one that should not be edited: read it with ``read_radiograph(path, force=...)``
+        to go on.
+        """
+        given = {
+            "strength": strength,
+            "guidance": guidance,
+            "steps": steps,
+            "seed": seed,
+            "compose": compose,
+            "solver": solver,
+            "calls": calls,
+        }
+        named = {name: value for name, value in given.items() if value is not None}
+        chosen = replace(EditConfig() if config is None else config, **named)  # type: ignore[arg-type]
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        for text in prompts:
+            if not text.strip():
+                raise SettingError("a prompt is empty: say what to add, such as edema")
+        prepared = self.prepare(image, chosen, region=region, protect_markers=protect_markers, noise=noise)
+        results = self._in_batches(prepared, prompts, progress)
+        return next(results) if isinstance(prompt, str) else results
+
+    def _in_batches(
+        self, prepared: Prepared, prompts: Sequence[str], progress: Progress | None
     ) -> Iterator[EditResult]:
-        """Edit one image towards several prompts, ``batch`` at a time; what does not depend on the prompt is shared."""
-        prepared = self.prepare(image, config, noise=noise, region=region)
         for start in range(0, len(prompts), self.batch):
             pairs = [(prepared, prompt) for prompt in prompts[start : start + self.batch]]
             yield from self.apply_batch(pairs, progress=progress)
@@ -322,45 +325,46 @@ class Editor:
     def _course(self, settings: EditSettings) -> Course:
         """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
         course = self.schedule.course(settings.steps, settings.strength)
-        if settings.means.calls is None:
+        if settings.means.calls is None or not course:
             return course
         return self.schedule.short_course(course.start, settings.means.calls)
 
     def prepare(
         self,
-        image: Array,
+        image: RadiographLike,
         config: EditConfig | None = None,
         *,
+        region: Region | None = None,
+        protect_markers: bool = True,
         noise: Array | None = None,
-        region: Array | None = None,
-        aspect: float = 1.0,
     ) -> Prepared:
-        """Do what all prompts share: place the image, draw the noise, encode it; arguments as for :meth:`place`."""
-        [prepared] = self.encode([self.place(image, config, noise=noise, region=region, aspect=aspect)])
+        """Do what all prompts share: place the image, draw the noise, encode it; arguments as for :meth:`edit`."""
+        placed = self.place(image, config, region=region, protect_markers=protect_markers, noise=noise)
+        [prepared] = self.encode([placed])
         return prepared
 
     def place(
         self,
-        image: Array,
+        image: RadiographLike,
         config: EditConfig | None = None,
         *,
+        region: Region | None = None,
+        protect_markers: bool = True,
         noise: Array | None = None,
-        region: Array | None = None,
-        aspect: float = 1.0,
     ) -> Placed:
-        """Bring an image to the engine's size and draw its noise. Needs no network: it may run in another thread.
+        """Bring an image to the engine's size and draw its noise; arguments as for :meth:`edit`.
 
-        ``noise`` and ``region`` as in :meth:`edit`; ``aspect``: height of a pixel over its width.
+        Needs no network: it may run in another thread.
         """
         settings = self.settings(config)
         course = self._course(settings)
-        if image.ndim != 2 or not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
-            raise SettingError(f"image of shape {image.shape}: expected (H, W), finite, in [0, 1]")
+        radiograph = as_radiograph(image)
         watch = Stopwatch()
-        source = np.asarray(image, dtype=np.float32)
         with watch.measure("placement"):
-            placement = Placement.fit((source.shape[0], source.shape[1]), self.model.image_size, aspect)
-            square = placement.place(source)
+            placement = Placement.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
+            square = placement.place(radiograph.image)
+            touched = region_of(radiograph, region, protect_markers=protect_markers)
+            latent_region = None if touched is None else self._touched(placement.place(touched))
         latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
         if noise is None:
             generator = TorchNoise(settings.seed)
@@ -369,13 +373,7 @@ class Editor:
             first, second = np.asarray(noise[:1], dtype=np.float32), np.asarray(noise[1:], dtype=np.float32)
         else:
             raise SettingError(f"noise of shape {noise.shape}: expected {(2, *latent_shape[1:])}")
-        latent_region = None
-        if region is not None:
-            if region.shape != source.shape or not (region.min() >= 0 and region.max() <= 1):
-                raise SettingError(f"region of shape {region.shape}: expected {source.shape}, in [0, 1]")
-            region = np.asarray(region, dtype=np.float32)
-            latent_region = self._touched(placement.place(region))
-        return Placed(source, placement, settings, course, square, first, second, watch, region, latent_region)
+        return Placed(radiograph, placement, settings, course, square, first, second, watch, touched, latent_region)
 
     def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
         """Encode placed images, at most ``batch`` of them, in one call of the network."""
@@ -459,7 +457,7 @@ class Editor:
         prepared, watch = decoded.prepared, Stopwatch(dict(decoded.seconds))
         with watch.measure("compose"):
             image = compose(
-                prepared.source,
+                prepared.radiograph.image,
                 decoded.picture,
                 prepared.reference,
                 prepared.placement,
@@ -467,12 +465,12 @@ class Editor:
                 prepared.region,
             )
         return EditResult(
+            radiograph=prepared.radiograph,
             image=image,
             decoded=decoded.picture,
             prompt=decoded.prompt,
             settings=prepared.settings,
             provenance=self._provenance(decoded.prompt, prepared.settings),
-            change=change_statistics(prepared.source, image),
             seconds=watch.seconds,
             unet_calls=decoded.unet_calls,
             truncated=decoded.truncated,
@@ -505,6 +503,8 @@ class Editor:
 
         x_0 = np.concatenate([prepared.x_0 for prepared in images])
         noise = np.concatenate([prepared.noise for prepared in images])
+        if not course:
+            return self._decode(x_0, watch)
         x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(course.start))
         solver = _held(images, x_0, noise, SOLVERS[settings.means.solver](len(course)))
         for step in denoise(x_t, self.schedule, course, predict, solver):

@@ -14,11 +14,15 @@ from typing import Any
 
 from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.engine.bundle import Bundle
+from roentmod_fast.engine.devices import GPU_DEVICES
 from roentmod_fast.engine.precisions import PRECISIONS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
 
 FORMAT = 1
+HALF_EDIT_DB = 60.0
+"""From how many dB on fp16 is a GPU's default: a quarter of a grey level of 8 bit, root mean square."""
+
 EXACT = "exact"
 NAMES = (EXACT, "balanced", "fast")
 
@@ -93,7 +97,7 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
     if name not in NAMES:
         raise SettingError(f"unknown preset {name!r}: expected one of {', '.join(NAMES)}")
     if name == EXACT:
-        return Preset(EXACT, Means("fp32"))
+        return Preset(EXACT, Means(default_precision(bundle, device)))
     for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
         found = read_measurements(path, bundle)
         if found is not None and name in found.presets:
@@ -102,6 +106,24 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
         f"preset {name!r} was never measured for engine {bundle.name} on {device}: type roentmod-fast tune "
         f"--engine {bundle.name} --device {device}"
     )
+
+
+def default_precision(bundle: Bundle, device: str) -> str:
+    """Return the precision that an engine is run in on ``device`` unless another one is asked for.
+
+    On a GPU that is fp16 where the export's verdict of a whole edit is at least :data:`HALF_EDIT_DB`, else fp32.
+    """
+    verdict = half_edit_db(bundle)
+    half = device in {gpu.name for gpu in GPU_DEVICES} and verdict is not None and verdict >= HALF_EDIT_DB
+    return "fp16" if half else "fp32"
+
+
+def half_edit_db(bundle: Bundle) -> float | None:
+    """Return the PSNR of a whole edit in fp16 to the checkpoint's, in dB, by the manifest; None where it has none."""
+    if "fp16" not in bundle.manifest.networks:
+        return None
+    verdict = bundle.manifest.parity.get("fp16", {}).get("whole_edit", {}).get("psnr_db")
+    return None if verdict is None else float(verdict)
 
 
 def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:

@@ -10,11 +10,12 @@ import pytest
 
 from roentmod_fast import editor as editor_module
 from roentmod_fast.diffusion import TorchNoise
-from roentmod_fast.editor import EditConfig, Editor, Prepared
+from roentmod_fast.editor import Editor, Prepared
 from roentmod_fast.engine.bundle import read_bundle
 from roentmod_fast.engine.devices import CPU, OPENVINO
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
+from roentmod_fast.settings import EditConfig
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -43,7 +44,7 @@ def test_a_whole_edit_is_that_of_diffusers(editor: Editor) -> None:
 
 def test_sharing_between_prompts_changes_nothing(editor: Editor, image: np.ndarray) -> None:
     prompts = ["edema", "hernia"]
-    shared = list(editor.edit_prompts(image, prompts, EditConfig(steps=10)))
+    shared = list(editor.edit(image, prompts, EditConfig(steps=10)))
     for prompt, result in zip(prompts, shared, strict=True):
         alone = editor.edit(image, prompt, EditConfig(steps=10))
         assert np.array_equal(alone.image, result.image)
@@ -83,11 +84,22 @@ def test_noise_as_an_array_is_the_seeds_own(editor: Editor, image: np.ndarray) -
     assert np.array_equal(by_array.decoded, by_seed.decoded)
 
 
-def test_zero_is_a_wish(editor: Editor, image: np.ndarray) -> None:
+def test_a_setting_of_zero_is_a_value(editor: Editor, image: np.ndarray) -> None:
     assert editor.settings(EditConfig(guidance=0.0)).guidance == 0
     assert editor.settings(EditConfig()).guidance == 4
-    with pytest.raises(SettingError, match="strength 0"):
-        editor.settings(EditConfig(strength=0.0))
+    assert editor.settings(EditConfig(strength=0.0)).strength == 0
+
+
+@pytest.mark.parametrize(("compose", "calls"), [("contrast", None), ("delta", None), ("contrast", 5)])
+def test_strength_0_changes_nothing(editor: Editor, image: np.ndarray, compose: str, calls: int | None) -> None:
+    result = editor.edit(image, "edema", strength=0.0, compose=compose, calls=calls)
+    assert np.array_equal(result.image, image)
+    assert result.unet_calls == 0
+
+
+def test_strength_0_with_replace_is_what_the_autoencoder_gives_back(editor: Editor, image: np.ndarray) -> None:
+    prepared = editor.prepare(image, EditConfig(strength=0.0, compose="replace"))
+    assert np.array_equal(editor.apply(prepared, "edema").decoded, editor.reconstruct(prepared))
 
 
 @pytest.mark.parametrize("compose", ["contrast", "delta", "replace"])
@@ -110,8 +122,8 @@ def test_progress_counts_every_call(editor: Editor, image: np.ndarray) -> None:
     ("bad", "says"),
     [
         (np.zeros((4, 4, 3), np.float32), "expected"),
-        (np.full((8, 8), 2, np.float32), "in .0, 1."),
-        (np.full((8, 8), np.nan, np.float32), "finite"),
+        (np.full((8, 8), 2, np.float32), r"in \[2, 2\]: expected \[0, 1\]"),
+        (np.full((8, 8), np.nan, np.float32), "NaN or infinity"),
     ],
 )
 def test_a_picture_that_is_none_is_refused(editor: Editor, bad: np.ndarray, says: str) -> None:
@@ -280,7 +292,7 @@ def test_prompts_of_one_image_are_edited_in_batches(
 ) -> None:
     monkeypatch.setattr(editor, "batch", 2)
     prompts = ["edema", "hernia", "left upper lobe mass"]
-    results = list(editor.edit_prompts(image, prompts, EditConfig(steps=10, compose="replace")))
+    results = list(editor.edit(image, prompts, EditConfig(steps=10, compose="replace")))
     assert calls == [3, 4, 4, 4, 1, 2, 2, 2]
     assert [result.prompt for result in results] == prompts
 

@@ -57,7 +57,8 @@ def test_every_runtime_module_and_a_whole_edit_live_without_torch() -> None:
         assert len(names) > 20, names
         for name in names:
             importlib.import_module(name)
-        from roentmod_fast.editor import EditConfig, Editor
+        from roentmod_fast.editor import Editor
+        from roentmod_fast.settings import EditConfig
         image = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
         result = Editor.load("phantom", device="cpu").edit(image, "edema", EditConfig(steps=5))
         assert result.image.shape == (64, 64)

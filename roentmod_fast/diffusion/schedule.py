@@ -110,14 +110,17 @@ class Schedule:
     def partial(self, steps: int, strength: float) -> Timesteps:
         """Return the timesteps of an edit: the last ``int(steps * strength)`` of a whole run, int64, descending.
 
-        The first of them is the timestep that the source is noised to. Raises :class:`SettingError` for a strength
-        that is not in [0, 1] or gives no step, and for steps that begin above the last trained timestep.
+        The first of them is the timestep that the source is noised to; strength 0 gives none. Raises
+        :class:`SettingError` for a strength that is not in [0, 1] or, above 0, gives no step, and for steps that begin
+        above the last trained timestep.
         """
         if not 0 <= strength <= 1:  # also NaN
             raise SettingError(f"strength {strength:g} is outside [0, 1]: use a number in it, such as 0.4")
         whole = self.timesteps(steps)
         # Rounded down from the float product, as in diffusers: 50 steps at strength 0.58 are 28, not 29.
         count = int(steps * strength)
+        if strength == 0:
+            return whole[:0]
         if count == 0:
             least = math.ceil(1000 / steps) / 1000
             raise SettingError(

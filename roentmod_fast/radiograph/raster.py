@@ -57,6 +57,16 @@ def read_raster(data: bytes, name: str, *, force: bool = False) -> Radiograph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
         pixels, notes = _decode(data, name)
+    return _as_radiograph(pixels, name, notes)
+
+
+def from_image(picture: Image.Image, name: str) -> Radiograph:
+    """Take an image of Pillow's as a radiograph; of which modes, and what is refused, as :func:`read_raster`."""
+    notes: list[str] = []
+    return _as_radiograph(_grey(picture, picture.format or "", name, notes), name, tuple(notes))
+
+
+def _as_radiograph(pixels: NDArray[Any], name: str, notes: tuple[str, ...]) -> Radiograph:
     bits = 16 if pixels.dtype == np.uint16 else 8
     stored = pixels.astype(np.int32)
     display = plain(bits)

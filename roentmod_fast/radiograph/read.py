@@ -1,15 +1,24 @@
-"""Read a radiograph, whatever kind of file it is."""
+"""Read a radiograph, whatever holds it: a file, an image of Pillow's or an array."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from roentmod_fast.errors import SourceError
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, read_dicom
-from roentmod_fast.radiograph.model import Radiograph
-from roentmod_fast.radiograph.raster import looks_like_raster, read_raster
+from roentmod_fast.radiograph.display import plain
+from roentmod_fast.radiograph.model import PixelLayout, Radiograph
+from roentmod_fast.radiograph.raster import from_image, looks_like_raster, read_raster
 from roentmod_fast.radiograph.sources import Source
+
+RadiographLike: TypeAlias = "Radiograph | str | os.PathLike[str] | Source | Image.Image | NDArray[Any]"
+"""What :func:`as_radiograph` takes."""
 
 
 def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, force: bool = False) -> Radiograph:
@@ -27,3 +36,47 @@ def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, fo
     if not looks_like_dicom(data[:132]):
         raise SourceError(f"{source.name}: not a radiograph: expected a DICOM, PNG or JPEG file")
     return read_dicom(data, source.name, voi=voi, force=force)
+
+
+def as_radiograph(image: RadiographLike) -> Radiograph:
+    """Return what a user holds as a radiograph.
+
+    A :class:`Radiograph` is returned as it is, a path is read by :func:`read_radiograph`. Bright is dense in an image
+    or array, (H, W): uint8 and uint16 have their whole range, floats lie in [0, 1]. Raises SettingError naming the
+    range of an array that does not fit, and as :func:`read_radiograph` does.
+    """
+    if isinstance(image, Radiograph):
+        return image
+    if isinstance(image, (str, os.PathLike, Source)):
+        return read_radiograph(image)
+    if isinstance(image, Image.Image):
+        return from_image(image, "image")
+    return _from_array(np.asarray(image))
+
+
+def _from_array(array: NDArray[Any]) -> Radiograph:
+    if array.ndim != 2 or 0 in array.shape:
+        raise SettingError(f"image of shape {array.shape}: expected grey, (H, W)")
+    if array.dtype in (np.uint8, np.uint16):
+        bits = 8 * array.dtype.itemsize
+        stored = array.astype(np.int32)
+        values = plain(bits).show(stored)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise SettingError("image holds NaN or infinity: expected floats in [0, 1]")
+        if array.min() < 0 or array.max() > 1:
+            raise SettingError(f"image of {array.dtype} in {_range(array)}: expected [0, 1], bright = dense")
+        bits = 16
+        values = np.array(array, dtype=np.float32)
+        stored = np.rint(values * np.float32(65535)).astype(np.int32)
+    else:
+        held = f" in {_range(array)}" if array.dtype.kind in "iu" else ""
+        raise SettingError(f"image of {array.dtype}{held}: expected uint8, uint16 or floats in [0, 1], bright = dense")
+    for each in (values, stored):
+        each.setflags(write=False)
+    layout = PixelLayout(bits, bits, bits - 1, signed=False)
+    return Radiograph(values, "array", None, plain(bits), stored, layout=layout)
+
+
+def _range(array: NDArray[Any]) -> str:
+    return f"[{array.min():g}, {array.max():g}]"

@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import re
+import stat
 import warnings
 import zipfile
 import zlib
@@ -40,6 +41,8 @@ class Source:
 
     ``name``: for messages. ``stem``: the file's name without its ending, from which an output's name is made.
     ``folder``: where an output stands unless told otherwise. ``path``: the file, or the archive that holds ``member``.
+    ``inside``: the member's own folder in the archive, a path that stays below where it is put. ``named``: the user
+    named this file itself, and no folder or archive that holds it.
     """
 
     name: str
@@ -47,11 +50,13 @@ class Source:
     folder: Path
     path: Path
     member: str | None = None
+    inside: Path = Path()
+    named: bool = False
 
     @classmethod
-    def of(cls, path: Path) -> Source:
+    def of(cls, path: Path, *, named: bool = True) -> Source:
         """Return a file on disk as a source; it need not exist yet."""
-        return cls(str(path), stem_of(path.name), path.parent, path)
+        return cls(str(path), stem_of(path.name), path.parent, path, named=named)
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
         """Return the whole content. Raises SourceError where it cannot be read or is longer than ``limit`` bytes."""
@@ -82,15 +87,29 @@ class Source:
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be read: {error.strerror or 'input error'}") from error
         except _UNPACKING as error:
-            raise SourceError(f"{self.name}: cannot be unpacked: damaged or encrypted") from error
+            if self._is_encrypted():
+                raise SourceError(f"{self.name}: encrypted: unpack the archive with its password first") from error
+            raise SourceError(f"{self.name}: cannot be unpacked: damaged, or compressed in an unknown way") from error
+
+    def _is_encrypted(self) -> bool:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return self.member is not None and bool(archive.getinfo(self.member).flag_bits & 1)
+        except (OSError, KeyError, *_UNPACKING):
+            return False
 
 
 @dataclass(frozen=True)
 class SourceList:
-    """What was found: ``sources`` in a stable order, and for each reason how many files were ``skipped``."""
+    """What was found: ``sources`` in a stable order.
+
+    ``skipped``: for each reason how many files are no radiographs to edit. ``unreadable``: what could not be looked at,
+    a file, a folder or a member, by its name, each with the reason: there may be radiographs in it.
+    """
 
     sources: tuple[Source, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def stem_of(name: str) -> str:
@@ -106,49 +125,76 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], *, force: bool = False
 
     A file that is named itself is always a source, whatever it holds, so that what is wrong with it is said when it is
     read. In folders and archives, what is no picture is skipped and counted, and so are pictures that are already
-    synthetic (outputs of an earlier run) unless ``force``. Raises SourceError for a path that does not exist, an
-    archive that cannot be opened, and where nothing is found at all.
+    synthetic (outputs of an earlier run) unless ``force``. Raises SourceError for a path that does not exist or may not
+    be looked at, an archive that cannot be opened, and where nothing is found at all.
     """
-    found: dict[Source, None] = {}
+    found: dict[tuple[Path, str | None], Source] = {}
     skipped: Counter[str] = Counter()
+    unreadable: dict[str, str] = {}
     places = [Path(path) for path in paths]
     for path in places:
-        if path.is_dir():
-            candidates = _in_folder(path, skipped)
-        elif path.is_file() and _starts_like_zip(path):
+        kind = _kind_of(path)
+        if kind == "folder":
+            candidates = _in_folder(path, skipped, unreadable)
+        elif kind == "file" and _starts_like_zip(path):
             candidates = _in_zip(path, skipped)
         else:
-            if not path.exists():
-                raise SourceError(f"{path}: no such file or folder")
-            found[Source.of(path)] = None
+            found[path, None] = Source.of(path)
             continue
         before = len(found)
         for source in candidates:
-            reason = _reason_to_skip(source, force)
+            try:
+                reason = _reason_to_skip(source, force)
+            except SourceError as error:
+                unreadable[source.name] = str(error).removeprefix(f"{source.name}: ")
+                continue
             if reason is None:
-                found[source] = None
+                found.setdefault((source.path, source.member), source)
             else:
                 skipped[reason] += 1
         if len(found) == before and len(places) == 1:
-            counted = "; ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-            raise SourceError(f"{path}: no radiographs in it" + (f" ({counted})" if counted else ": it is empty"))
+            parts = [f"{count} {reason}" for reason, count in sorted(skipped.items())]
+            parts += [f"{count} {reason}" for reason, count in sorted(Counter(unreadable.values()).items())]
+            why = f" ({'; '.join(parts)})" if parts else ": it is empty"
+            raise SourceError(f"{path}: no radiographs in it{why}")
     if not found:
         raise SourceError("no radiographs found: name a DICOM, PNG or JPEG file, a folder or a zip archive")
-    return SourceList(tuple(_with_own_stems(found)), dict(sorted(skipped.items())))
+    return SourceList(tuple(found.values()), dict(sorted(skipped.items())), unreadable)
 
 
-def _in_folder(folder: Path, skipped: Counter[str]) -> Iterator[Source]:
+def _kind_of(path: Path) -> str:
+    """Return ``folder``, ``file`` or ``other``. Raises SourceError for a path that is not there or cannot be seen."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceError(f"{path}: no such file or folder") from None
+    except (OSError, ValueError) as error:  # a path too long, a folder that may not be entered, a NUL
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise SourceError(f"{path}: cannot be read: {reason}") from None
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def _in_folder(folder: Path, skipped: Counter[str], unreadable: dict[str, str]) -> Iterator[Source]:
     """Yield the files below a folder, sorted, without following links to folders."""
-    for root, folders, files in os.walk(folder):
+
+    def shut(error: OSError) -> None:
+        unreadable[str(error.filename)] = f"cannot be read: {error.strerror or 'input error'}"
+
+    for root, folders, files in os.walk(folder, onerror=shut):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
-            if name.startswith(".") or not path.is_file():
+            try:
+                ordinary = path.is_file()
+            except OSError as error:
+                shut(error)
+                continue
+            if name.startswith(".") or not ordinary:
                 skipped["hidden or special file"] += 1
             elif _starts_like_zip(path):
                 skipped["zip archive in a folder"] += 1
             else:
-                yield Source.of(path)
+                yield Source.of(path, named=False)
 
 
 def _in_zip(path: Path, skipped: Counter[str]) -> Iterator[Source]:
@@ -167,8 +213,15 @@ def _in_zip(path: Path, skipped: Counter[str]) -> Iterator[Source]:
         if inner.name.startswith(".") or "__MACOSX" in inner.parts or not inner.name:
             skipped["hidden or special file"] += 1
             continue
-        stem = re.sub(r"[\x00-\x1f/\\:]", "_", stem_of(inner.name))
-        yield Source(f"{path}:{member.filename}", stem, path.parent, path, member.filename)
+        stem = _plain_name(stem_of(inner.name)) or "image"
+        inside = Path(*filter(None, map(_plain_name, inner.parent.parts)))
+        yield Source(f"{path}:{member.filename}", stem, path.parent, path, member.filename, inside)
+
+
+def _plain_name(part: str) -> str:
+    """Return a part of a member's path as a name that leads nowhere else on any system; empty for ``..`` and a root."""
+    name = re.sub(r"[\x00-\x1f<>:\"|?*/\\]", "_", part)
+    return "" if not name.strip("._ ") else name
 
 
 def _starts_like_zip(path: Path) -> bool:
@@ -180,11 +233,8 @@ def _starts_like_zip(path: Path) -> bool:
 
 
 def _reason_to_skip(source: Source, force: bool) -> str | None:
-    """Return why a file found in a folder or an archive is left out, or None."""
-    try:
-        head = source.head()
-    except SourceError:
-        return "unreadable"
+    """Return why a file found in a folder or an archive is left out, or None. Raises SourceError as ``head`` does."""
+    head = source.head()
     if looks_like_raster(head):
         return "already synthetic" if not force and is_marked_synthetic(head) else None
     if not looks_like_dicom(head[:132]):
@@ -200,16 +250,3 @@ def _reason_to_skip(source: Source, force: bool) -> str | None:
     except Exception:  # cut off in the middle, or damaged in any of the ways that a parser stumbles on
         return None
     return kind
-
-
-def _with_own_stems(found: Iterable[Source]) -> Iterator[Source]:
-    """Give sources of the same name in one folder (members of an archive) stems of their own."""
-    taken: set[tuple[Path, str]] = set()
-    for source in found:
-        stem = source.stem
-        number = 2
-        while (source.folder, stem) in taken:
-            stem = f"{source.stem}-{number}"
-            number += 1
-        taken.add((source.folder, stem))
-        yield source if stem == source.stem else Source(source.name, stem, source.folder, source.path, source.member)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from roentmod_fast import editor as editor_module
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import Editor
 from roentmod_fast.engine import devices, openvino_session
 from roentmod_fast.engine import networks as networks_module
 from roentmod_fast.engine.bundle import Bundle, read_bundle
@@ -27,6 +27,7 @@ from roentmod_fast.engine.sessions import open_session
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
 from roentmod_fast.presets import Means, Preset
+from roentmod_fast.settings import EditConfig
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
@@ -79,7 +80,8 @@ real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "onnxruntime" else real(name, *rest)
 import numpy as np
 from roentmod_fast.checkup import examine
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import Editor
+from roentmod_fast.settings import EditConfig
 editor = Editor.load({str(TINY)!r})
 editor.edit(np.random.default_rng(0).random((64, 64), dtype=np.float32), "edema", EditConfig(steps=10))
 print(editor.device.name)
