@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from roentmod_fast.errors import OutputError
+from roentmod_fast.errors import DiskFullError, OutputError
 
 _REASONS = {
     errno.ENOSPC: "no space left on the disk: free some or choose another folder",
@@ -27,7 +27,7 @@ _REASONS = {
     errno.ENOTDIR: "no such folder: make it first",
     errno.ENAMETOOLONG: "the file name is too long: choose a shorter one",
     errno.EISDIR: "a folder of that name is there: choose another name",
-    errno.EEXIST: "already exists (--overwrite replaces it)",
+    errno.EEXIST: "already exists (--overwrite replaces it, --skip-existing leaves it)",
 }
 
 
@@ -61,7 +61,19 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 def _explained(path: Path, error: OSError) -> OutputError:
     reason = _REASONS.get(error.errno or 0, f"cannot be written: {error.strerror or 'output error'}")
-    return OutputError(f"{path}: {reason}")
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+    return kind(f"{path}: {reason}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing. Raises OutputError where that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file of that name is there" if isinstance(error, FileExistsError | NotADirectoryError) else None
+        if reason is None:
+            raise _explained(path, error) from error
+        raise OutputError(f"{path}: cannot be made: {reason}") from error
 
 
 def _write_nameless(path: Path, data: bytes | memoryview, overwrite: bool) -> bool:

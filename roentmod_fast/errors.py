@@ -4,7 +4,8 @@ RoentmodError
 ├── SettingError        a wish that cannot be met: strength outside [0, 1], no prompt, an unknown finding
 ├── SourceError         a file that is no radiograph we can edit
 │   └── RefusedError    a radiograph that we could edit but should not: ``--force`` goes on
-├── OutputError         a result that cannot be written: it exists, no space, no permission
+├── OutputError         a result that cannot be written: it exists, no permission
+│   └── DiskFullError   no space left, or the quota is used up: what comes after it cannot be written either
 ├── EngineError         a bundle that is missing, altered, unknown or does not keep its contract
 │   └── NotFiniteError  a network that gives NaN or infinity
 └── DeviceError         an execution device that is absent or does not take the whole graph
@@ -34,6 +35,10 @@ class RefusedError(SourceError):
 
 class OutputError(RoentmodError):
     """A result that cannot be written."""
+
+
+class DiskFullError(OutputError):
+    """No space left on the disk, or the quota is used up."""
 
 
 class EngineError(RoentmodError):

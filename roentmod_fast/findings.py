@@ -7,6 +7,7 @@ asked finding was seen.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -67,6 +68,39 @@ def find_findings(text: str) -> tuple[str, ...]:
         for finding in FINDINGS
         if any(f" {name} " in words for name in (finding.key, finding.prompt, *finding.wordings))
     )
+
+
+_MORE = (
+    "acute atelectasis bilateral bibasilar butterfly cardiac cardiopulmonary chronic congestion consolidation diffuse",
+    "effusions emphysema enlarged fibrosis fracture hernias hiatus infiltrate infiltration interstitial large left",
+    "lesion lobar lobe lower lung lungs masses middle mild moderate multifocal nodular nodule nodules normal opacities",
+    "opacity oedema patchy perihilar pleural pneumothorax process pulmonary right severe silhouette sided small",
+    "thickening upper vascular with",
+)
+"""Words of chest radiograph reports beside those of :data:`FINDINGS`: the labels of ChestX-ray14, places, degrees."""
+
+
+def prompt_hint(prompt: str) -> str | None:
+    """Return what a user should know of the words of a prompt, None where there is nothing to say.
+
+    A word that is nearly one of a report's may be misspelt; a prompt that names none of the paper's findings was
+    measured by nobody.
+    """
+    texts = (NORMAL_PROMPT, *_MORE, *(text for item in FINDINGS for text in (item.prompt, *item.wordings)))
+    known = {word for text in texts for word in text.split()}
+    guesses = {}
+    for word in re.findall(r"[a-z]+", prompt.lower()):
+        if len(word) >= 4 and word not in known:
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+            if near and near[0].rstrip("s") != word.rstrip("s"):
+                guesses[word] = near[0]
+    if guesses:
+        meant = re.sub(r"[a-z]+", lambda found: guesses.get(found[0], found[0]), prompt.lower())
+        return f"prompt {prompt!r}: did you mean {meant!r}?"
+    if prompt.strip().lower() == NORMAL_PROMPT or find_findings(prompt):
+        return None
+    names = ", ".join(BY_KEY)
+    return f"prompt {prompt!r} names none of the findings whose edits were measured ({names}): check what it changes"
 
 
 def prompt_slug(prompt: str) -> str:

@@ -1,23 +1,26 @@
-"""Reading ahead and writing behind, on the tiny engine; pictures in memory stand for files."""
+"""Reading ahead and writing behind, on the tiny engine; images in memory stand for files."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roentmod_fast import throughput
-from roentmod_fast.editor import EditConfig, Editor, EditResult, Progress
-from roentmod_fast.errors import DeviceError, OutputError, SettingError, SourceError
+from roentmod_fast import pipeline
+from roentmod_fast.editor import Editor
+from roentmod_fast.errors import DeviceError, DiskFullError, OutputError, RefusedError, SettingError, SourceError
+from roentmod_fast.jobs import Job
+from roentmod_fast.pipeline import Edited, Event, Failed, Reading, Skipped, Stopped, Writing, edit_many
 from roentmod_fast.radiograph.model import Radiograph
+from roentmod_fast.radiograph.read import as_radiograph
 from roentmod_fast.radiograph.sources import Source
-from roentmod_fast.throughput import Output, edit_many
+from roentmod_fast.result import EditResult
+from roentmod_fast.settings import EditConfig
 
 BUNDLE = Path(__file__).parent / "goldens" / "tiny_bundle"
 CONFIG = EditConfig(steps=5, compose="replace")
@@ -37,71 +40,87 @@ def editor(engine: Editor, monkeypatch: pytest.MonkeyPatch) -> Editor:
     return engine
 
 
-def outputs(sources: int, prompts: Sequence[str] = ("edema",)) -> list[Output]:
+def jobs_of(sources: int, prompts: Sequence[str] = ("edema",), folder: Path = Path()) -> list[Job]:
     return [
-        Output(Source.of(Path(f"{index}.dcm")), prompt, Path(f"{index}.{prompt}.dcm"))
+        Job(Source.of(folder / f"{index}.dcm"), prompt, folder / f"{index}.{prompt}.dcm")
         for index in range(sources)
         for prompt in prompts
     ]
 
 
-def picture(source: Source) -> np.ndarray:
+def image_of(source: Source) -> np.ndarray:
     return np.random.default_rng(int(source.stem)).random((64, 64), dtype=np.float32)
 
 
 @dataclass
-class Stub:
-    """Work without files: it keeps what happened, and the hooks are called where a test wants to look or to fail."""
+class Files:
+    """Stands for files: the hooks are called where a test wants to look or to fail."""
 
     on_read: Callable[[str], None] = lambda name: None
     on_write: Callable[[str], None] = lambda name: None
     on_progress: Callable[[list[str]], None] = lambda names: None
-    told: list[str] = field(default_factory=list)
+    happened: list[str] = field(default_factory=list)
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    calls: list[tuple[int, int]] = field(default_factory=list)
 
-    def read(self, source: Source) -> tuple[Radiograph, None]:
-        assert threading.current_thread() is not threading.main_thread()
-        assert throughput._FILES.locked()
+    def read(self, source: Source, *, voi: int, force: object) -> Radiograph:
+        assert pipeline._FILES.locked()
         self.on_read(source.stem)
-        return Radiograph(picture(source), source.name), None
+        return as_radiograph(image_of(source))
 
-    def write(self, output: Output, radiograph: Radiograph, result: EditResult) -> str:
+    def write(self, job: Job, result: EditResult, writing: Writing) -> Edited:
         assert threading.current_thread() is not threading.main_thread()
-        assert throughput._FILES.locked()
-        assert radiograph.source == output.source.name
-        self.on_write(output.path.stem)
-        return f"uid of {output.path.stem}"
+        assert pipeline._FILES.locked()
+        self.on_write(job.path.stem)
+        assert result.prompt == job.prompt
+        self.images[job.path.stem] = result.image
+        return Edited(job, result, f"uid of {job.path.stem}")
 
-    def was_read(self, radiograph: Radiograph) -> None:
-        self.tell(f"read {radiograph.source}")
-
-    def cannot_be_read(self, source: Source, error: Exception) -> None:
-        self.tell(f"not read {source.name}: {error}")
-
-    @contextmanager
-    def progress(self, items: Sequence[Output], calls: int) -> Iterator[Progress]:
-        names = [item.path.stem for item in items]
-        self.tell(f"make {' '.join(names)}")
-        self.on_progress(names)
-        seen: list[int] = []
-        yield lambda done, total: seen.append(done)
-        assert seen == list(range(1, calls + 1))
-
-    def was_written(self, output: Output, radiograph: Radiograph, result: EditResult, uid: str | None) -> None:
-        assert uid == f"uid of {output.path.stem}"
-        assert result.prompt == output.prompt
-        self.images[output.path.stem] = result.image
-        self.tell(f"written {output.path.stem}")
-
-    def cannot_be_written(self, output: Output, error: OutputError) -> None:
-        self.tell(f"not written {output.path.stem}: {error}")
-
-    def tell(self, what: str) -> None:
+    def progress(self, jobs: Sequence[Job], done: int, total: int) -> None:
         assert threading.current_thread() is threading.main_thread()
-        self.told.append(what)
+        if done == 0:
+            names = [job.path.stem for job in jobs]
+            self.happened.append(f"make {' '.join(names)}")
+            self.on_progress(names)
+            self.calls = []
+        else:
+            self.calls.append((done, total))
+            if done == total:
+                assert self.calls == [(number, total) for number in range(1, total + 1)]
 
     def only(self, *kinds: str) -> list[str]:
-        return [what for what in self.told if what.startswith(kinds)]
+        return [what for what in self.happened if what.startswith(kinds)]
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+    files = Files()
+    monkeypatch.setattr(pipeline, "read_radiograph", files.read)
+    monkeypatch.setattr(pipeline, "write_job", files.write)
+    return files
+
+
+def run(
+    editor: Editor | Callable[[], Editor],
+    jobs: Sequence[Job],
+    files: Files,
+    config: EditConfig = CONFIG,
+    stop: threading.Event | None = None,
+) -> list[Event]:
+    """Run all jobs and note what is yielded beside what happened."""
+    events = []
+    for event in edit_many(
+        editor, jobs, config, reading=Reading(protect_markers=False), progress=files.progress, stop=stop
+    ):
+        events.append(event)
+        if isinstance(event, Edited):
+            files.happened.append(f"written {event.job.path.stem}")
+        elif isinstance(event, Failed | Skipped):
+            reason = event.error if isinstance(event, Failed) else event.refused
+            files.happened.append(f"not {' '.join(job.path.stem for job in event.jobs)}: {reason}")
+        else:
+            files.happened.append(f"stopped {' '.join(job.path.stem for job in event.not_tried)}: {event.error}")
+    return events
 
 
 class Inline:
@@ -121,59 +140,58 @@ class Inline:
         pass
 
 
-def test_all_is_made_and_told_in_order(editor: Editor) -> None:
-    work = Stub()
-    edit_many(editor, CONFIG, outputs(3, ("edema", "hernia")), work)
+def test_all_is_made_and_yielded_in_order(editor: Editor, files: Files) -> None:
+    events = run(editor, jobs_of(3, ("edema", "hernia")), files)
     names = [f"{index}.{prompt}" for index in range(3) for prompt in ("edema", "hernia")]
-    assert work.only("written") == [f"written {name}" for name in names]
-    assert work.only("make") == [f"make {' '.join(names[start : start + 2])}" for start in (0, 2, 4)]
-    assert work.only("read") == ["read 0.dcm", "read 1.dcm", "read 2.dcm"]
+    assert files.only("written") == [f"written {name}" for name in names]
+    assert files.only("make") == [f"make {' '.join(names[start : start + 2])}" for start in (0, 2, 4)]
+    assert [event.sop_instance_uid for event in events if isinstance(event, Edited)] == [f"uid of {n}" for n in names]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
-def test_neither_batch_nor_order_shows_in_a_picture(
-    engine: Editor, monkeypatch: pytest.MonkeyPatch, batch: int
+def test_neither_batch_nor_order_shows_in_an_image(
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files, batch: int
 ) -> None:
-    """Bit for bit on a processor; every radiograph has the noise of the seed, wherever it stands."""
+    """Bit for bit on a CPU; every radiograph has the noise of the seed, wherever it stands."""
     monkeypatch.setattr(engine, "batch", batch)
-    wanted = outputs(3, ("edema", "hernia"))
-    work = Stub()
-    edit_many(engine, EditConfig(steps=10), [*wanted[4:], *wanted[:4]], work)
-    for output in wanted:
-        alone = engine.edit(picture(output.source), output.prompt, EditConfig(steps=10))
-        assert np.array_equal(work.images[output.path.stem], alone.image)
+    wanted = jobs_of(3, ("edema", "hernia"))
+    run(engine, [*wanted[4:], *wanted[:4]], files, EditConfig(steps=10))
+    for job in wanted:
+        alone = engine.edit(image_of(job.source), job.prompt, EditConfig(steps=10), protect_markers=False)
+        assert np.array_equal(files.images[job.path.stem], alone.image)
 
 
-def test_the_next_batch_is_read_while_the_device_works(editor: Editor) -> None:
+def test_the_next_batch_is_read_while_the_device_works(editor: Editor, files: Files) -> None:
     read = {str(index): threading.Event() for index in range(6)}
 
     def on_progress(names: list[str]) -> None:
         for index in range(int(names[-1][0]) + 1, min(int(names[-1][0]) + 3, 6)):
             assert read[str(index)].wait(PATIENCE), f"source {index} is not read while {names} are made"
 
-    work = Stub(on_read=lambda name: read[name].set(), on_progress=on_progress)
-    edit_many(editor, CONFIG, outputs(6), work)
-    assert len(work.only("written")) == 6
+    files.on_read, files.on_progress = lambda name: read[name].set(), on_progress
+    run(editor, jobs_of(6), files)
+    assert len(files.only("written")) == 6
 
 
 @pytest.mark.parametrize(("batch", "prompts", "ahead"), [(1, 1, 1), (1, 3, 1), (2, 1, 2), (4, 2, 2), (3, 2, 2)])
 def test_no_more_than_a_batch_is_read_ahead(
-    engine: Editor, monkeypatch: pytest.MonkeyPatch, batch: int, prompts: int, ahead: int
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files, batch: int, prompts: int, ahead: int
 ) -> None:
     monkeypatch.setattr(engine, "batch", batch)
-    monkeypatch.setattr(throughput, "ThreadPoolExecutor", Inline)
+    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", Inline)
     read: list[str] = []
     most = []
 
     def on_progress(names: list[str]) -> None:
         most.append(len(read) - 1 - int(names[-1][0]))
 
-    edit_many(engine, CONFIG, outputs(9, ("a", "b", "c")[:prompts]), Stub(on_read=read.append, on_progress=on_progress))
+    files.on_read, files.on_progress = read.append, on_progress
+    run(engine, jobs_of(9, ("a", "b", "c")[:prompts]), files)
     assert len(read) == 9
     assert max(most) == ahead
 
 
-def test_a_batch_is_written_while_the_device_makes_the_next(editor: Editor) -> None:
+def test_a_batch_is_written_while_the_device_makes_the_next(editor: Editor, files: Files) -> None:
     """The first write ends only once the second batch is on the device."""
     second = threading.Event()
 
@@ -185,9 +203,9 @@ def test_a_batch_is_written_while_the_device_makes_the_next(editor: Editor) -> N
         if names[0] == "2.edema":
             second.set()
 
-    work = Stub(on_write=on_write, on_progress=on_progress)
-    edit_many(editor, CONFIG, outputs(4), work)
-    assert work.only("make", "written") == [
+    files.on_write, files.on_progress = on_write, on_progress
+    run(editor, jobs_of(4), files)
+    assert files.only("make", "written") == [
         "make 0.edema 1.edema",
         "make 2.edema 3.edema",
         "written 0.edema",
@@ -197,85 +215,194 @@ def test_a_batch_is_written_while_the_device_makes_the_next(editor: Editor) -> N
     ]
 
 
-def test_single_edits_are_told_before_the_next_begins(engine: Editor) -> None:
-    work = Stub()
-    edit_many(engine, CONFIG, outputs(2), work)
-    assert work.only("make", "written") == ["make 0.edema", "written 0.edema", "make 1.edema", "written 1.edema"]
+def test_single_edits_are_yielded_before_the_next_begins(
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files
+) -> None:
+    monkeypatch.setattr(engine, "batch", 1)
+    run(engine, jobs_of(2), files)
+    assert files.only("make", "written") == ["make 0.edema", "written 0.edema", "make 1.edema", "written 1.edema"]
 
 
-def test_a_source_that_fails_leaves_its_place_to_the_next(editor: Editor) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_source_that_fails_leaves_its_place_to_the_next(editor: Editor, files: Files, first: int) -> None:
     def on_read(name: str) -> None:
-        if name == "1":
-            raise SourceError("1.dcm: damaged")
+        if name == str(first):
+            raise SourceError(f"{name}.dcm: damaged")
         if name == "3":
             raise SettingError("a mask of another size")
 
-    work = Stub(on_read=on_read)
-    edit_many(editor, CONFIG, outputs(5), work)
-    assert work.only("make") == ["make 0.edema 2.edema", "make 4.edema"]
-    assert work.only("not") == ["not read 1.dcm: 1.dcm: damaged", "not read 3.dcm: a mask of another size"]
-    assert work.only("written") == [f"written {index}.edema" for index in (0, 2, 4)]
+    files.on_read = on_read
+    run(editor, jobs_of(5), files)
+    good = [index for index in (0, 1, 2, 4) if index != first]
+    assert files.only("not") == [
+        f"not {first}.edema: {first}.dcm: damaged",
+        "not 3.edema: 3.dcm: a mask of another size",
+    ]
+    assert files.only("written") == [f"written {index}.edema" for index in good]
 
 
-def test_a_wish_that_cannot_be_met_is_the_users_where_there_is_one_source(editor: Editor) -> None:
+def test_a_setting_that_fits_no_source_is_raised(editor: Editor, files: Files) -> None:
     def on_read(name: str) -> None:
         raise SettingError("a mask of another size")
 
+    files.on_read = on_read
     with pytest.raises(SettingError, match="another size"):
-        edit_many(editor, CONFIG, outputs(1, ("edema", "hernia")), Stub(on_read=on_read))
+        run(editor, jobs_of(1, ("edema", "hernia")), files)
+
+
+def test_what_should_not_be_edited_is_skipped_in_a_folder_and_fails_where_it_was_named(
+    editor: Editor, files: Files
+) -> None:
+    def on_read(name: str) -> None:
+        if name in ("0", "1"):
+            raise RefusedError(f"{name}.dcm: a lateral view")
+
+    files.on_read = on_read
+    found = Source.of(Path("1.dcm"), named=False)
+    jobs = [jobs_of(1)[0], Job(found, "edema", Path("1.edema.dcm")), *jobs_of(3)[2:]]
+    events = run(editor, jobs, files)
+    assert [type(event) for event in events] == [Failed, Skipped, Edited]
+
+
+def test_a_wrong_source_is_known_before_the_engine_is_opened(editor: Editor, files: Files) -> None:
+    def on_read(name: str) -> None:
+        files.happened.append(f"read {name}")
+        if name == "0":
+            raise SourceError("0.dcm: damaged")
+
+    def load() -> Editor:
+        files.happened.append("load")
+        return editor
+
+    files.on_read = on_read
+    run(load, jobs_of(1), files)
+    assert files.happened == ["read 0", "not 0.edema: 0.dcm: damaged"]
+    files.happened.clear()
+    run(load, jobs_of(2), files)
+    assert files.happened[:4] == ["read 0", "not 0.edema: 0.dcm: damaged", "read 1", "load"]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
-def test_after_an_output_that_fails_nothing_is_written(
-    engine: Editor, monkeypatch: pytest.MonkeyPatch, batch: int
+def test_an_output_that_fails_fails_alone(
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files, batch: int
 ) -> None:
     monkeypatch.setattr(engine, "batch", batch)
-    tried = []
 
     def on_write(name: str) -> None:
-        tried.append(name)
         if name == "1.edema":
-            raise OutputError("1.edema.dcm: no space left")
+            raise OutputError("1.edema.dcm: no permission")
 
-    work = Stub(on_write=on_write)
-    edit_many(engine, CONFIG, outputs(9), work)
-    assert tried == ["0.edema", "1.edema"]
-    assert work.only("written", "not") == ["written 0.edema", "not written 1.edema: 1.edema.dcm: no space left"]
-    assert len(work.only("make")) < 9 / batch
+    files.on_write = on_write
+    run(engine, jobs_of(5), files)
+    assert files.only("written", "not") == [
+        "written 0.edema",
+        "not 1.edema: 1.edema.dcm: no permission",
+        *(f"written {index}.edema" for index in (2, 3, 4)),
+    ]
 
 
-def test_a_bug_in_a_thread_is_raised_with_the_line_it_happened_in(editor: Editor) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_a_full_disk_stops_the_run_and_accounts_for_the_rest(
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files, batch: int
+) -> None:
+    monkeypatch.setattr(engine, "batch", batch)
+
+    def on_write(name: str) -> None:
+        if int(name[0]) >= 1:
+            raise DiskFullError(f"{name}.dcm: no space left")
+
+    files.on_write = on_write
+    jobs = jobs_of(20)
+    events = run(engine, jobs, files)
+    stopped = events[-1]
+    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped.error, DiskFullError)
+    assert files.only("written") == ["written 0.edema"]
+    failed = [job for event in events if isinstance(event, Failed) for job in event.jobs]
+    assert [jobs[0], *failed, *stopped.not_tried] == jobs
+    assert len(failed) <= 3 * batch
+
+
+def test_outputs_that_cannot_be_written_are_known_before_anything_is_made(
+    editor: Editor, files: Files, tmp_path: Path
+) -> None:
+    jobs = jobs_of(4, folder=tmp_path)
+    jobs[1] = Job(jobs[1].source, "edema", tmp_path / f"{'n' * 300}.dcm")
+    (tmp_path / "2.edema.dcm").write_text("precious")
+    run(editor, jobs, files)
+    assert [line.partition(":")[0] for line in files.happened[:2]] == [f"not {'n' * 300}", "not 2.edema"]
+    assert "longer than" in files.happened[0]
+    assert "already exists" in files.happened[1]
+    assert files.only("written") == ["written 0.edema", "written 3.edema"]
+    assert (tmp_path / "2.edema.dcm").read_text() == "precious"
+
+
+def test_what_exists_is_skipped_without_a_look_at_its_source(editor: Editor, files: Files, tmp_path: Path) -> None:
+    jobs = jobs_of(3, folder=tmp_path)
+    jobs[1].path.write_text("done before")
+    read: list[str] = []
+    files.on_read = read.append
+    events = list(edit_many(editor, jobs, CONFIG, writing=Writing(skip_existing=True)))
+    assert events[0] == Skipped((jobs[1],))
+    assert [event.job for event in events[1:] if isinstance(event, Edited)] == [jobs[0], jobs[2]]
+    assert read == ["0", "2"]
+
+
+def test_a_bug_in_a_thread_is_raised_with_the_line_it_happened_in(editor: Editor, files: Files) -> None:
     def bug(name: str) -> None:
-        raise ZeroDivisionError(name)
+        if name != "0":
+            raise ZeroDivisionError(name)
 
+    files.on_read = bug
     with pytest.raises(ZeroDivisionError) as reading:
-        edit_many(editor, CONFIG, outputs(2), Stub(on_read=bug))
-    work = Stub(on_write=bug)
+        run(editor, jobs_of(2), files)
+    files.on_read, files.on_write = lambda name: None, bug
+    files.happened.clear()
     with pytest.raises(ZeroDivisionError, match=r"0\.edema") as writing:
-        edit_many(editor, CONFIG, outputs(3), work)
+        run(editor, jobs_of(3), files)
     assert reading.traceback[-1].name == writing.traceback[-1].name == "bug"
-    assert work.only("written", "not") == []
+    assert files.only("written", "not") == []
 
 
-def test_what_was_made_before_the_device_fails_is_written(editor: Editor) -> None:
+def test_what_was_made_before_the_device_fails_is_written(editor: Editor, files: Files) -> None:
     def on_progress(names: list[str]) -> None:
         if names[0] == "2.edema":
             raise DeviceError("unet: out of memory")
 
-    work = Stub(on_progress=on_progress)
+    files.on_progress = on_progress
     with pytest.raises(DeviceError):
-        edit_many(editor, CONFIG, outputs(4), work)
-    assert work.only("written") == ["written 0.edema", "written 1.edema"]
+        run(editor, jobs_of(4), files)
+    assert files.only("written") == ["written 0.edema", "written 1.edema"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_request_to_stop_ends_the_loop_and_writes_what_is_made(
+    engine: Editor, monkeypatch: pytest.MonkeyPatch, files: Files, batch: int
+) -> None:
+    monkeypatch.setattr(engine, "batch", batch)
+    stop = threading.Event()
+    jobs = jobs_of(9)
+
+    def on_progress(names: list[str]) -> None:
+        if names[0] == "3.edema" or (batch == 2 and names[0] == "4.edema"):
+            stop.set()
+
+    files.on_progress = on_progress
+    events = run(engine, jobs, files, stop=stop)
+    made = 4 if batch == 2 else 3
+    assert [event.job for event in events if isinstance(event, Edited)] == jobs[:made]
+    assert events[-1] == Stopped(tuple(jobs[made:]))
+    assert {thread.name.partition("_")[0] for thread in threading.enumerate()}.isdisjoint({"read", "finish", "write"})
 
 
 def test_an_interrupt_ends_what_is_being_written_and_begins_nothing(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, files: Files
 ) -> None:
     begun, dropped = threading.Event(), threading.Event()
     tried = []
-    drop = throughput._Behind.drop_waiting
+    drop = pipeline._Behind.drop_waiting
 
-    def drop_waiting(behind: throughput._Behind) -> None:
+    def drop_waiting(behind: pipeline._Behind) -> None:
         drop(behind)
         dropped.set()
 
@@ -289,10 +416,16 @@ def test_an_interrupt_ends_what_is_being_written_and_begins_nothing(
             assert begun.wait(PATIENCE)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(throughput._Behind, "drop_waiting", drop_waiting)
-    work = Stub(on_write=on_write, on_progress=on_progress)
+    monkeypatch.setattr(pipeline._Behind, "drop_waiting", drop_waiting)
+    files.on_write, files.on_progress = on_write, on_progress
     with pytest.raises(KeyboardInterrupt):
-        edit_many(editor, CONFIG, outputs(6), work)
+        run(editor, jobs_of(6), files)
     assert tried == ["0.edema"]
-    assert work.only("written") == ["written 0.edema"]
+    assert {thread.name.partition("_")[0] for thread in threading.enumerate()}.isdisjoint({"read", "finish", "write"})
+
+
+def test_a_consumer_that_goes_away_leaves_no_thread(editor: Editor, files: Files) -> None:
+    events: Iterator[Event] = edit_many(editor, jobs_of(6), CONFIG)
+    next(events)
+    events.close()  # type: ignore[attr-defined]
     assert {thread.name.partition("_")[0] for thread in threading.enumerate()}.isdisjoint({"read", "finish", "write"})

@@ -63,3 +63,9 @@ def main() -> None:
     except RoentmodError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_USAGE if isinstance(error, SettingError) else EXIT_NOTHING_DONE)
+    except OSError as error:
+        # What the system refuses of a path is no bug: a name that is too long, a folder that may not be entered.
+        if error.filename is None:
+            raise
+        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(EXIT_NOTHING_DONE)

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli import DEVICES, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli.interrupt import heed_signals
+from roentmod_fast.cli.log import logger, shows_progress, verbosity
+from roentmod_fast.cli.paths import OUTPUT, PATH
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from roentmod_fast.editor import EditResult, Progress
-    from roentmod_fast.errors import OutputError, SettingError, SourceError
-    from roentmod_fast.radiograph.model import Radiograph
-    from roentmod_fast.radiograph.sources import Source
+    from roentmod_fast.jobs import Job, Pair
+    from roentmod_fast.pipeline import Event
+    from roentmod_fast.radiograph.sources import SourceList
     from roentmod_fast.report import RunReport
-    from roentmod_fast.throughput import Output
 
 QUICK_STEPS = 10
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Where to edit: a mask file, a box, or everywhere; and whether burned-in markers are left alone."""
-
-    mask: Path | None
-    box: tuple[int, int, int, int] | None
-    protect_markers: bool
-
-    def region(self, radiograph: Radiograph) -> NDArray[np.float32] | None:
-        import numpy as np
-
-        from roentmod_fast.radiograph.markers import marker_mask
-        from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
-
-        region = None
-        if self.mask is not None:
-            region = soften(read_mask(self.mask, radiograph))
-        elif self.box is not None:
-            region = soften(box_mask(self.box, radiograph))
-        markers = marker_mask(radiograph.image) if self.protect_markers else np.zeros((1, 1), dtype=bool)
-        if not markers.any():
-            return region
-        return np.where(markers, np.float32(0), np.float32(1) if region is None else region)
-
-
-@dataclass(frozen=True)
-class _Form:
-    """In which form edits are written."""
-
-    identity: Literal["pseudonym", "keep", "strip"]
-    kind: Literal["source", "secondary-capture"]
-    transfer_syntax: str
-    label: bool
-    preview: bool
-    overwrite: bool
 
 
 def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
@@ -77,22 +35,27 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 @click.command("edit")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.argument("sources", nargs=-1, type=PATH, metavar="[SOURCE]...")
 @click.option(
     "-p",
     "--prompt",
     "prompts",
     multiple=True,
-    required=True,
     metavar="TEXT",
     help="What to add; repeat for more edits.",
 )
 @click.option(
+    "--table",
+    type=PATH,
+    metavar="FILE",
+    help="Edit what this CSV file lists in its columns source and prompt, in place of SOURCE and --prompt.",
+)
+@click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OUTPUT,
     metavar="PATH",
-    help="A file for one edit, a folder for several. [default: STEM.PROMPT.dcm beside the source]",
+    help="A file for one edit of a file, else a folder. [default: STEM.PROMPT.dcm beside the source]",
 )
 @click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
 @click.option(
@@ -138,7 +101,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option(
     "--mask",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Edit only where this PNG or DICOM mask, of the source's matrix, is not 0.",
 )
@@ -201,14 +164,17 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Which of the source's VOI LUTs and windows to show and edit.",
 )
 @click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what happened as JSON.")
+@click.option("--report", type=PATH, metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave edits that exist: go on after an interruption.")
 @click.option("--force", is_flag=True, help="Edit also what is no frontal chest radiograph of a patient.")
 @click.option("--quick", is_flag=True, help=f"A first look: {QUICK_STEPS} steps instead of 50.")
+@verbosity
 def command(
     sources: tuple[Path, ...],
     prompts: tuple[str, ...],
-    output: Path | None,
+    table: Path | None,
+    output: tuple[Path, bool] | None,
     engine: str | None,
     device: str,
     preset: str,
@@ -224,22 +190,24 @@ def command(
     box: tuple[int, int, int, int] | None,
     protect_markers: bool,
     compose: str,
-    identity: Literal["pseudonym", "keep", "strip"],
+    identity: str,
     format_: str | None,
-    kind: Literal["source", "secondary-capture"],
+    kind: str,
     transfer_syntax: str,
     label: bool,
     voi: int,
     preview: bool,
     report: Path | None,
     overwrite: bool,
+    skip_existing: bool,
     force: bool,
     quick: bool,
 ) -> None:
     """Add a finding to chest radiographs: files, folders or zips of DICOM, PNG or JPEG.
 
-    Each prompt gives one edit of each source. Paths of what was written go to stdout, one a line. Exit status: 0 all
-    done, 1 nothing done, 2 wrong usage, 3 some sources failed.
+    Each prompt gives one edit of each source. Paths of what was written go to stdout, one a line; the last line on
+    stderr counts them. Exit status: 0 all done, 1 nothing done, 2 wrong usage, 3 some failed and the rest is written,
+    130 interrupted. Of a folder or archive, what should not be edited (a lateral view) is left out and no failure.
 
     \b
     Examples:
@@ -247,21 +215,39 @@ def command(
       roentmod-fast edit study/ -p "right pleural effusion" -p cardiomegaly -o edits/
       roentmod-fast edit chest.png -p "left upper lobe mass" -o mass.png --seed 7
       roentmod-fast edit chest.dcm -p edema --solver dpm++ --calls 10
-      roentmod-fast edit archive/ -p edema -p hernia -o edits/ --batch 8
+      roentmod-fast edit archive/ -p edema -p hernia -o edits/ --batch 8 --skip-existing
+      roentmod-fast edit --table cases.csv -o edits/ --report run.json
     """
-    from roentmod_fast.editor import EditConfig, Editor
-    from roentmod_fast.errors import SettingError
-    from roentmod_fast.radiograph.sources import find_sources
+    from roentmod_fast.editor import Editor
+    from roentmod_fast.errors import RoentmodError, SettingError
+    from roentmod_fast.findings import prompt_hint
+    from roentmod_fast.jobs import check_not_an_input, check_writable, input_identities, plan_jobs
+    from roentmod_fast.pipeline import Reading, Writing, edit_many
     from roentmod_fast.report import RunReport
-    from roentmod_fast.throughput import edit_many
+    from roentmod_fast.settings import EditConfig
 
-    if quick and steps is not None:
-        raise SettingError("--quick and --steps contradict each other: give one of them")
-    if mask is not None and box is not None:
-        raise SettingError("--mask and --box contradict each other: give one of them")
-    for prompt in prompts:
-        if not prompt.strip():
-            raise SettingError("a prompt is empty: say what to add, such as --prompt edema")
+    for first, second, both in (
+        ("--quick", "--steps", quick and steps is not None),
+        ("--mask", "--box", mask is not None and box is not None),
+        ("--overwrite", "--skip-existing", overwrite and skip_existing),
+        ("--table", "SOURCE and --prompt", table is not None and bool(sources or prompts)),
+    ):
+        if both:
+            raise SettingError(f"{first} and {second} contradict each other: give one of them")
+    found, pairs = _find(sources, prompts, table, force)
+    for prompt in dict.fromkeys(prompt for _, prompt in pairs):
+        hint = prompt_hint(prompt)
+        if hint:
+            logger.warning(hint)
+    folder, is_folder = output if output is not None else (None, False)
+    jobs = plan_jobs(pairs, folder, is_folder=is_folder, file_format=format_, preview=preview)
+    if report is not None:
+        inputs = [job.source.path for job in jobs] + [path for path in (mask, table) if path is not None]
+        check_not_an_input(report, input_identities(inputs))
+        check_writable(report, overwrite=overwrite or skip_existing)
+    if identity == "keep":
+        logger.warning("--identity keep: the edits carry the patient's and the study's own identity")
+
     config = EditConfig(
         strength=strength,
         guidance=guidance,
@@ -271,187 +257,130 @@ def command(
         solver=solver,
         calls=calls,
     )
-    if report is not None:
-        _check_absent([report], overwrite)
+    run = RunReport()
+    run.found(found)
 
+    def load() -> Editor:
+        editor = Editor.load(engine, device, precision, preset, batch=batch)
+        means = editor.settings(config).means
+        logger.info(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
+        if editor.preset.price() and means == editor.preset.means:
+            logger.info(f"preset {preset}: {editor.preset.price()}")
+        run.use(editor)
+        return editor
+
+    reading = Reading(voi, force, mask or box, protect_markers)
+    writing = Writing(identity, kind, transfer_syntax, label, overwrite, skip_existing, measure=report is not None)
+    code = 0
+    with heed_signals() as stop:
+        progress = _Progress(len(jobs))
+        try:
+            for event in edit_many(load, jobs, config, reading=reading, writing=writing, progress=progress, stop=stop):
+                _tell(event)
+                run.add(event)
+        except RoentmodError as error:
+            run.end = str(error)
+            if not run.outputs:
+                raise
+            logger.error(run.end)
+        except KeyboardInterrupt:
+            run.end = "interrupted"
+        finally:
+            progress.close()
+            code = _finish(run, report, overwrite or skip_existing)
+        sys.exit(stop.exit_status if stop.is_set() else code)
+
+
+def _find(
+    sources: Sequence[Path], prompts: Sequence[str], table: Path | None, force: bool
+) -> tuple[SourceList, list[Pair]]:
+    """Return what was found and which prompts go to which source."""
+    from roentmod_fast.jobs import pairs_of, read_table
+    from roentmod_fast.radiograph.sources import SourceList, find_sources
+
+    if table is not None:
+        pairs = read_table(table)
+        return SourceList(tuple(dict.fromkeys(source for source, _ in pairs))), pairs
+    if not sources:
+        raise click.UsageError("Missing argument 'SOURCE...'.")
+    if not prompts:
+        raise click.UsageError("Missing option '-p' / '--prompt'.")
+    pairs_of((), prompts)  # an empty prompt is known before folders are searched
     found = find_sources(sources, force=force)
     for reason, count in found.skipped.items():
-        _say(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
-    outputs = _plan(found.sources, prompts, output, format_)
-    _check_absent(
-        [path for item in outputs for path in ((item.path, _preview_of(item)) if preview else (item.path,))], overwrite
-    )
-
-    if identity == "keep":
-        _say("warning: --identity keep: the edits carry the patient's and the study's own identity")
-    editor = Editor.load(engine, device, precision, preset, batch=batch)
-    means = editor.settings(config).means
-    _say(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
-    if editor.preset.price() and means == editor.preset.means:
-        _say(f"preset {preset}: {editor.preset.price()}")
-    if editor.bundle.manifest.notice:
-        _say(f"note: {editor.bundle.manifest.notice}")
-
-    run = RunReport.of(editor)
-    form = _Form(identity, kind, transfer_syntax, label, preview, overwrite)
-    edit_many(editor, config, outputs, _Work(run, _Where(mask, box, protect_markers), form, voi, force))
-    if report is not None:
-        from roentmod_fast.atomic import write_atomically
-
-        write_atomically(report, run.render().encode(), overwrite=overwrite)
-    if run.failures:
-        from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
-
-        sys.exit(EXIT_SOME_FAILED if run.outputs else EXIT_NOTHING_DONE)
+        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for name, reason in found.unreadable.items():
+        logger.error(f"{name}: {reason}")
+    return found, pairs_of(found.sources, prompts)
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+def _tell(event: Event) -> None:
+    """Print the path of what was written, and log what was not."""
+    from roentmod_fast.pipeline import Edited, Failed, Skipped
+
+    if isinstance(event, Edited):
+        if event.result.truncated:
+            logger.warning(f"the prompt is too long for the engine, left out: {event.result.truncated!r}")
+        click.echo(event.job.path)
+        if event.problem is not None:
+            logger.error(str(event.problem))
+    elif isinstance(event, Failed):
+        logger.error(str(event.error))
+    elif isinstance(event, Skipped):
+        logger.warning(f"refused {event.refused}" if event.refused else f"{event.jobs[0].path}: exists, skipped")
+    elif event.not_tried:
+        logger.warning(f"stopped: {len(event.not_tried)} edits not tried")
 
 
-def _plan(
-    sources: tuple[Source, ...], prompts: tuple[str, ...], output: Path | None, format_: str | None
-) -> list[Output]:
-    """Name the file of each output. Raises ``SettingError`` where two would have one name."""
-    from roentmod_fast.errors import SettingError
-    from roentmod_fast.findings import prompt_slug
-    from roentmod_fast.throughput import Output
-
-    single = len(sources) * len(prompts) == 1
-    kinds = {".png": "png", ".dcm": "dicom"}
-    if single and output is not None and not output.is_dir():
-        named = kinds.get(output.suffix.lower())
-        if format_ is not None and named is not None and named != format_:
-            raise SettingError(f"{output}: its name says {named}, --format says {format_}: make them agree")
-        if format_ is None and named is None:
-            raise SettingError(f"{output}: end its name with .dcm or .png, or give --format")
-        return [Output(sources[0], prompts[0], output)]
-    if output is not None and output.suffix.lower() in kinds and not output.is_dir():
-        raise SettingError(f"{output}: several edits need a folder: give -o a folder's name")
-    suffix = ".png" if format_ == "png" else ".dcm"
-    # Below an output folder the sources' own folders are kept: a study has many files called IM0001.
-    common = Path(os.path.commonpath([source.folder.resolve() for source in sources]))
-    outputs = []
-    for source in sources:
-        folder = source.folder if output is None else output / source.folder.resolve().relative_to(common)
-        for prompt in prompts:
-            outputs.append(Output(source, prompt, folder / f"{source.stem}.{prompt_slug(prompt)}{suffix}"))
-    seen: dict[Path, Output] = {}
-    for item in outputs:
-        other = seen.setdefault(item.path, item)
-        if other is not item:
-            raise SettingError(
-                f"{item.path}: would be written for {other.source.name} ({other.prompt!r}) and for {item.source.name} "
-                f"({item.prompt!r}): edit them in separate runs"
-            )
-    return outputs
-
-
-def _check_absent(paths: list[Path], overwrite: bool) -> None:
-    """Say before any work what could not be written after it; a folder that is missing is made when it is needed."""
-    from roentmod_fast.atomic import check_output
-
-    for path in paths:
-        if path.parent.is_dir():
-            check_output(path, overwrite=overwrite)
-
-
-def _preview_of(item: Output) -> Path:
-    return item.path.with_name(f"{item.path.stem}.preview.png")
-
-
-@dataclass(frozen=True)
-class _Work:
-    """How :func:`roentmod_fast.throughput.edit_many` reads and writes files, and what is said of it."""
-
-    run: RunReport
-    where: _Where
-    form: _Form
-    voi: int
-    force: bool
-
-    def read(self, source: Source) -> tuple[Radiograph, NDArray[np.float32] | None]:
-        from roentmod_fast.radiograph.read import read_radiograph
-
-        radiograph = read_radiograph(source, voi=self.voi, force=self.force)
-        return radiograph, self.where.region(radiograph)
-
-    def write(self, item: Output, radiograph: Radiograph, result: EditResult) -> str | None:
-        uid = _write(item, radiograph, result, self.form)
-        if self.form.preview:
-            _write_preview(item, radiograph, result, self.form)
-        return uid
-
-    def was_read(self, radiograph: Radiograph) -> None:
-        for note in radiograph.notes:
-            _say(f"note: {radiograph.source}: {note}")
-
-    def cannot_be_read(self, source: Source, error: SourceError | SettingError) -> None:
-        from roentmod_fast.errors import SourceError
-
-        # A mask or a box that does not fit says nothing of the source.
-        self._fail(source, str(error) if isinstance(error, SourceError) else f"{source.name}: {error}")
-
-    @contextmanager
-    def progress(self, items: Sequence[Output], calls: int) -> Iterator[Progress]:
-        label = f"{items[0].source.stem}: {items[0].prompt}"
-        if len(items) > 1:
-            label += f" and {len(items) - 1} more"
-        with click.progressbar(length=calls, label=label, file=sys.stderr) as bar:
-            yield lambda done, total: bar.update(1)
-
-    def was_written(self, item: Output, radiograph: Radiograph, result: EditResult, uid: str | None) -> None:
-        if result.truncated:
-            _say(f"note: the prompt is too long for the engine, left out: {result.truncated!r}")
-        self.run.add(radiograph, result, item.path, uid)
-        click.echo(item.path)
-
-    def cannot_be_written(self, item: Output, error: OutputError) -> None:
-        self._fail(item.source, str(error))
-
-    def _fail(self, source: Source, reason: str) -> None:
-        _say(f"Error: {reason}")
-        self.run.fail(source.name, reason)
-
-
-def _write(item: Output, radiograph: Radiograph, result: EditResult, form: _Form) -> str | None:
-    """Write one edit; return its SOP Instance UID where it is DICOM."""
+def _finish(run: RunReport, report: Path | None, overwrite: bool) -> int:
+    """Write the report, log the summary and return the exit status of a run that no signal stopped."""
+    from roentmod_fast.atomic import make_folder, write_atomically
     from roentmod_fast.errors import OutputError
-    from roentmod_fast.radiograph.label import burn_label
 
-    image = burn_label(result.image) if form.label else result.image
-    try:
-        item.path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{item.path.parent}: cannot be made: {error.strerror}") from error
-    if item.path.suffix.lower() == ".png":
-        from roentmod_fast.radiograph.raster import write_png
-
-        write_png(item.path, radiograph, image, result.provenance, overwrite=form.overwrite)
-        return None
-    from roentmod_fast.radiograph.dicom_write import write_dicom
-
-    return write_dicom(
-        item.path,
-        radiograph,
-        image,
-        result.provenance,
-        identity=form.identity,
-        overwrite=form.overwrite,
-        kind=form.kind,
-        transfer_syntax=form.transfer_syntax,
-        labelled=form.label,
-    )
+    reported = True
+    if report is not None:
+        try:
+            make_folder(report.parent)
+            write_atomically(report, run.render().encode(), overwrite=overwrite)
+        except OutputError as error:
+            logger.error(f"the report: {error}")
+            reported = False
+    logger.info(run.summary())
+    done = bool(run.outputs or run.existing)
+    if run.failures or run.end != "done" or not reported:
+        return EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE
+    return 0 if done else EXIT_NOTHING_DONE
 
 
-def _write_preview(item: Output, radiograph: Radiograph, result: EditResult, form: _Form) -> None:
-    from roentmod_fast.radiograph.preview import write_preview
+class _Progress:
+    """A bar for the edits that are being made together; a line for them where stderr is no terminal."""
 
-    write_preview(
-        _preview_of(item),
-        radiograph.image,
-        result.image,
-        item.prompt,
-        provenance=result.provenance,
-        overwrite=form.overwrite,
-    )
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._begun = 0
+        self._bar: Any = None
+
+    def __call__(self, jobs: Sequence[Job], done: int, total: int) -> None:
+        if done == 0:
+            self._begin(jobs, total)
+        elif self._bar is not None:
+            self._bar.update(1)
+            if done == total:
+                self.close()
+
+    def _begin(self, jobs: Sequence[Job], total: int) -> None:
+        label = f"{jobs[0].source.stem}: {jobs[0].prompt}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        if self._count > 1:
+            label = f"[{self._begun + 1}/{self._count}] {label}"
+        self._begun += len(jobs)
+        if shows_progress():
+            self._bar = click.progressbar(length=total, label=label, file=sys.stderr)
+            self._bar.__enter__()
+        else:
+            logger.info(label)
+
+    def close(self) -> None:
+        """End the line of a bar that is open."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None

@@ -119,11 +119,12 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     """
     import numpy as np
 
-    from roentmod_fast.editor import EditConfig, Editor
+    from roentmod_fast.editor import Editor
     from roentmod_fast.engine.bundle import find_bundle, verify_files
     from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
+    from roentmod_fast.settings import EditConfig
 
     if vae is not None and against is None:
         raise SettingError("--vae belongs to --against: give the checkpoint too")

@@ -51,11 +51,12 @@ def command(
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
-    from roentmod_fast.atomic import write_atomically
+    from roentmod_fast.atomic import make_folder, write_atomically
     from roentmod_fast.engine import nvidia
     from roentmod_fast.engine.bundle import find_bundle
     from roentmod_fast.engine.devices import GPU_DEVICES, choose_device
     from roentmod_fast.errors import SourceError
+    from roentmod_fast.jobs import check_writable
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
     from roentmod_fast.radiograph.read import read_radiograph
@@ -64,6 +65,8 @@ def command(
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)
+    path = output or tuned_path(bundle, chosen.name)
+    check_writable(path, overwrite=True)
     if images is None:
         pictures = [draw(bundle.manifest.model.image_size, seed).image for seed in range(count)]
     else:
@@ -87,8 +90,7 @@ def command(
         preset = tuning.presets.get(name)
         text = f"{preset.means.describe()}: {preset.price()}" if preset else f"nothing measured keeps what {name} needs"
         click.echo(f"{name}: {text}", err=True)
-    path = output or tuned_path(bundle, chosen.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     evidence = {"packages": facts["packages"], "exact_seconds": round(tuning.exact_seconds, 3)}
     write_atomically(path, render_presets(tuning.presets, bundle, evidence).encode(), overwrite=True)
     click.echo(path)

@@ -116,8 +116,15 @@ def list_bundles() -> tuple[Path, ...]:
 def find_bundle(engine: str | Path | None = None) -> Bundle:
     """Find a bundle by folder or name; ``None`` is the only one the user has imported, else the built-in one.
 
-    Raises :class:`EngineError` naming what there is.
+    Raises :class:`EngineError` naming what there is, and where it cannot be looked at.
     """
+    try:
+        return _find(engine)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise EngineError(f"{engine}: cannot be read: {error.strerror}: give an engine's folder or name") from error
+
+
+def _find(engine: str | Path | None) -> Bundle:
     if engine is None:
         imported = [folder for folder in list_bundles() if folder.parent != built_in_folder()]
         return read_bundle(imported[0] if len(imported) == 1 else built_in_folder() / BUILT_IN)

@@ -1,0 +1,215 @@
+"""Which edits to make and which file each becomes: planned and checked before any work is done."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from roentmod_fast.atomic import check_output
+from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.findings import prompt_slug
+from roentmod_fast.radiograph.sources import Source, find_sources
+from roentmod_fast.radiograph.write import SUFFIXES, format_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """One edit to make: of which source, towards which prompt, written where and in which format.
+
+    ``preview``: where before, after and difference go, None for nowhere.
+    """
+
+    source: Source
+    prompt: str
+    path: Path
+    file_format: str = "dicom"
+    preview: Path | None = None
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that the job writes."""
+        return (self.path,) if self.preview is None else (self.path, self.preview)
+
+
+Pair = tuple[Source, str]
+
+
+def pairs_of(sources: Iterable[Source], prompts: Sequence[str]) -> list[Pair]:
+    """Return each source with each prompt. Raises SettingError for an empty prompt."""
+    for prompt in prompts:
+        if not prompt.strip():
+            raise SettingError("a prompt is empty: say what to add, such as --prompt edema")
+    return [(source, prompt) for source in sources for prompt in prompts]
+
+
+def read_table(path: Path) -> list[Pair]:
+    """Read a table of sources and prompts: CSV in UTF-8 with the columns ``source`` and ``prompt``.
+
+    A source is a file's path, seen from the table's folder. Rows of one source are put together, as they share work.
+    Raises SettingError naming the column or row that is missing or empty, SourceError for a source that is not there.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            sample = file.read(4096)
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=";" if sample.count(";") > sample.count(",") else ","))
+            columns = set(rows[0]) if rows else set()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a CSV file in UTF-8"
+        raise SettingError(f"{path}: the table cannot be read: {reason}") from error
+    missing = [name for name in ("source", "prompt") if name not in columns]
+    if missing:
+        raise SettingError(f"{path}: no rows with the column {' and '.join(missing)}: expected source,prompt")
+    prompts: dict[str, list[str]] = {}
+    for number, row in enumerate(rows, 2):
+        source, prompt = (row["source"] or "").strip(), (row["prompt"] or "").strip()
+        if not source or not prompt:
+            raise SettingError(f"{path}: row {number} has no {'prompt' if source else 'source'}")
+        prompts.setdefault(source, []).append(prompt)
+    found = find_sources([path.parent / name for name in prompts]).sources
+    by_path = {source.path: source for source in found if source.member is None}
+    return [
+        (by_path[path.parent / name], prompt)
+        for name, texts in prompts.items()
+        if path.parent / name in by_path
+        for prompt in dict.fromkeys(texts)
+    ]
+
+
+def plan_jobs(
+    pairs: Sequence[Pair],
+    output: Path | None = None,
+    *,
+    is_folder: bool = False,
+    file_format: str | None = None,
+    preview: bool = False,
+) -> list[Job]:
+    """Name the files of each edit.
+
+    ``output``: a file for one edit of one named file, else a folder, below which the sources' own folders are kept;
+    None writes beside the source. ``is_folder``: it is a folder even for one edit. ``file_format``: ``dicom`` or
+    ``png``, by default what the output's name says, else DICOM. Raises SettingError where two edits would have one
+    name, where an output is one of the sources, and for a name that fits neither format nor folder.
+    """
+    folder = output is not None and (is_folder or _is_dir(output) or not all(source.named for source, _ in pairs))
+    if output is not None and not folder and len(pairs) == 1:
+        [(source, prompt)] = pairs
+        named = next((name for name, suffix in SUFFIXES.items() if output.suffix.lower() == suffix), None)
+        if file_format is not None and named is not None and named != file_format:
+            raise SettingError(f"{output}: its name says {named}, --format says {file_format}: make them agree")
+        chosen = file_format or format_of(output)
+        jobs = [Job(source, prompt, output, chosen, _preview_of(output) if preview else None)]
+    else:
+        is_file_name = output is not None and output.suffix.lower() in SUFFIXES.values()
+        if is_file_name and not (is_folder or _is_dir(output)):
+            raise SettingError(f"{output}: edits of several sources, of a folder or of a zip need a folder's name")
+        jobs = [
+            Job(source, prompt, path, file_format or "dicom", _preview_of(path) if preview else None)
+            for source, prompt, path in _named(pairs, output, SUFFIXES[file_format or "dicom"])
+        ]
+    _check_apart(jobs)
+    return jobs
+
+
+def _named(pairs: Sequence[Pair], output: Path | None, suffix: str) -> list[tuple[Source, str, Path]]:
+    if not pairs:
+        return []
+    # Below an output folder the sources' own folders are kept: a study has many files called IM0001.
+    common = Path(os.path.commonpath([source.folder.absolute() for source, _ in pairs]))
+    named, taken = [], dict[tuple[Path, str], Source]()
+    for source, prompt in pairs:
+        folder = source.folder
+        if output is not None:
+            folder = output / source.folder.absolute().relative_to(common) / source.inside
+        # Sources of one name and folder (a.dcm and a.png, members of an archive) get names of their own.
+        stem, number = source.stem, 2
+        while taken.setdefault((folder, stem.lower()), source) is not source:
+            stem, number = f"{source.stem}-{number}", number + 1
+        named.append((source, prompt, folder / f"{stem}.{prompt_slug(prompt)}{suffix}"))
+    return named
+
+
+def _check_apart(jobs: Sequence[Job]) -> None:
+    """Raise SettingError where an output is another job's, or a source."""
+    seen: dict[Path, Job] = {}
+    inputs = input_identities({job.source.path for job in jobs})
+    for job in jobs:
+        for path in job.outputs:
+            other = seen.setdefault(path, job)
+            if other is not job:
+                raise SettingError(
+                    f"{path}: would be written for {other.source.name} ({other.prompt!r}) and for {job.source.name} "
+                    f"({job.prompt!r}): edit them in separate runs"
+                )
+            check_not_an_input(path, inputs)
+
+
+def check_not_an_input(path: Path, inputs: Set[tuple[int, int]]) -> None:
+    """Raise SettingError where an output is, also by way of a link, one of the files that are read."""
+    found = _identity(path)
+    if found is not None and found in inputs:
+        raise SettingError(f"{path}: is one of the sources: an edit never replaces a radiograph, choose another name")
+
+
+def input_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """Return what tells each of the files that exist from all others, whatever it is called: device and inode."""
+    return frozenset(identity for path in paths if (identity := _identity(path)) is not None)
+
+
+def _is_dir(path: Path | None) -> bool:
+    try:
+        return path is not None and path.is_dir()
+    except OSError:  # such as a name that is too long: what is wrong with it is said by check_job
+        return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _preview_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.preview.png")
+
+
+def exists(job: Job) -> bool:
+    """Return whether the job's edit is on the disk: a file of that name is whole, as it is written in one step."""
+    try:
+        return job.path.is_file()
+    except OSError:
+        return False
+
+
+def check_job(job: Job, *, overwrite: bool = False) -> None:
+    """Raise OutputError where an output of the job cannot be written, as far as can be known beforehand.
+
+    Folders that are missing are made when they are needed; whether they can be made is checked.
+    """
+    for path in job.outputs:
+        check_writable(path, overwrite=overwrite)
+
+
+def check_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Raise OutputError where ``path`` cannot become an output: its name, its folder, a file that is in the way."""
+    try:
+        folder = path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OutputError(f"{path.parent}: cannot be made: {folder} is a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: no permission to write in {folder}: choose another folder with -o")
+        limit = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        for part in path.relative_to(folder).parts:
+            if len(os.fsencode(part)) > limit:
+                raise OutputError(f"{path}: the file name is longer than {limit} bytes: choose a shorter one with -o")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or 'output error'}") from error
+    if path.parent.is_dir():
+        check_output(path, overwrite=overwrite)
