@@ -59,6 +59,9 @@ LOSSY = {
 }
 """Transfer syntaxes that may lose, and the value of Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
 
+_BLOCK = 512
+"""Bytes of a disk's block: larger ones are multiples of it."""
+
 _PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg"}
 
 
@@ -74,8 +77,9 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
-    # The length that stands in the file; pydicom forgets it as soon as the value is touched.
-    claimed = getattr(dataset.get_item("PixelData"), "length", 0)
+    # Length and place that stand in the file; pydicom forgets them as soon as the value is touched.
+    raw = dataset.get_item("PixelData")
+    claimed, place = getattr(raw, "length", 0), getattr(raw, "value_tell", 0)
     data = dataset.PixelData or b""
     if syntax.is_encapsulated:
         try:
@@ -92,6 +96,8 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
             raise SourceError(f"{name}: {_too_short(actual, expected, claimed)}")
         if actual > expected + expected % 2:
             notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
+        if place and (unwritten := _unwritten(data, place)):
+            notes.append(f"the last {unwritten} bytes of pixel data are zeros: the file may have been cut short")
         cells, decoder = _as_array(_plain(dataset, data, rows, columns, layout), ""), None
     if cells.shape != (rows, columns):
         raise SourceError(f"{name}: pixel data of shape {cells.shape}, expected {(rows, columns)}: the file is damaged")
@@ -109,7 +115,18 @@ def _too_short(actual: int, expected: int, claimed: int) -> str:
     """Say why there are fewer bytes than the header describes: the file ends early, or it contradicts itself."""
     if claimed > actual:
         return f"pixel data is truncated: {actual} bytes, expected {expected}: fetch it again"
-    return f"pixel data has {actual} bytes, Rows, Columns and Bits Allocated make {expected}: the file is damaged"
+    return f"pixel data has {actual} bytes, the header claims {expected}: the file is damaged"
+
+
+def _unwritten(data: bytes, place: int) -> int:
+    """Return how many zero bytes end pixel data that lies at byte ``place`` of its file, or 0 where they seem its own.
+
+    A copy that was cut on a disk that allocates first is zeros from the end of a block on.
+    """
+    written = len(data.rstrip(b"\0"))
+    unwritten = len(data) - written
+    # The last bytes of a block may be zeros themselves.
+    return unwritten if unwritten >= 4096 and -(place + written) % _BLOCK <= 3 and written else 0
 
 
 def _described(dataset: Dataset, name: str) -> tuple[int, int]:
