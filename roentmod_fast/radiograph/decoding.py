@@ -96,7 +96,8 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
             raise SourceError(f"{name}: {_too_short(actual, expected, claimed)}")
         if actual > expected + expected % 2:
             notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
-        if place and (unwritten := _unwritten(data, place)):
+        in_file = place and syntax != uid.DeflatedExplicitVRLittleEndian
+        if in_file and (unwritten := _unwritten(data, place)):
             notes.append(f"the last {unwritten} bytes of pixel data are zeros: the file may have been cut short")
         cells, decoder = _as_array(_plain(dataset, data, rows, columns, layout), ""), None
     if cells.shape != (rows, columns):
