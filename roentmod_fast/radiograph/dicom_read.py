@@ -177,7 +177,7 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from error
-    orientation, aspect, shape_notes = _geometry(dataset)
+    orientation, aspect, spacing, shape_notes = _geometry(dataset)
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
@@ -195,6 +195,7 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         layout=layout,
         orientation=orientation,
         aspect=aspect,
+        spacing=spacing,
     )
 
 
@@ -230,8 +231,8 @@ def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
         raise SourceError(f"{name}: unknown transfer syntax: expected a standard one")
 
 
-def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
-    """Return how to turn the picture upright, and a pixel's height over its width then."""
+def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[float, float] | None, tuple[str, ...]]:
+    """Return how to turn the pixels upright, and their height over their width and their spacing in mm then."""
     notes: list[str] = []
     orientation = UPRIGHT
     directions = header.texts(dataset, "PatientOrientation")
@@ -258,4 +259,16 @@ def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
         aspect = 1.0
     else:
         notes.append(f"pixels are {aspect:.3g} times as high as wide: shown so to the engine")
-    return orientation, 1 / aspect if orientation.transpose else aspect, tuple(notes)
+    spacing = _spacing(dataset, aspect)
+    if orientation.transpose:
+        aspect, spacing = 1 / aspect, spacing and (spacing[1], spacing[0])
+    return orientation, aspect, spacing, tuple(notes)
+
+
+def _spacing(dataset: Dataset, aspect: float) -> tuple[float, float] | None:
+    """Return millimetres between rows and between columns (10.7.1.3) where they agree with the pixels' shape."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        values = header.numbers(dataset, keyword)
+        if len(values) >= 2 and min(values[:2]) > 0 and abs(values[0] / values[1] / aspect - 1) < 1e-3:
+            return values[0], values[1]
+    return None
