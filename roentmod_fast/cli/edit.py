@@ -452,6 +452,7 @@ def _write_preview(item: Output, radiograph: Radiograph, result: EditResult, for
         radiograph.image,
         result.image,
         item.prompt,
+        aspect=radiograph.aspect,
         provenance=result.provenance,
         overwrite=form.overwrite,
     )
