@@ -270,14 +270,16 @@ def _after_fragments(data: bytes, start: int, tag: int, order: str, most: int) -
     found = data.find(struct.pack(order + "HH", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF), start)
     if found >= 0:
         return found + 8, 1
-    if at > len(data):
+    if len(data) < at <= len(data) + MAX_LENGTH:
         raise ValueError(f"{what} is truncated: the file ends {at - len(data)} bytes early: fetch it again")
     if at + 8 <= len(data) and data.count(data[at : at + 1], at, at + 8) == 8 and len(data) - at >= UNWRITTEN:
         raise ValueError(_filled(data, at))
-    if not data[at:].strip(b"\0"):
+    if at <= len(data) and not data[at:].strip(b"\0"):
         zeros = f", {len(data) - at} zero bytes in its place" if at < len(data) else ""
         missing = f"no Sequence Delimitation Item (FFFE,E0DD) at its end{zeros}"
         raise ValueError(f"{what} has {missing}: the file was cut short or written wrongly")
+    if at > len(data):
+        raise ValueError(f"{what} is damaged: a fragment claims more bytes than a file may have")
     raise ValueError(f"{what} is damaged: expected an item or a Sequence Delimitation Item (FFFE,E0DD) at byte {at}")
 
 

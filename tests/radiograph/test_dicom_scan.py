@@ -222,6 +222,13 @@ def test_compressed_pixel_data_cut_short(missing: int) -> None:
         read_dicom(to_bytes(dataset)[:-missing], "file.dcm")
 
 
+def test_a_fragment_of_absurd_length_is_damage() -> None:
+    value = PIXELS + item(b"") + b"\xfe\xff\x00\xe0" + struct.pack("<I", 0xFFFFFFF0) + bytes(range(1, 200))
+    with pytest.raises(SourceError, match="damaged: a fragment claims more bytes than a file may have") as caught:
+        read_dicom(head(EXPLICIT) + value, "file.dcm")
+    assert "fetch" not in str(caught.value)
+
+
 def test_a_fragment_whose_end_was_never_written() -> None:
     dataset = make_dataset(np.random.default_rng(2).integers(0, 4096, (48, 64)))
     dataset.compress(uid.JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
