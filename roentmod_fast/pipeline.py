@@ -397,6 +397,7 @@ def write_job(job: Job, result: EditResult, writing: Writing) -> Edited:
                 result.radiograph.image,
                 result.image,
                 job.prompt,
+                aspect=result.radiograph.aspect,
                 provenance=result.provenance,
                 overwrite=writing.overwrite,
             )

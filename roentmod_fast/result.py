@@ -84,7 +84,7 @@ class EditResult:
         """Return before, after and their difference side by side, marked as synthetic, as an RGB image."""
         from roentmod_fast.radiograph.preview import preview
 
-        return preview(self.radiograph.image, self.image, self.prompt)
+        return preview(self.radiograph.image, self.image, self.prompt, aspect=self.radiograph.aspect)
 
     def _repr_png_(self) -> bytes:
         """Return :meth:`preview` as PNG: what IPython shows."""

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import gdcm_child, header
 from roentmod_fast.radiograph.codestream import FrameSize, frame_size
+from roentmod_fast.radiograph.encapsulated import single_frame, unwritten_end
 from roentmod_fast.radiograph.model import PixelLayout
 
 MAX_PIXELS = 50_000_000
@@ -57,6 +59,9 @@ LOSSY = {
 }
 """Transfer syntaxes that may lose, and the value of Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
 
+_BLOCK = 512
+"""Bytes of a disk's block: larger ones are multiples of it."""
+
 _PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg"}
 
 
@@ -72,17 +77,29 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
-    plain = _plain(dataset, rows, columns, layout)
+    # Length and place that stand in the file; pydicom forgets them as soon as the value is touched.
+    raw = dataset.get_item("PixelData")
+    claimed, place = getattr(raw, "length", 0), getattr(raw, "value_tell", 0)
+    data = dataset.PixelData or b""
     if syntax.is_encapsulated:
-        cells, decoder = _decompress(plain, name, rows, columns, DECODERS[syntax])
+        try:
+            frame, frame_notes = single_frame(dataset)
+        except ValueError as error:
+            raise SourceError(f"{name}: {error}") from error
+        notes += frame_notes
+        # Encapsulated anew, since decoders believe the offset tables.
+        plain = _plain(dataset, encapsulate([frame]), rows, columns, layout)
+        cells, decoder = _decompress(plain, frame, name, DECODERS[syntax])
     else:
-        expected = rows * columns * layout.bits_allocated // 8
-        actual = len(dataset.PixelData)
+        expected, actual = rows * columns * layout.bits_allocated // 8, len(data)
         if actual < expected:
-            raise SourceError(f"{name}: pixel data is truncated: {actual} bytes, expected {expected}: fetch it again")
+            raise SourceError(f"{name}: {_too_short(actual, expected, claimed)}")
         if actual > expected + expected % 2:
             notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
-        cells, decoder = _as_array(plain, ""), None
+        in_file = place and syntax != uid.DeflatedExplicitVRLittleEndian
+        if in_file and (unwritten := _unwritten(data, place)):
+            notes.append(f"the last {unwritten} bytes of pixel data are zeros: the file may have been cut short")
+        cells, decoder = _as_array(_plain(dataset, data, rows, columns, layout), ""), None
     if cells.shape != (rows, columns):
         raise SourceError(f"{name}: pixel data of shape {cells.shape}, expected {(rows, columns)}: the file is damaged")
     stored, layout = _unpack(cells, layout, bool(syntax.is_encapsulated), notes)
@@ -91,8 +108,26 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
 
 def compressed_frame(dataset: Dataset) -> tuple[int, FrameSize | None]:
     """Return bytes and claimed size of the compressed frame of an encapsulated dataset."""
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    frame = single_frame(dataset).data
     return len(frame), frame_size(frame)
+
+
+def _too_short(actual: int, expected: int, claimed: int) -> str:
+    """Say why there are fewer bytes than the header describes: the file ends early, or it contradicts itself."""
+    if claimed > actual:
+        return f"pixel data is truncated: {actual} bytes, expected {expected}: fetch it again"
+    return f"pixel data has {actual} bytes, the header claims {expected}: the file is damaged"
+
+
+def _unwritten(data: bytes, place: int) -> int:
+    """Return how many zero bytes end pixel data that lies at byte ``place`` of its file, or 0 where they seem its own.
+
+    A copy that was cut on a disk that allocates first is zeros from the end of a block on.
+    """
+    written = len(data.rstrip(b"\0"))
+    unwritten = len(data) - written
+    # The last bytes of a block may be zeros themselves.
+    return unwritten if unwritten >= 4096 and -(place + written) % _BLOCK <= 3 and written else 0
 
 
 def _described(dataset: Dataset, name: str) -> tuple[int, int]:
@@ -136,15 +171,16 @@ def _layout(dataset: Dataset, name: str, notes: list[str]) -> PixelLayout:
     return PixelLayout(allocated, stored, high, header.integer(dataset, "PixelRepresentation", 0) == 1)
 
 
-def _plain(dataset: Dataset, rows: int, columns: int, layout: PixelLayout) -> Dataset:
-    """Return a data set of the pixels and what describes them, in values that a decoder cannot stumble on."""
+def _plain(dataset: Dataset, data: bytes, rows: int, columns: int, layout: PixelLayout) -> Dataset:
+    """Return a data set of pixel data and what describes it, in values that a decoder cannot stumble on."""
     result = Dataset()
     result.file_meta = dataset.file_meta
     result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"
     result.Rows, result.Columns = rows, columns
     result.BitsAllocated, result.BitsStored, result.HighBit = layout.bits_allocated, layout.bits_stored, layout.high_bit
     result.PixelRepresentation = int(layout.signed)
-    result.add(dataset["PixelData"])
+    # An element of its own: the source's must not change.
+    result.add(DataElement("PixelData", dataset["PixelData"].VR, data))
     return result
 
 
@@ -155,15 +191,9 @@ def _as_array(dataset: Dataset, plugin: str) -> NDArray[Any]:
     return decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin, **options)[0]
 
 
-def _decompress(
-    dataset: Dataset, name: str, rows: int, columns: int, order: tuple[str, ...]
-) -> tuple[NDArray[Any], str]:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        claimed = frame_size(frame)
-    except Exception as error:  # pydicom's parser of encapsulated data raises ValueError, struct.error, ...
-        raise SourceError(f"{name}: compressed pixel data is damaged or truncated: fetch it again") from error
+def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...]) -> tuple[NDArray[Any], str]:
+    syntax, rows, columns = dataset.file_meta.TransferSyntaxUID, dataset.Rows, dataset.Columns
+    claimed = frame_size(frame)
     if claimed is not None and (claimed.rows, claimed.columns) != (rows, columns):
         raise SourceError(
             f"{name}: the compressed picture has {claimed.rows} x {claimed.columns} pixels, the header says"
@@ -173,8 +203,10 @@ def _decompress(
         raise SourceError(f"{name}: a colour picture ({claimed.components} components): expected grey")
     if claimed is None and syntax != uid.RLELossless:
         raise SourceError(f"{name}: pixel data is not what its transfer syntax ({syntax.name}) says, or is truncated")
-    if len(frame) < 8:
-        raise SourceError(f"{name}: compressed pixel data is truncated: fetch it again")
+    if unwritten := unwritten_end(frame):
+        raise SourceError(
+            f"{name}: compressed pixel data is truncated: its last {unwritten} bytes are zeros: fetch it again"
+        )
     available = get_decoder(syntax).available_plugins
     plugin = next((plugin for plugin in order if plugin in available), None)
     if plugin is None:

@@ -14,7 +14,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from roentmod_fast.errors import RefusedError, RoentmodError, SourceError
-from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph import dicom_scan, header
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
 from roentmod_fast.radiograph.model import Radiograph
@@ -75,17 +75,59 @@ def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
     preamble = data[128:132] == b"DICM"
     if not preamble:
         notes.append("no DICOM preamble")
+    dataset = _parse(data, name, preamble, notes)
+    _complete_meta(dataset, name, notes)
+    return dataset, tuple(notes)
+
+
+def _parse(data: bytes, name: str, preamble: bool, notes: list[str]) -> Dataset:
+    """Parse a file that was walked through before: see :mod:`.dicom_scan`."""
+    start = 132 if preamble else 0
+    begin = dicom_scan.file_meta_end(data, start)
+    found = dicom_scan.Scan(len(data))
+    reader: dicom_scan.BoundedReader | None = None
     try:
-        _check_deflated(data, name)
-        dataset = pydicom.dcmread(io.BytesIO(data), force=not preamble)
+        meta = FileMetaDataset()
+        if begin > start:
+            meta = pydicom.dcmread(dicom_scan.BoundedReader(data[:begin]), force=True).file_meta
+        syntax = header.text(meta, "TransferSyntaxUID")
+        deflated = syntax == uid.DeflatedExplicitVRLittleEndian
+        body, at = (_inflate(data[begin:], name), 0) if deflated else (data, begin)
+        if at == len(body):
+            raise SourceError(f"{name}: the file ends after its meta information: expected a data set: fetch it again")
+        implicit, little = dicom_scan.encoding(body, at, syntax)
+        try:
+            found = dicom_scan.scan(body, at, implicit=implicit, little=little)
+        except ValueError as error:
+            kind = no_image_kind(header.text(meta, "MediaStorageSOPClassUID"))
+            raise SourceError(f"{name}: {error if kind is None else f'{kind}: expected a radiograph'}") from error
+        if found.padding:
+            notes.append(f"{found.padding} bytes after the data set are ignored")
+            body = body[: found.end]
+        reader = dicom_scan.BoundedReader(body)
+        dataset = pydicom.dcmread(reader, force=deflated or not preamble)
     except RoentmodError:
         raise
     except Exception as error:  # a damaged header raises whatever the parser stumbles on
-        raise SourceError(f"{name}: the DICOM header is damaged: fetch the file again") from error
-    if not dataset:
-        raise SourceError(f"{name}: a DICOM file without content: fetch it again")
-    _complete_meta(dataset, name, notes)
-    return dataset, tuple(notes)
+        raise SourceError(f"{name}: {_why_not_parsed(found, reader)}") from error
+    if deflated:
+        dataset.file_meta = meta
+    sop_class = header.text(dataset, "SOPClassUID") or header.text(meta, "MediaStorageSOPClassUID")
+    has_pixels = any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+    if not dataset or (not has_pixels and (found.early or found.broken) and no_image_kind(sop_class) is None):
+        raise SourceError(f"{name}: {_why_not_parsed(found, reader)}")
+    return dataset
+
+
+def _why_not_parsed(found: dicom_scan.Scan, reader: dicom_scan.BoundedReader | None) -> str:
+    """Say why no whole data set was parsed, by what walking it has found."""
+    if reader is not None and reader.left < 0:
+        return dicom_scan.TOO_MANY
+    if found.early:
+        return f"the DICOM header is truncated: {found.early}: fetch the file again"
+    if found.broken:
+        return f"the DICOM header is damaged: {found.broken}"
+    return "the DICOM header cannot be parsed: the file is damaged"
 
 
 def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> Radiograph:
@@ -111,7 +153,7 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> 
             NotImplementedError,
         ) as error:
             # Values of a damaged header that pydicom parses only on access.
-            raise SourceError(f"{name}: the DICOM header is damaged: fetch the file again") from error
+            raise SourceError(f"{name}: a value in the DICOM header cannot be parsed: the header is damaged") from error
     if not caught:
         return radiograph
     note = f"the file breaks the standard's rules in {len(caught)} places"
@@ -135,7 +177,7 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from error
-    orientation, aspect, shape_notes = _geometry(dataset)
+    orientation, aspect, spacing, shape_notes = _geometry(dataset)
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
@@ -153,23 +195,26 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         layout=layout,
         orientation=orientation,
         aspect=aspect,
+        spacing=spacing,
     )
 
 
-def _check_deflated(data: bytes, name: str) -> None:
-    """Refuse a deflated data set that inflates beyond all measure: pydicom inflates it in one go."""
-    if data[128:132] != b"DICM" or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:1024]:
-        return
-    # File Meta Information Group Length (0002,0000), always first and in explicit VR little endian (PS3.10 7.1).
-    if data[132:140] != b"\x02\0\0\0UL\x04\0":
-        raise SourceError(f"{name}: a deflated file without its header's length: the file is damaged")
-    start = 144 + int.from_bytes(data[140:144], "little")
-    inflater, rest, total = zlib.decompressobj(-zlib.MAX_WBITS), data[start:], 0
-    while rest and not inflater.eof:
-        total += len(inflater.decompress(rest, 1 << 24))
-        rest = inflater.unconsumed_tail
-        if total > MAX_BYTES:
-            raise SourceError(f"{name}: inflates to more than {MAX_BYTES >> 20} MiB: not a radiograph")
+def _inflate(deflated: bytes, name: str) -> bytes:
+    """Return the data set of a deflated file (PS3.5 A.5). Raises SourceError where it is cut short or too large."""
+    inflater, inflated, rest, part = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), deflated, b"-"
+    try:
+        # Where all is read, more may still be held back.
+        while part and not inflater.eof:
+            part = inflater.decompress(rest, 1 << 24)
+            rest = inflater.unconsumed_tail
+            if inflated.tell() + len(part) > MAX_BYTES:
+                raise SourceError(f"{name}: inflates to more than {MAX_BYTES >> 20} MiB: not a radiograph")
+            inflated.write(part)
+    except zlib.error as error:
+        raise SourceError(f"{name}: the deflated data set is damaged: it cannot be inflated") from error
+    if not inflater.eof:
+        raise SourceError(f"{name}: the deflated data set is truncated: fetch it again")
+    return inflated.getvalue()
 
 
 def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
@@ -186,8 +231,8 @@ def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
         raise SourceError(f"{name}: unknown transfer syntax: expected a standard one")
 
 
-def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
-    """Return how to turn the picture upright, and a pixel's height over its width then."""
+def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[float, float] | None, tuple[str, ...]]:
+    """Return how to turn the pixels upright, and their height over their width and their spacing in mm then."""
     notes: list[str] = []
     orientation = UPRIGHT
     directions = header.texts(dataset, "PatientOrientation")
@@ -214,4 +259,16 @@ def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
         aspect = 1.0
     else:
         notes.append(f"pixels are {aspect:.3g} times as high as wide: shown so to the engine")
-    return orientation, 1 / aspect if orientation.transpose else aspect, tuple(notes)
+    spacing = _spacing(dataset, aspect)
+    if orientation.transpose:
+        aspect, spacing = 1 / aspect, spacing and (spacing[1], spacing[0])
+    return orientation, aspect, spacing, tuple(notes)
+
+
+def _spacing(dataset: Dataset, aspect: float) -> tuple[float, float] | None:
+    """Return millimetres between rows and between columns (10.7.1.3) where they agree with the pixels' shape."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        values = header.numbers(dataset, keyword)
+        if len(values) >= 2 and min(values[:2]) > 0 and abs(values[0] / values[1] / aspect - 1) < 1e-3:
+            return values[0], values[1]
+    return None

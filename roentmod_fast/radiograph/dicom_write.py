@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import os
 import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -102,6 +103,9 @@ def synthetic_dataset(
     source = radiograph.dataset
     if source is None:
         _describe_picture(result, now)
+        if radiograph.aspect != 1:
+            ratio = Fraction(radiograph.aspect).limit_denominator(1000)
+            result.PixelAspectRatio = [ratio.numerator, ratio.denominator]
         pseudonyms = None
         sop_class: str = SECONDARY_CAPTURE
     else:

@@ -186,8 +186,8 @@ def _lut(item: Dataset, dataset: Dataset, inputs: Values, notes: list[str]) -> t
         # 8 bit entries come packed, two to a word, or one to a word.
         packed = bits <= 8 and len(value) in (entries, entries + entries % 2)
         kind = "u1" if packed else "<u2" if little else ">u2"
-        usable = value[: len(value) // np.dtype(kind).itemsize * np.dtype(kind).itemsize]
-        data = np.frombuffer(usable, kind).astype(np.float64)
+        count = min(len(value) // np.dtype(kind).itemsize, entries)
+        data = np.frombuffer(value, kind, count).astype(np.float64)
     elif value is not None:
         data = np.atleast_1d(np.asarray(header.numbers(item, "LUTData"), dtype=np.float64)) % 65536
         if bits <= 8 and len(data) * 2 in (entries, entries + 1) and len(data) < entries:

@@ -47,6 +47,7 @@ class Radiograph:
     ``notes``: odd things met on the way, free of the patient's data. ``decoder``: name and version of what decompressed
     the pixels, None where they were not compressed. ``layout``: how stored values lie in the file. ``orientation``: how
     the picture was turned upright. ``aspect``: height of a pixel over its width, upright.
+    ``spacing``: millimetres between pixels, down and across, upright, as the file says; None where it does not.
     """
 
     image: Array
@@ -59,6 +60,7 @@ class Radiograph:
     layout: PixelLayout | None = None
     orientation: Orientation = UPRIGHT
     aspect: float = 1.0
+    spacing: tuple[float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

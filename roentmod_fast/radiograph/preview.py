@@ -32,23 +32,30 @@ def write_preview(
     after: Array,
     title: str,
     *,
+    aspect: float = 1.0,
     provenance: Provenance | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a PNG with ``before``, ``after`` and their difference, the title and the word SYNTHETIC.
 
-    ``before`` and ``after``: float32 (H, W) in [0, 1]. In the difference red is denser, blue is less dense; its scale
-    is written below it. Raises OutputError.
+    ``before`` and ``after``: float32 (H, W) in [0, 1]. ``aspect``: height of their pixels over their width; the preview
+    has square pixels and shows the patient's proportions. In the difference red is denser, blue is less dense; its
+    scale is written below it. Raises OutputError.
     """
-    write_atomically(Path(path), png_bytes(preview(before, after, title), provenance), overwrite=overwrite)
+    write_atomically(
+        Path(path), png_bytes(preview(before, after, title, aspect=aspect), provenance), overwrite=overwrite
+    )
 
 
-def preview(before: Array, after: Array, title: str) -> Image.Image:
+def preview(before: Array, after: Array, title: str, *, aspect: float = 1.0) -> Image.Image:
     """Draw the three panels; see :func:`write_preview`."""
+    if not (np.isfinite(aspect) and aspect > 0):
+        raise ValueError(f"pixels {aspect} times as high as wide: expected a number above 0")
     if before.shape != after.shape:
         raise ValueError(f"pictures of shape {before.shape} and {after.shape} cannot be compared")
-    scale = PANEL / max(before.shape)
-    shape = (max(1, round(before.shape[0] * scale)), max(1, round(before.shape[1] * scale)))
+    height, width = before.shape[0] * aspect, before.shape[1]
+    scale = PANEL / max(height, width)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     small_before, small_after = (resample(image, shape, Image.Resampling.BICUBIC) for image in (before, after))
     difference = small_after - small_before
     span = max(0.1, float(np.ceil(np.percentile(np.abs(difference), 99.9) * 20) / 20))

@@ -14,20 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
+from pydicom.dataset import Dataset
 
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import RefusedError, SourceError
+from roentmod_fast.radiograph import png
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
-from roentmod_fast.radiograph.display import plain
+from roentmod_fast.radiograph.display import display_of, plain
+from roentmod_fast.radiograph.encapsulated import UNWRITTEN
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.synthetic import WARNING
 
 Array = NDArray[np.float32]
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG = png.SIGNATURE
 _JPEG = b"\xff\xd8\xff"
 _MARK_KEY = "Description"
 _PROVENANCE_KEY = "roentmod-fast"
+
+_DEPTHS = (8, 10, 12, 14, 15)
+"""Bits of values that are met in cells of 16."""
+
+_TRANSPOSED = (5, 6, 7, 8)
+"""EXIF orientations that turn rows into columns."""
+
+_TRANSPARENT = "a picture with transparent parts: flatten it first"
+_COLOUR = "a colour picture: expected grey, or red, green and blue all equal"
 
 _CHROMA = {"PNG": (0, 0), "JPEG": (6, 32)}
 """How far the channels of a grey picture may differ, in levels of 8 bit: 999 pixels in a thousand, and any pixel.
@@ -49,37 +61,81 @@ def is_marked_synthetic(head: bytes) -> bool:
 def read_raster(data: bytes, name: str, *, force: bool = False) -> Radiograph:
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
+    16 bit images whose values have fewer bits are shown as DICOM images of these bits without a window.
+
     Raises SourceError for colour, several frames, or what cannot be decoded; RefusedError for an output of this package
     unless ``force``.
     """
     if is_marked_synthetic(data) and not force:
         raise RefusedError(f"{name}: already synthetic: edit the radiograph it was made from (--force goes on)")
+    notes: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
-        pixels, notes = _decode(data, name)
-    return _as_radiograph(pixels, name, notes)
+        pixels, aspect, spacing = _decode(data, name, notes)
+    return _radiograph_of(pixels, data, name, notes, aspect, spacing)
 
 
 def from_image(picture: Image.Image, name: str) -> Radiograph:
-    """Take an image of Pillow's as a radiograph; of which modes, and what is refused, as :func:`read_raster`."""
+    """Take an image of Pillow's as a radiograph; modes, depths and what is refused are as for :func:`read_raster`."""
     notes: list[str] = []
-    return _as_radiograph(_grey(picture, picture.format or "", name, notes), name, tuple(notes))
+    pixels = _grey(picture, picture.format or "", name, notes)
+    aspect, spacing = _pixel_shape(picture, notes)
+    return _radiograph_of(pixels, b"", name, notes, aspect, spacing)
 
 
-def _as_radiograph(pixels: NDArray[Any], name: str, notes: tuple[str, ...]) -> Radiograph:
-    bits = 16 if pixels.dtype == np.uint16 else 8
+def _radiograph_of(
+    pixels: NDArray[Any],
+    data: bytes,
+    name: str,
+    notes: list[str],
+    aspect: float,
+    spacing: tuple[float, float] | None,
+) -> Radiograph:
+    """Return grey pixels, uint8 or uint16 (H, W), as a radiograph; ``data`` is the file they come from, or empty."""
     stored = pixels.astype(np.int32)
-    display = plain(bits)
+    allocated = 8 * pixels.dtype.itemsize
+    bits = _bits_in_use(pixels, data) if allocated == 16 else 8
+    if bits == allocated:
+        display = plain(bits)
+    else:
+        # Shown as a DICOM image of these bits without a window.
+        histogram = np.bincount(stored.ravel(), minlength=1 << bits)
+        display, display_notes = display_of(Dataset(), histogram, 0)
+        notes += [f"a 16 bit image whose values have {bits} bits: they are kept", *display_notes]
     image = display.show(stored)
     for array in (image, stored):
         array.setflags(write=False)
-    layout = PixelLayout(bits, bits, bits - 1, signed=False)
-    return Radiograph(image, name, None, display, stored, notes, None, layout)
+    layout = PixelLayout(allocated, bits, bits - 1, signed=False)
+    return Radiograph(
+        image=image,
+        source=name,
+        display=display,
+        stored=stored,
+        notes=tuple(notes),
+        layout=layout,
+        aspect=aspect,
+        spacing=spacing,
+    )
 
 
-def _decode(data: bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return grey pixels, uint8 or uint16 (H, W), and notes."""
-    notes: list[str] = []
+def _bits_in_use(pixels: NDArray[Any], data: bytes) -> int:
+    """Return how many bits the values of a 16 bit image have: 16, or a depth of detectors where no value has more.
+
+    Some programs put values of 10 to 15 bits into a PNG as they are, which leaves it nearly black. A PNG whose sBIT
+    chunk says that more bits are significant is as dark as it looks.
+    """
+    highest = int(pixels.max())
+    bits = next((depth for depth in _DEPTHS if highest < 1 << depth), 16)
+    significant = png.significant_bits(data) or 0
+    if not 1 <= significant <= 16:
+        return bits
+    # Values that have the significant bits alone are not scaled to 16 bits, as the chunk wants them.
+    return max(significant, 8) if highest < 1 << significant else 16
+
+
+def _decode(data: bytes, name: str, notes: list[str]) -> tuple[NDArray[Any], float, tuple[float, float] | None]:
+    """Return grey pixels, uint8 or uint16 (H, W), a pixel's height over its width, and its size in mm where known."""
+    _check_written(data, name)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             width, height = picture.size
@@ -88,16 +144,88 @@ def _decode(data: bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
             if getattr(picture, "n_frames", 1) > 1:
                 raise SourceError(f"{name}: an animation: expected a single picture")
             kind = picture.format or ""
+            aspect, spacing = _pixel_shape(picture, notes)
             turned = ImageOps.exif_transpose(picture)
-            if turned.size != picture.size or picture.getexif().get(0x0112, 1) != 1:
+            turn = picture.getexif().get(0x0112, 1)
+            if turned.size != picture.size or turn != 1:
                 notes.append("turned as its EXIF orientation says")
-            return _grey(turned, kind, name, notes), tuple(notes)
+            if turn in _TRANSPOSED:
+                aspect, spacing = 1 / aspect, spacing and spacing[::-1]
+            bits, colour = png.depth_and_colour(data)
+            if bits == 16 and colour != png.GREY:
+                transparent = picture.info.get("transparency")
+                return _grey_of_channels(png.samples_of_16_bits(data), transparent, name, notes), aspect, spacing
+            return _grey(turned, kind, name, notes), aspect, spacing
     except SourceError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise SourceError(f"{name}: not a picture that can be read: expected PNG or JPEG") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
-        raise SourceError(f"{name}: the picture is damaged or truncated: fetch it again") from error
+        raise SourceError(f"{name}: {_why_not_decoded(data)}") from error
+
+
+def _check_written(data: bytes, name: str) -> None:
+    """Refuse a JPEG whose end was never written: Pillow takes zeros for pixels."""
+    unwritten = len(data) - len(data.rstrip(b"\0"))
+    if unwritten >= UNWRITTEN and data.startswith(_JPEG) and _jpeg_ends_early(data):
+        raise SourceError(f"{name}: the image is truncated: its last {unwritten} bytes are zeros: fetch it again")
+
+
+def _jpeg_ends_early(data: bytes) -> bool:
+    """Tell whether no End of Image follows the last Start of Scan; neither occurs within a scan (ISO 10918-1 B.1.1)."""
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+
+
+def _why_not_decoded(data: bytes) -> str:
+    """Say what is wrong with a file that Pillow cannot decode."""
+    if png.ends_early(data) if data.startswith(_PNG) else _jpeg_ends_early(data):
+        return "the image is truncated, its end is missing: fetch it again"
+    return "the image is damaged: it cannot be decoded"
+
+
+def _pixel_shape(picture: Image.Image, notes: list[str]) -> tuple[float, tuple[float, float] | None]:
+    """Return a pixel's height over its width, and millimetres between pixels down and across where they are said.
+
+    From PNG's pHYs chunk or JPEG's JFIF header, which count pixels a unit of length, across first.
+    """
+    info, unit = picture.info, picture.info.get("jfif_unit")
+    if picture.format == "JPEG":
+        across, down = info.get("jfif_density", (1, 1))
+        length = {1: 25.4, 2: 10.0}.get(unit) if isinstance(unit, int) else None
+    else:
+        # Pillow gives what is said a metre in inches.
+        across, down = info.get("dpi", info.get("aspect", (1, 1)))
+        length = 25.4 if "dpi" in info else None
+    if min(across, down) <= 0 or not 0.2 <= across / down <= 5:
+        notes.append(f"a density of {across:g} to {down:g} pixels cannot be: pixels taken as square")
+        return 1.0, None
+    aspect = across / down
+    spacing = None if length is None else (length / down, length / across)
+    if abs(aspect - 1) < 1e-3:
+        return 1.0, spacing
+    notes.append(f"pixels are {aspect:.3g} times as high as wide: shown so to the engine")
+    return aspect, spacing
+
+
+def _grey_of_channels(samples: NDArray[np.uint16], key: object, name: str, notes: list[str]) -> NDArray[np.uint16]:
+    """Return grey of 16 bits, uint16 (H, W), from equal channels (H, W, 2 to 4), the last of 2 and 4 being alpha.
+
+    ``key``: the colour that stands for transparent, of the tRNS chunk, or None.
+    """
+    if samples.shape[2] in (2, 4):
+        if samples[..., -1].min() < 65535:
+            raise SourceError(f"{name}: {_TRANSPARENT}")
+        samples = samples[..., :-1]
+    elif isinstance(key, tuple) and (samples == np.array(key)).all(axis=2).any():
+        raise SourceError(f"{name}: {_TRANSPARENT}")
+    spread = np.ptp(samples, axis=2)
+    if spread.max() > 255:  # a level of 8 bit
+        raise SourceError(f"{name}: {_COLOUR}")
+    if not spread.any():
+        return samples[..., 0]
+    notes.append(f"red, green and blue differ by up to {spread.max()} levels of 65535: their luminance is taken")
+    luminance: NDArray[np.float64] = samples @ np.array([0.299, 0.587, 0.114])
+    return np.rint(luminance).astype(np.uint16)
 
 
 def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArray[Any]:
@@ -115,11 +243,11 @@ def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArr
         raise SourceError(f"{name}: a colour picture ({picture.mode}): expected grey")
     channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
-        raise SourceError(f"{name}: a picture with transparent parts: flatten it first")
+        raise SourceError(f"{name}: {_TRANSPARENT}")
     spread = np.ptp(channels[..., :3], axis=2)
     usual, most = _CHROMA.get(kind, (0, 0))
     if spread.max() > most or np.percentile(spread, 99.9) > usual:
-        raise SourceError(f"{name}: a colour picture: expected grey, or red, green and blue all equal")
+        raise SourceError(f"{name}: {_COLOUR}")
     if not spread.any():
         return channels[..., 0].astype(np.uint8)
     notes.append(f"red, green and blue differ by up to {spread.max()} levels: their luminance is taken")
@@ -137,7 +265,8 @@ def write_png(
     """Write an edited picture as a grey PNG that says it is synthetic and how it was made.
 
     ``image``: float32 (H, W) in [0, 1], upright. A source of more than 8 bit gives 16 bit, else 8; of a PNG or JPEG
-    source, pixels that the edit leaves alone keep their value. Raises OutputError.
+    source, pixels that the edit leaves alone keep their value. The matrix is the source's; the shape of its pixels, and
+    their size where it is known, stand in a pHYs chunk. Raises OutputError.
     """
     if radiograph.dataset is None and radiograph.layout is not None:
         values, bits = radiograph.to_stored(image), radiograph.layout.bits_allocated
@@ -145,7 +274,16 @@ def write_png(
         bits = 16 if radiograph.layout is not None and radiograph.layout.bits_stored > 8 else 8
         values = np.rint(np.clip(image, 0, 1) * np.float32((1 << bits) - 1)).astype(np.int32)
     picture = Image.fromarray(values.astype(np.uint16 if bits == 16 else np.uint8))
-    write_atomically(Path(path), png_bytes(picture, provenance), overwrite=overwrite)
+    chunks = {}
+    if bits == 16 and (
+        radiograph.dataset is not None or radiograph.layout is None or radiograph.layout.bits_stored == 16
+    ):
+        # However dark it is: values that fill 16 bits, not fewer bits in cells of 16.
+        chunks[b"sBIT"] = b"\x10"
+    if radiograph.aspect != 1 or radiograph.spacing is not None:
+        chunks[b"pHYs"] = png.physical_size(radiograph.aspect, radiograph.spacing)
+    data = png.with_chunks(png_bytes(picture, provenance), chunks)
+    write_atomically(Path(path), data, overwrite=overwrite)
 
 
 def png_bytes(picture: Image.Image, provenance: Provenance | None) -> bytes:

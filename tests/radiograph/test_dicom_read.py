@@ -115,7 +115,7 @@ def test_too_many_bytes_are_noted() -> None:
         ({"Rows": 65535, "Columns": 65535}, "claims 65535 x 65535 pixels"),
         ({"Rows": 0}, "no picture size"),
         ({"Rows": None}, "no picture size"),
-        ({"Rows": 49}, "pixel data is truncated: 6144 bytes, expected 6272"),
+        ({"Rows": 49}, "pixel data has 6144 bytes, the header claims 6272"),
     ],
 )
 def test_what_cannot_be_read(attributes: dict[str, Any], message: str) -> None:

@@ -51,3 +51,28 @@ def test_the_file_is_marked(tmp_path: Path, provenance: Provenance) -> None:
 def test_pictures_of_different_shapes() -> None:
     with pytest.raises(ValueError, match="cannot be compared"):
         preview(BEFORE, BEFORE[:100], "edema")
+
+
+@pytest.mark.parametrize(
+    ("aspect", "height", "width"), [(1.0, 640, 480), (2.0, 640, 240), (0.5, 427, 640), (5.0, 640, 96)]
+)
+def test_the_proportions_are_the_patients(aspect: float, height: int, width: int) -> None:
+    page = preview(BEFORE, BEFORE, "edema", aspect=aspect)
+    assert page.size == (4 * 12 + 3 * max(width, 200), 12 * 2 + 26 + 22 + height + 34)
+    panel = np.asarray(page)[72 : 72 + height, 12 : 12 + width]
+    assert (panel == panel[0, 0]).all() and (np.asarray(page)[72:90, 12 + width + 2] != panel[0, 0]).any()
+
+
+def test_a_circle_stays_round() -> None:
+    y, x = np.mgrid[:200, :400]
+    after = np.where((2 * (y - 100)) ** 2 + (x - 200) ** 2 < 150**2, 1, 0).astype(np.float32)
+    page = np.asarray(preview(after * 0, after, "circle", aspect=2.0))[:, :, 0]
+    disc = page[72 : 72 + 640, 12 + 652 : 12 + 652 + 640] > 128
+    height, width = np.ptp(np.flatnonzero(disc.any(axis=1))), np.ptp(np.flatnonzero(disc.any(axis=0)))
+    assert abs(height - width) <= 4 and width > 400
+
+
+@pytest.mark.parametrize("aspect", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_aspect_that_is_none(aspect: float) -> None:
+    with pytest.raises(ValueError, match="times as high as wide"):
+        preview(BEFORE, BEFORE, "edema", aspect=aspect)
