@@ -13,10 +13,11 @@ from pydicom import uid
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from roentmod_fast.errors import RefusedError, RoentmodError, SourceError
+from roentmod_fast.errors import RoentmodError, SourceError
 from roentmod_fast.radiograph import header
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
+from roentmod_fast.radiograph.doubts import Force, set_aside
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
 from roentmod_fast.radiograph.refusal import reasons_against
@@ -88,11 +89,10 @@ def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
     return dataset, tuple(notes)
 
 
-def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> Radiograph:
+def read_dicom(data: bytes, name: str, *, voi: int = 0, force: Force = False) -> Radiograph:
     """Read a DICOM radiograph held in memory; ``name`` is for messages.
 
-    ``voi`` chooses among several VOI LUTs and windows, counted from 0, LUTs first. Raises SourceError for what cannot
-    be read, RefusedError for what should not be edited unless ``force``.
+    Other arguments and errors as for :func:`.read.read_radiograph`.
     """
     # Validation of values would warn, and log, with the values themselves: names and identifiers.
     with disable_value_validation(), warnings.catch_warnings(record=True) as caught:
@@ -118,18 +118,14 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> 
     return dataclasses.replace(radiograph, notes=(*radiograph.notes, note))
 
 
-def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
+def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
     dataset, notes = read_dataset(data, name)
     meta_class = header.text(dataset.file_meta, "MediaStorageSOPClassUID")
     kind = no_image_kind(header.text(dataset, "SOPClassUID") or meta_class)
     if kind is not None:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
-    reasons, remarks = reasons_against(dataset)
+    doubts, remarks = reasons_against(dataset)
     stored, layout, decoder, pixel_notes = decode(dataset, name)
-    # What cannot be read stands above: it helps no one to be told to --force it.
-    if reasons and not force:
-        raise RefusedError(f"{name}: {'; '.join(reasons)} (--force goes on)")
-    notes = (*notes, *(f"forced: {reason}" for reason in reasons), *remarks, *pixel_notes)
     histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
     try:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
@@ -140,6 +136,9 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
     image = contiguous(orientation.upright(display.show(stored)))
+    # What cannot be read stands above: it helps no one to be told to --force it.
+    forced = set_aside(name, doubts, force)
+    notes = (*notes, *forced, *remarks, *pixel_notes, *display_notes, *shape_notes)
     for array in (image, stored):
         array.setflags(write=False)
     return Radiograph(
@@ -148,7 +147,7 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         dataset=dataset,
         display=display,
         stored=stored,
-        notes=(*notes, *display_notes, *shape_notes),
+        notes=notes,
         decoder=decoder,
         layout=layout,
         orientation=orientation,

@@ -16,9 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from roentmod_fast.atomic import write_atomically
-from roentmod_fast.errors import RefusedError, SourceError
+from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
 from roentmod_fast.radiograph.display import plain
+from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.synthetic import WARNING
 
@@ -46,14 +47,17 @@ def is_marked_synthetic(head: bytes) -> bool:
     return head.startswith(_PNG) and _PROVENANCE_KEY.encode() + b"\0" in head[: 1 << 16] and WARNING.encode() in head
 
 
-def read_raster(data: bytes, name: str, *, force: bool = False) -> Radiograph:
+def read_raster(data: bytes, name: str, *, force: Force = False) -> Radiograph:
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
-    Raises SourceError for colour, several frames, or what cannot be decoded; RefusedError for an output of this package
-    unless ``force``.
+    ``force`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames,
+    or what cannot be decoded; RefusedError for an output of this package unless ``force`` names
+    that doubt.
     """
-    if is_marked_synthetic(data) and not force:
-        raise RefusedError(f"{name}: already synthetic: edit the radiograph it was made from (--force goes on)")
+    doubts = []
+    if is_marked_synthetic(data):
+        doubts.append(Doubt("synthetic", "already synthetic: edit the radiograph it was made from"))
+    set_aside(name, doubts, force)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
         pixels, notes = _decode(data, name)
@@ -61,6 +65,7 @@ def read_raster(data: bytes, name: str, *, force: bool = False) -> Radiograph:
     stored = pixels.astype(np.int32)
     display = plain(bits)
     image = display.show(stored)
+    notes = (*set_aside(name, doubts, force), *notes)
     for array in (image, stored):
         array.setflags(write=False)
     layout = PixelLayout(bits, bits, bits - 1, signed=False)

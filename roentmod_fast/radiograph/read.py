@@ -7,18 +7,22 @@ from pathlib import Path
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, read_dicom
+from roentmod_fast.radiograph.doubts import Force, forced_doubts
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.raster import looks_like_raster, read_raster
 from roentmod_fast.radiograph.sources import Source
 
 
-def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, force: bool = False) -> Radiograph:
+def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, force: Force = False) -> Radiograph:
     """Read a DICOM, PNG or JPEG radiograph from a path or a :class:`~.sources.Source`.
 
-    ``voi``: which of several VOI LUTs and windows of a DICOM header to show, counted from 0, LUTs first. Raises
-    SourceError for what cannot be read, and RefusedError for what should not be edited (a lateral view, another body
-    part, an animal, a picture that is already synthetic) unless ``force``.
+    ``voi``: which of several VOI LUTs and windows of a DICOM header to show, counted from 0, LUTs first. ``force``:
+    doubts to set aside, of :data:`~.doubts.DOUBTS`; True for all. Raises SourceError
+    for what cannot be read, RefusedError for what should not be edited (a lateral view, another body part, an animal,
+    one that is already synthetic) unless ``force`` names each of its doubts, and SettingError for an
+    unknown doubt.
     """
+    forced_doubts(force)
     if not isinstance(source, Source):
         source = Source.of(Path(source))
     data = source.read(MAX_BYTES)
