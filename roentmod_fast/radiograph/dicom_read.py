@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from roentmod_fast.errors import RoentmodError, SourceError
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
 from roentmod_fast.radiograph.doubts import Force, set_aside
@@ -136,9 +137,10 @@ def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
     image = contiguous(orientation.upright(display.show(stored)))
+    content, content_notes = content_of(image, stored, display.padding)
     # What cannot be read stands above: it helps no one to be told to --force it.
-    forced = set_aside(name, doubts, force)
-    notes = (*notes, *forced, *remarks, *pixel_notes, *display_notes, *shape_notes)
+    forced = set_aside(name, [*doubts, *content], force)
+    notes = (*notes, *forced, *remarks, *pixel_notes, *display_notes, *shape_notes, *content_notes)
     for array in (image, stored):
         array.setflags(write=False)
     return Radiograph(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from roentmod_fast.errors import RefusedError, SettingError
 
-DOUBTS = ("view", "body-part", "species", "modality", "synthetic", "for-processing")
+DOUBTS = ("view", "body-part", "species", "modality", "content", "synthetic", "for-processing")
 """Names of all doubts: what ``force`` and ``--force`` take."""
 
 ALL = "all"

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import SourceError
+from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
 from roentmod_fast.radiograph.display import plain
 from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
@@ -51,13 +52,13 @@ def read_raster(data: bytes, name: str, *, force: Force = False) -> Radiograph:
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
     ``force`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames,
-    or what cannot be decoded; RefusedError for an output of this package unless ``force`` names
-    that doubt.
+    or what cannot be decoded; RefusedError for an output of this package and for what is blank or too small, unless
+    ``force`` names that doubt.
     """
     doubts = []
     if is_marked_synthetic(data):
         doubts.append(Doubt("synthetic", "already synthetic: edit the radiograph it was made from"))
-    set_aside(name, doubts, force)
+        set_aside(name, doubts, force)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
         pixels, notes = _decode(data, name)
@@ -65,7 +66,9 @@ def read_raster(data: bytes, name: str, *, force: Force = False) -> Radiograph:
     stored = pixels.astype(np.int32)
     display = plain(bits)
     image = display.show(stored)
-    notes = (*set_aside(name, doubts, force), *notes)
+    content, remarks = content_of(image, stored)
+    forced = set_aside(name, [*doubts, *content], force)
+    notes = (*forced, *notes, *remarks)
     for array in (image, stored):
         array.setflags(write=False)
     layout = PixelLayout(bits, bits, bits - 1, signed=False)

@@ -19,7 +19,7 @@ def read_radiograph(source: str | os.PathLike[str] | Source, *, voi: int = 0, fo
     ``voi``: which of several VOI LUTs and windows of a DICOM header to show, counted from 0, LUTs first. ``force``:
     doubts to set aside, of :data:`~.doubts.DOUBTS`; True for all. Raises SourceError
     for what cannot be read, RefusedError for what should not be edited (a lateral view, another body part, an animal,
-    one that is already synthetic) unless ``force`` names each of its doubts, and SettingError for an
+    a blank image, one that is already synthetic) unless ``force`` names each of its doubts, and SettingError for an
     unknown doubt.
     """
     forced_doubts(force)
