@@ -19,7 +19,7 @@ from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
 from roentmod_fast.radiograph.doubts import Force, set_aside
-from roentmod_fast.radiograph.model import Radiograph
+from roentmod_fast.radiograph.model import PixelLayout, Radiograph
 from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
 from roentmod_fast.radiograph.refusal import reasons_against
 
@@ -36,6 +36,14 @@ NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated document",
 }
 """SOP classes that are no pictures, beside those of :data:`_NO_IMAGE_FAMILIES`."""
+
+_OF_COLOUR = (
+    *("PlanarConfiguration", "ICCProfile", "ColorSpace", "UltrasoundColorDataPresent", "PixelPaddingValue"),
+    *("PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("VOILUTSequence", "VOILUTFunction", "WindowCenterWidthExplanation", "PresentationLUTShape"),
+    *("SmallestImagePixelValue", "LargestImagePixelValue"),
+)
+"""Attributes of colour, or without meaning for it, that an image which is grey after all does not keep."""
 
 _NO_IMAGE_FAMILIES = {
     "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
@@ -127,6 +135,8 @@ def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
     doubts, remarks = reasons_against(dataset)
     stored, layout, decoder, pixel_notes = decode(dataset, name)
+    if header.integer(dataset, "SamplesPerPixel", 1) == 3:
+        _describe_as_grey(dataset, layout)
     histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
     try:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
@@ -155,6 +165,18 @@ def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
         orientation=orientation,
         aspect=aspect,
     )
+
+
+def _describe_as_grey(dataset: Dataset, layout: PixelLayout) -> None:
+    """Give a header that describes grey stored as colour the attributes of the grey image that was decoded.
+
+    Colour is shown as it is stored (PS3.3 C.7.6.3.1.2): the window is the whole range, whatever else the header says.
+    """
+    for keyword in _OF_COLOUR:
+        if keyword in dataset:
+            del dataset[keyword]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.WindowCenter, dataset.WindowWidth = 1 << (layout.bits_stored - 1), 1 << layout.bits_stored
 
 
 def _check_deflated(data: bytes, name: str) -> None:

@@ -21,6 +21,7 @@ from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
 from roentmod_fast.radiograph.display import plain
 from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
+from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.synthetic import WARNING
 
@@ -31,11 +32,7 @@ _JPEG = b"\xff\xd8\xff"
 _MARK_KEY = "Description"
 _PROVENANCE_KEY = "roentmod-fast"
 
-_CHROMA = {"PNG": (0, 0), "JPEG": (6, 32)}
-"""How far the channels of a grey picture may differ, in levels of 8 bit: 999 pixels in a thousand, and any pixel.
-
-JPEG rounds colours on the way to RGB and back, and pictures that an engine made have a little colour noise.
-"""
+_CHROMA = {"PNG": LOSSLESS, "JPEG": LOSSY_COLOUR}
 
 
 def looks_like_raster(head: bytes) -> bool:
@@ -114,14 +111,12 @@ def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArr
     channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
         raise SourceError(f"{name}: a picture with transparent parts: flatten it first")
-    spread = np.ptp(channels[..., :3], axis=2)
-    usual, most = _CHROMA.get(kind, (0, 0))
-    if spread.max() > most or np.percentile(spread, 99.9) > usual:
+    grey = grey_of(channels[..., :3], _CHROMA.get(kind, LOSSLESS))
+    if grey is None:
         raise SourceError(f"{name}: a colour picture: expected grey, or red, green and blue all equal")
-    if not spread.any():
-        return channels[..., 0].astype(np.uint8)
-    notes.append(f"red, green and blue differ by up to {spread.max()} levels: their luminance is taken")
-    return np.array(picture.convert("RGB").convert("L"), dtype=np.uint8)
+    if grey[1]:
+        notes.append(f"red, green and blue differ by up to {grey[1]} levels: their luminance is taken")
+    return grey[0].astype(np.uint8)
 
 
 def write_png(
