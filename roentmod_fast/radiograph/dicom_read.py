@@ -20,7 +20,14 @@ from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
 from roentmod_fast.radiograph.doubts import Force, set_aside
 from roentmod_fast.radiograph.model import PixelLayout, Radiograph
-from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
+from roentmod_fast.radiograph.orientation import (
+    UPRIGHT,
+    GivenOrientation,
+    Orientation,
+    contiguous,
+    given_orientation,
+    orientation_of,
+)
 from roentmod_fast.radiograph.refusal import reasons_against
 
 MAX_BYTES = 1 << 29
@@ -98,16 +105,19 @@ def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
     return dataset, tuple(notes)
 
 
-def read_dicom(data: bytes, name: str, *, voi: int = 0, force: Force = False) -> Radiograph:
+def read_dicom(
+    data: bytes, name: str, *, voi: int = 0, force: Force = False, orientation: str | None = None
+) -> Radiograph:
     """Read a DICOM radiograph held in memory; ``name`` is for messages.
 
     Other arguments and errors as for :func:`.read.read_radiograph`.
     """
+    given = None if orientation is None else given_orientation(orientation)
     # Validation of values would warn, and log, with the values themselves: names and identifiers.
     with disable_value_validation(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            radiograph = _read(data, name, voi, force)
+            radiograph = _read(data, name, voi, force, given)
         except RoentmodError:
             raise
         except (
@@ -127,13 +137,13 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: Force = False) ->
     return dataclasses.replace(radiograph, notes=(*radiograph.notes, note))
 
 
-def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
+def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientation | None) -> Radiograph:
     dataset, notes = read_dataset(data, name)
     meta_class = header.text(dataset.file_meta, "MediaStorageSOPClassUID")
     kind = no_image_kind(header.text(dataset, "SOPClassUID") or meta_class)
     if kind is not None:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
-    doubts, remarks = reasons_against(dataset)
+    doubts, remarks = reasons_against(dataset, oriented=given is not None)
     stored, layout, decoder, pixel_notes = decode(dataset, name)
     if header.integer(dataset, "SamplesPerPixel", 1) == 3:
         _describe_as_grey(dataset, layout)
@@ -142,7 +152,7 @@ def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from error
-    orientation, aspect, shape_notes = _geometry(dataset)
+    orientation, aspect, shape_notes = _geometry(dataset, given)
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
@@ -164,6 +174,7 @@ def _read(data: bytes, name: str, voi: int, force: Force) -> Radiograph:
         layout=layout,
         orientation=orientation,
         aspect=aspect,
+        patient_orientation=None if given is None else given.directions,
     )
 
 
@@ -209,12 +220,15 @@ def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
         raise SourceError(f"{name}: unknown transfer syntax: expected a standard one")
 
 
-def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[str, ...]]:
+def _geometry(dataset: Dataset, given: GivenOrientation | None) -> tuple[Orientation, float, tuple[str, ...]]:
     """Return how to turn the picture upright, and a pixel's height over its width then."""
     notes: list[str] = []
     orientation = UPRIGHT
     directions = header.texts(dataset, "PatientOrientation")
-    if len(directions) == 2 and all(directions):
+    if given is not None:
+        orientation = given.orientation
+        notes.append(given.note)
+    elif len(directions) == 2 and all(directions):
         found = orientation_of(*directions)
         if found is not None:
             orientation = found

@@ -23,6 +23,7 @@ from roentmod_fast.radiograph.display import plain
 from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
 from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
+from roentmod_fast.radiograph.orientation import UPRIGHT, contiguous, given_orientation
 from roentmod_fast.radiograph.synthetic import WARNING
 
 Array = NDArray[np.float32]
@@ -45,13 +46,14 @@ def is_marked_synthetic(head: bytes) -> bool:
     return head.startswith(_PNG) and _PROVENANCE_KEY.encode() + b"\0" in head[: 1 << 16] and WARNING.encode() in head
 
 
-def read_raster(data: bytes, name: str, *, force: Force = False) -> Radiograph:
+def read_raster(data: bytes, name: str, *, force: Force = False, orientation: str | None = None) -> Radiograph:
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
-    ``force`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames,
+    ``force`` and ``orientation`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames,
     or what cannot be decoded; RefusedError for an output of this package and for what is blank or too small, unless
     ``force`` names that doubt.
     """
+    given = None if orientation is None else given_orientation(orientation)
     doubts = []
     if is_marked_synthetic(data):
         doubts.append(Doubt("synthetic", "already synthetic: edit the radiograph it was made from"))
@@ -62,14 +64,26 @@ def read_raster(data: bytes, name: str, *, force: Force = False) -> Radiograph:
     bits = 16 if pixels.dtype == np.uint16 else 8
     stored = pixels.astype(np.int32)
     display = plain(bits)
-    image = display.show(stored)
+    turned = UPRIGHT if given is None else given.orientation
+    image = contiguous(turned.upright(display.show(stored)))
     content, remarks = content_of(image, stored)
     forced = set_aside(name, [*doubts, *content], force)
-    notes = (*forced, *notes, *remarks)
+    notes = (*forced, *notes, *remarks, *(() if given is None else (given.note,)))
     for array in (image, stored):
         array.setflags(write=False)
     layout = PixelLayout(bits, bits, bits - 1, signed=False)
-    return Radiograph(image, name, None, display, stored, notes, None, layout)
+    return Radiograph(
+        image,
+        name,
+        None,
+        display,
+        stored,
+        notes,
+        None,
+        layout,
+        orientation=turned,
+        patient_orientation=None if given is None else given.directions,
+    )
 
 
 def _decode(data: bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:

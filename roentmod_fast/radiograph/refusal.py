@@ -92,10 +92,11 @@ _A_VIEW = {LATERAL: "a lateral view", OBLIQUE: "an oblique, decubitus or lordoti
 _EXPECTED_VIEW, _EXPECTED_PART = "expected a frontal view, AP or PA", "expected a chest"
 
 
-def reasons_against(dataset: Dataset) -> tuple[tuple[Doubt, ...], tuple[str, ...]]:
+def reasons_against(dataset: Dataset, *, oriented: bool = False) -> tuple[tuple[Doubt, ...], tuple[str, ...]]:
     """Return why a radiograph should not be edited, and notes on what its header does not say.
 
-    None of the reasons and notes repeats free text of the header.
+    ``oriented``: the user said how the image lies, so Patient Orientation says nothing. None of the reasons and notes
+    repeats free text of the header.
     """
     doubts: list[Doubt] = []
     notes: list[str] = []
@@ -104,7 +105,7 @@ def reasons_against(dataset: Dataset) -> tuple[tuple[Doubt, ...], tuple[str, ...
     _modality(dataset, doubts, notes)
     _species(dataset, texts, doubts, notes)
     _body_part(dataset, texts, doubts, notes)
-    _view(dataset, texts, doubts, notes)
+    _view(dataset, texts, oriented, doubts, notes)
     return tuple(doubts), tuple(notes)
 
 
@@ -235,7 +236,7 @@ def _body_part(dataset: Dataset, texts: Sequence[Text], doubts: list[Doubt], not
         notes.append(f"{said}: taken as a chest" + (f" by {chest[0]}" if chest else ""))
 
 
-def _view(dataset: Dataset, texts: Sequence[Text], doubts: list[Doubt], notes: list[str]) -> None:
+def _view(dataset: Dataset, texts: Sequence[Text], oriented: bool, doubts: list[Doubt], notes: list[str]) -> None:
     reasons: list[str] = []
     frontal: list[str] = []
     position = Text(OWN, "ViewPosition", " ".join(header.texts(dataset, "ViewPosition")))
@@ -250,7 +251,7 @@ def _view(dataset: Dataset, texts: Sequence[Text], doubts: list[Doubt], notes: l
             reasons.append(f"{item.text.attribute} names {_A_VIEW[item.text.view]}: expected a frontal one")
         elif item.standard and not item.text.mute and not _tells_no_view(item.text):
             reasons.append(f"{item.text.attribute} names another view: expected a frontal one")
-    if any(value[:1].upper() in ("A", "P") for value in header.texts(dataset, "PatientOrientation")):
+    if not oriented and any(value[:1].upper() in ("A", "P") for value in header.texts(dataset, "PatientOrientation")):
         reasons.append("Patient Orientation runs from front to back: expected a frontal view")
     part = Text(ACQUIRED, "BodyPartExamined", " ".join(header.texts(dataset, "BodyPartExamined")))
     for text in (part, *texts):
