@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli import force as force_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     return x0, y0, x1, y1
 
 
-@click.command("edit")
+@click.command("edit", cls=force_option.CommandWithForce)
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option(
     "-p",
@@ -203,7 +204,19 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--force", is_flag=True, help="Edit also what is no frontal chest radiograph of a patient.")
+@click.option(
+    "--orientation",
+    callback=force_option.orientation,
+    metavar="L/F|...|stored",
+    help="Where rows and columns of the source run, in place of its Patient Orientation; L/F is upright, as stored.",
+)
+@click.option(
+    "--force",
+    multiple=True,
+    callback=force_option.doubts,
+    metavar="[DOUBT,...]",
+    help=force_option.HELP,
+)
 @click.option("--quick", is_flag=True, help=f"A first look: {QUICK_STEPS} steps instead of 50.")
 def command(
     sources: tuple[Path, ...],
@@ -233,7 +246,8 @@ def command(
     preview: bool,
     report: Path | None,
     overwrite: bool,
-    force: bool,
+    orientation: str | None,
+    force: frozenset[str],
     quick: bool,
 ) -> None:
     """Add a finding to chest radiographs: files, folders or zips of DICOM, PNG or JPEG.
@@ -294,7 +308,7 @@ def command(
 
     run = RunReport.of(editor)
     form = _Form(identity, kind, transfer_syntax, label, preview, overwrite)
-    edit_many(editor, config, outputs, _Work(run, _Where(mask, box, protect_markers), form, voi, force))
+    edit_many(editor, config, outputs, _Work(run, _Where(mask, box, protect_markers), form, voi, orientation, force))
     if report is not None:
         from roentmod_fast.atomic import write_atomically
 
@@ -368,12 +382,13 @@ class _Work:
     where: _Where
     form: _Form
     voi: int
-    force: bool
+    orientation: str | None
+    force: frozenset[str]
 
     def read(self, source: Source) -> tuple[Radiograph, NDArray[np.float32] | None]:
         from roentmod_fast.radiograph.read import read_radiograph
 
-        radiograph = read_radiograph(source, voi=self.voi, force=self.force)
+        radiograph = read_radiograph(source, voi=self.voi, force=self.force, orientation=self.orientation)
         return radiograph, self.where.region(radiograph)
 
     def write(self, item: Output, radiograph: Radiograph, result: EditResult) -> str | None:
