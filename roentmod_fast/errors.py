@@ -3,7 +3,7 @@
 RoentmodError
 ├── SettingError        a wish that cannot be met: strength outside [0, 1], no prompt, an unknown finding
 ├── SourceError         a file that is no radiograph we can edit
-│   └── RefusedError    a radiograph that we could edit but should not: ``--force`` goes on
+│   └── RefusedError    a radiograph that we could edit but should not: ``--force DOUBT`` goes on
 ├── OutputError         a result that cannot be written: it exists, no permission
 │   └── DiskFullError   no space left, or the quota is used up: what comes after it cannot be written either
 ├── EngineError         a bundle that is missing, altered, unknown or does not keep its contract
@@ -30,7 +30,14 @@ class SourceError(RoentmodError):
 
 
 class RefusedError(SourceError):
-    """A radiograph that should not be edited unless the user insists."""
+    """A radiograph that should not be edited unless the user insists.
+
+    ``doubts``: names of what speaks against it, of :data:`roentmod_fast.radiograph.doubts.DOUBTS`; each can be forced.
+    """
+
+    def __init__(self, message: str, doubts: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.doubts = doubts
 
 
 class OutputError(RoentmodError):

@@ -23,6 +23,7 @@ from roentmod_fast.atomic import make_folder
 from roentmod_fast.editor import Decoded, Editor, Placed, Prepared
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job, check_job, exists
+from roentmod_fast.radiograph.doubts import Force
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph
@@ -47,10 +48,11 @@ Progress: TypeAlias = Callable[[Sequence[Job], int, int], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """How sources are read: ``voi``, ``force`` as for ``read_radiograph``; where to edit as for ``Editor.edit``."""
+    """How sources are read, as for ``read_radiograph``, and where they are edited, as for ``Editor.edit``."""
 
     voi: int = 0
-    force: bool = False
+    force: Force = False
+    orientation: str | None = None
     region: Region | None = None
     protect_markers: bool = True
 
@@ -233,7 +235,8 @@ class _Run:
 
     def _read(self, source: Source) -> Radiograph:
         with _FILES:
-            radiograph = read_radiograph(source, voi=self.reading.voi, force=self.reading.force)
+            reading = self.reading
+            radiograph = read_radiograph(source, voi=reading.voi, force=reading.force, orientation=reading.orientation)
         for note in radiograph.notes:
             logger.warning(f"{radiograph.source}: {note}")
         return radiograph

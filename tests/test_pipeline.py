@@ -63,7 +63,7 @@ class Files:
     images: dict[str, np.ndarray] = field(default_factory=dict)
     calls: list[tuple[int, int]] = field(default_factory=list)
 
-    def read(self, source: Source, *, voi: int, force: object) -> Radiograph:
+    def read(self, source: Source, *, voi: int, force: object, orientation: object) -> Radiograph:
         assert pipeline._FILES.locked()
         self.on_read(source.stem)
         return as_radiograph(image_of(source))

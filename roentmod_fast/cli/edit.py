@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from roentmod_fast.cli import DEVICES, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli import force as force_option
 from roentmod_fast.cli.interrupt import heed_signals
 from roentmod_fast.cli.log import logger, shows_progress, verbosity
 from roentmod_fast.cli.paths import OUTPUT, PATH
@@ -34,7 +35,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     return x0, y0, x1, y1
 
 
-@click.command("edit")
+@click.command("edit", cls=force_option.CommandWithForce)
 @click.argument("sources", nargs=-1, type=PATH, metavar="[SOURCE]...")
 @click.option(
     "-p",
@@ -167,7 +168,19 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--report", type=PATH, metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave edits that exist: go on after an interruption.")
-@click.option("--force", is_flag=True, help="Edit also what is no frontal chest radiograph of a patient.")
+@click.option(
+    "--orientation",
+    callback=force_option.orientation,
+    metavar="L/F|...|stored",
+    help="Where rows and columns of the source run, in place of its Patient Orientation; L/F is upright, as stored.",
+)
+@click.option(
+    "--force",
+    multiple=True,
+    callback=force_option.doubts,
+    metavar="[DOUBT,...]",
+    help=force_option.HELP,
+)
 @click.option("--quick", is_flag=True, help=f"A first look: {QUICK_STEPS} steps instead of 50.")
 @verbosity
 def command(
@@ -200,7 +213,8 @@ def command(
     report: Path | None,
     overwrite: bool,
     skip_existing: bool,
-    force: bool,
+    orientation: str | None,
+    force: frozenset[str],
     quick: bool,
 ) -> None:
     """Add a finding to chest radiographs: files, folders or zips of DICOM, PNG or JPEG.
@@ -269,7 +283,7 @@ def command(
         run.use(editor)
         return editor
 
-    reading = Reading(voi, force, mask or box, protect_markers)
+    reading = Reading(voi, force, orientation, mask or box, protect_markers)
     writing = Writing(identity, kind, transfer_syntax, label, overwrite, skip_existing, measure=report is not None)
     code = 0
     with heed_signals() as stop:
@@ -292,7 +306,7 @@ def command(
 
 
 def _find(
-    sources: Sequence[Path], prompts: Sequence[str], table: Path | None, force: bool
+    sources: Sequence[Path], prompts: Sequence[str], table: Path | None, force: frozenset[str]
 ) -> tuple[SourceList, list[Pair]]:
     """Return what was found and which prompts go to which source."""
     from roentmod_fast.jobs import pairs_of, read_table

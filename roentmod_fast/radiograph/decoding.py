@@ -16,11 +16,13 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import gdcm_child, header
 from roentmod_fast.radiograph.codestream import FrameSize, frame_size
 from roentmod_fast.radiograph.encapsulated import single_frame, unwritten_end
+from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout
 
 MAX_PIXELS = 50_000_000
@@ -61,6 +63,8 @@ LOSSY = {
 
 _BLOCK = 512
 """Bytes of a disk's block: larger ones are multiples of it."""
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+"""Photometric interpretations of three samples that are decoded, in case they are grey."""
 
 _PACKAGES = {"gdcm": "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg"}
 
@@ -69,7 +73,8 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
     """Return stored values, their layout, the decoder used and notes.
 
     The values are int32 (Rows, Columns); the decoder is None where the pixels are not compressed. Raises SourceError,
-    naming the file as ``name``, for whatever is not one frame of 8 to 16 bit grey, complete.
+    naming the file as ``name``, for whatever is not one frame of 8 to 16 bit grey, complete. Colour is grey where its
+    channels are equal, or nearly so after lossy compression (:mod:`.grey`).
     """
     notes: list[str] = []
     rows, columns = _described(dataset, name)
@@ -91,15 +96,21 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
         plain = _plain(dataset, encapsulate([frame]), rows, columns, layout)
         cells, decoder = _decompress(plain, frame, name, DECODERS[syntax])
     else:
-        expected, actual = rows * columns * layout.bits_allocated // 8, len(data)
+        # Of YBR_FULL_422 two pixels share their colour (PS3.3 C.7.6.3.1.2): two samples a pixel.
+        plain = _plain(dataset, data, rows, columns, layout)
+        samples = 2 if plain.PhotometricInterpretation == "YBR_FULL_422" else plain.SamplesPerPixel
+        expected, actual = rows * columns * samples * layout.bits_allocated // 8, len(data)
         if actual < expected:
-            raise SourceError(f"{name}: {_too_short(actual, expected, claimed)}")
+            what = "a colour image: " if samples > 1 else ""
+            raise SourceError(f"{name}: {what}{_too_short(actual, expected, claimed)}")
         if actual > expected + expected % 2:
             notes.append(f"pixel data is {actual - expected} bytes too long: the end is ignored")
         in_file = place and syntax != uid.DeflatedExplicitVRLittleEndian
         if in_file and (unwritten := _unwritten(data, place)):
             notes.append(f"the last {unwritten} bytes of pixel data are zeros: the file may have been cut short")
-        cells, decoder = _as_array(_plain(dataset, data, rows, columns, layout), ""), None
+        cells, decoder = _as_array(plain, ""), None
+    if cells.shape == (rows, columns, 3):
+        cells = _grey_cells(cells, dataset, layout, name, notes)
     if cells.shape != (rows, columns):
         raise SourceError(f"{name}: pixel data of shape {cells.shape}, expected {(rows, columns)}: the file is damaged")
     stored, layout = _unpack(cells, layout, bool(syntax.is_encapsulated), notes)
@@ -138,13 +149,17 @@ def _described(dataset: Dataset, name: str) -> tuple[int, int]:
         raise SourceError(f"{name}: a DICOM file without pixels: expected a radiograph")
     samples = header.integer(dataset, "SamplesPerPixel", 1)
     photometric = header.code(dataset, "PhotometricInterpretation")
-    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
+    grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2", "")
+    frames = header.integer(dataset, "NumberOfFrames", 1)
+    single = frames is None or frames <= 1
+    if not grey and not (single and samples == 3 and photometric in _COLOURS):
         shown = (
             photometric if photometric.replace("_", "").replace(" ", "").isalnum() else f"{samples} samples per pixel"
         )
         raise SourceError(f"{name}: a colour picture ({shown}): expected MONOCHROME1 or MONOCHROME2")
-    frames = header.integer(dataset, "NumberOfFrames", 1)
-    if frames is not None and frames > 1:
+    if not grey and header.integer(dataset, "PixelRepresentation", 0) == 1:
+        raise SourceError(f"{name}: colour of signed values: expected unsigned ones")
+    if not single:
         raise SourceError(f"{name}: {frames} frames: expected a single one; split the file first")
     rows, columns = header.integer(dataset, "Rows", 0) or 0, header.integer(dataset, "Columns", 0) or 0
     if rows <= 0 or columns <= 0:
@@ -175,7 +190,11 @@ def _plain(dataset: Dataset, data: bytes, rows: int, columns: int, layout: Pixel
     """Return a data set of pixel data and what describes it, in values that a decoder cannot stumble on."""
     result = Dataset()
     result.file_meta = dataset.file_meta
-    result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"
+    if header.integer(dataset, "SamplesPerPixel", 1) == 3:
+        result.SamplesPerPixel, result.PhotometricInterpretation = 3, header.code(dataset, "PhotometricInterpretation")
+        result.PlanarConfiguration = header.integer(dataset, "PlanarConfiguration", 0)
+    else:
+        result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"
     result.Rows, result.Columns = rows, columns
     result.BitsAllocated, result.BitsStored, result.HighBit = layout.bits_allocated, layout.bits_stored, layout.high_bit
     result.PixelRepresentation = int(layout.signed)
@@ -185,10 +204,25 @@ def _plain(dataset: Dataset, data: bytes, rows: int, columns: int, layout: Pixel
 
 
 def _as_array(dataset: Dataset, plugin: str) -> NDArray[Any]:
-    """Decode the one frame with one decoder, unused bits left alone."""
+    """Decode the one frame with one decoder, unused bits left alone; colour comes as red, green and blue."""
     options: dict[str, Any] = {"correct_unused_bits": False, "allow_excess_frames": False}
     decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-    return decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin, **options)[0]
+    colour = dataset.SamplesPerPixel == 3
+    return decoder.as_array(dataset, index=0, raw=not colour, decoding_plugin=plugin, **options)[0]
+
+
+def _grey_cells(
+    channels: NDArray[Any], dataset: Dataset, layout: PixelLayout, name: str, notes: list[str]
+) -> NDArray[Any]:
+    """Return the grey of a colour image (H, W, 3) in cells of its own depth. Raises SourceError for true colour."""
+    lossy = dataset.file_meta.TransferSyntaxUID in LOSSY or header.text(dataset, "LossyImageCompression") == "01"
+    grey = grey_of(channels, LOSSY_COLOUR if lossy else LOSSLESS, layout.bits_stored)
+    photometric = header.code(dataset, "PhotometricInterpretation")
+    if grey is None:
+        raise SourceError(f"{name}: a colour picture ({photometric}): expected MONOCHROME1 or MONOCHROME2")
+    differ = f", channels differ by up to {grey[1]} levels: their luminance is taken" if grey[1] else ""
+    notes.append(f"grey stored as colour ({photometric}){differ}: an edit is written as MONOCHROME2")
+    return grey[0].astype(channels.dtype)
 
 
 def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...]) -> tuple[NDArray[Any], str]:
@@ -199,7 +233,13 @@ def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...
             f"{name}: the compressed picture has {claimed.rows} x {claimed.columns} pixels, the header says"
             f" {rows} x {columns}: the file is damaged"
         )
-    if claimed is not None and claimed.components != 1:
+    samples = dataset.SamplesPerPixel
+    if claimed is not None and claimed.components != samples:
+        if samples == 3:
+            raise SourceError(
+                f"{name}: the compressed picture has {claimed.components} components, the header says 3: the file is"
+                " damaged"
+            )
         raise SourceError(f"{name}: a colour picture ({claimed.components} components): expected grey")
     if claimed is None and syntax != uid.RLELossless:
         raise SourceError(f"{name}: pixel data is not what its transfer syntax ({syntax.name}) says, or is truncated")
@@ -214,8 +254,11 @@ def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...
         raise SourceError(f"{name}: no decoder for {syntax.name}: pip install {wanted}")
     try:
         if plugin == "gdcm" and claimed is not None:
-            data = gdcm_child.decompress(frame, str(syntax), rows, columns, claimed.precision)
-            cells: NDArray[Any] = np.frombuffer(data, "u1" if claimed.precision <= 8 else "<u2").reshape(rows, columns)
+            data = gdcm_child.decompress(frame, str(syntax), rows, columns, claimed.precision, samples)
+            shape = (rows, columns) if samples == 1 else (rows, columns, samples)
+            cells: NDArray[Any] = np.frombuffer(data, "u1" if claimed.precision <= 8 else "<u2").reshape(shape)
+            if samples == 3 and dataset.PhotometricInterpretation.startswith("YBR_FULL"):
+                cells = convert_color_space(cells, "YBR_FULL", "RGB")
         else:
             cells = _as_array(dataset, plugin)
     except Exception as error:  # each plugin raises what its library raises

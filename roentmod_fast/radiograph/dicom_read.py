@@ -13,12 +13,21 @@ from pydicom import uid
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from roentmod_fast.errors import RefusedError, RoentmodError, SourceError
+from roentmod_fast.errors import RoentmodError, SourceError
 from roentmod_fast.radiograph import dicom_scan, header
+from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
-from roentmod_fast.radiograph.model import Radiograph
-from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
+from roentmod_fast.radiograph.doubts import Force, set_aside
+from roentmod_fast.radiograph.model import PixelLayout, Radiograph
+from roentmod_fast.radiograph.orientation import (
+    UPRIGHT,
+    GivenOrientation,
+    Orientation,
+    contiguous,
+    given_orientation,
+    orientation_of,
+)
 from roentmod_fast.radiograph.refusal import reasons_against
 
 MAX_BYTES = 1 << 29
@@ -34,6 +43,14 @@ NO_IMAGE = {
     "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated document",
 }
 """SOP classes that are no pictures, beside those of :data:`_NO_IMAGE_FAMILIES`."""
+
+_OF_COLOUR = (
+    *("PlanarConfiguration", "ICCProfile", "ColorSpace", "UltrasoundColorDataPresent", "PixelPaddingValue"),
+    *("PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("VOILUTSequence", "VOILUTFunction", "WindowCenterWidthExplanation", "PresentationLUTShape"),
+    *("SmallestImagePixelValue", "LargestImagePixelValue"),
+)
+"""Attributes of colour, or without meaning for it, that an image which is grey after all does not keep."""
 
 _NO_IMAGE_FAMILIES = {
     "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
@@ -130,17 +147,19 @@ def _why_not_parsed(found: dicom_scan.Scan, reader: dicom_scan.BoundedReader | N
     return "the DICOM header cannot be parsed: the file is damaged"
 
 
-def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> Radiograph:
+def read_dicom(
+    data: bytes, name: str, *, voi: int = 0, force: Force = False, orientation: str | None = None
+) -> Radiograph:
     """Read a DICOM radiograph held in memory; ``name`` is for messages.
 
-    ``voi`` chooses among several VOI LUTs and windows, counted from 0, LUTs first. Raises SourceError for what cannot
-    be read, RefusedError for what should not be edited unless ``force``.
+    Other arguments and errors as for :func:`.read.read_radiograph`.
     """
+    given = None if orientation is None else given_orientation(orientation)
     # Validation of values would warn, and log, with the values themselves: names and identifiers.
     with disable_value_validation(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            radiograph = _read(data, name, voi, force)
+            radiograph = _read(data, name, voi, force, given)
         except RoentmodError:
             raise
         except (
@@ -160,28 +179,30 @@ def read_dicom(data: bytes, name: str, *, voi: int = 0, force: bool = False) -> 
     return dataclasses.replace(radiograph, notes=(*radiograph.notes, note))
 
 
-def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
+def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientation | None) -> Radiograph:
     dataset, notes = read_dataset(data, name)
     meta_class = header.text(dataset.file_meta, "MediaStorageSOPClassUID")
     kind = no_image_kind(header.text(dataset, "SOPClassUID") or meta_class)
     if kind is not None:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
-    reasons, remarks = reasons_against(dataset)
+    doubts, remarks = reasons_against(dataset, oriented=given is not None)
     stored, layout, decoder, pixel_notes = decode(dataset, name)
-    # What cannot be read stands above: it helps no one to be told to --force it.
-    if reasons and not force:
-        raise RefusedError(f"{name}: {'; '.join(reasons)} (--force goes on)")
-    notes = (*notes, *(f"forced: {reason}" for reason in reasons), *remarks, *pixel_notes)
+    if header.integer(dataset, "SamplesPerPixel", 1) == 3:
+        _describe_as_grey(dataset, layout)
     histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
     try:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from error
-    orientation, aspect, spacing, shape_notes = _geometry(dataset)
+    orientation, aspect, spacing, shape_notes = _geometry(dataset, given)
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
     image = contiguous(orientation.upright(display.show(stored)))
+    content, content_notes = content_of(image, stored, display.padding)
+    # What cannot be read stands above: it helps no one to be told to --force it.
+    forced = set_aside(name, [*doubts, *content], force)
+    notes = (*notes, *forced, *remarks, *pixel_notes, *display_notes, *shape_notes, *content_notes)
     for array in (image, stored):
         array.setflags(write=False)
     return Radiograph(
@@ -190,13 +211,26 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
         dataset=dataset,
         display=display,
         stored=stored,
-        notes=(*notes, *display_notes, *shape_notes),
+        notes=notes,
         decoder=decoder,
         layout=layout,
         orientation=orientation,
         aspect=aspect,
         spacing=spacing,
+        patient_orientation=None if given is None else given.directions,
     )
+
+
+def _describe_as_grey(dataset: Dataset, layout: PixelLayout) -> None:
+    """Give a header that describes grey stored as colour the attributes of the grey image that was decoded.
+
+    Colour is shown as it is stored (PS3.3 C.7.6.3.1.2): the window is the whole range, whatever else the header says.
+    """
+    for keyword in _OF_COLOUR:
+        if keyword in dataset:
+            del dataset[keyword]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.WindowCenter, dataset.WindowWidth = 1 << (layout.bits_stored - 1), 1 << layout.bits_stored
 
 
 def _inflate(deflated: bytes, name: str) -> bytes:
@@ -231,12 +265,17 @@ def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
         raise SourceError(f"{name}: unknown transfer syntax: expected a standard one")
 
 
-def _geometry(dataset: Dataset) -> tuple[Orientation, float, tuple[float, float] | None, tuple[str, ...]]:
+def _geometry(
+    dataset: Dataset, given: GivenOrientation | None
+) -> tuple[Orientation, float, tuple[float, float] | None, tuple[str, ...]]:
     """Return how to turn the pixels upright, and their height over their width and their spacing in mm then."""
     notes: list[str] = []
     orientation = UPRIGHT
     directions = header.texts(dataset, "PatientOrientation")
-    if len(directions) == 2 and all(directions):
+    if given is not None:
+        orientation = given.orientation
+        notes.append(given.note)
+    elif len(directions) == 2 and all(directions):
         found = orientation_of(*directions)
         if found is not None:
             orientation = found

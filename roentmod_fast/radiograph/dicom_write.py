@@ -116,6 +116,8 @@ def synthetic_dataset(
     if result.SOPClassUID == SECONDARY_CAPTURE:
         # "SYN", Synthetic Image, is a defined term of Conversion Type (C.8.6.1).
         result.ConversionType = "SYN"
+    if radiograph.patient_orientation is not None:
+        result.PatientOrientation = list(radiograph.patient_orientation)
     result.SOPInstanceUID = new_uid()
     result.SeriesInstanceUID = new_uid()
     if not header.text(result, "StudyInstanceUID"):

@@ -46,8 +46,9 @@ class Radiograph:
     its inverse. ``stored``: int32 (h, w), stored values before the chain, as they lie in the file (not turned).
     ``notes``: odd things met on the way, free of the patient's data. ``decoder``: name and version of what decompressed
     the pixels, None where they were not compressed. ``layout``: how stored values lie in the file. ``orientation``: how
-    the picture was turned upright. ``aspect``: height of a pixel over its width, upright.
-    ``spacing``: millimetres between pixels, down and across, upright, as the file says; None where it does not.
+    the picture was turned upright. ``aspect``: height of a pixel over its width, upright. ``spacing``: millimetres
+    between pixels, down and across, upright, as the file says; None where it does not. ``patient_orientation``:
+    directions of rows and columns that the user gave in place of the header's, which an edit is written with.
     """
 
     image: Array
@@ -61,6 +62,7 @@ class Radiograph:
     orientation: Orientation = UPRIGHT
     aspect: float = 1.0
     spacing: tuple[float, float] | None = None
+    patient_orientation: tuple[str, str] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -6,11 +6,17 @@ columns towards F.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from roentmod_fast.errors import SettingError
+
+AS_STORED = "stored"
+"""Word for an image that lies upright as it is stored: L\\F."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,37 @@ def orientation_of(row: str, column: str) -> Orientation | None:
     else:
         return None
     return Orientation(transpose, flip_rows=down == "H", flip_columns=ahead == "R")
+
+
+@dataclass(frozen=True)
+class GivenOrientation:
+    """Patient Orientation as the user gives it: ``directions`` of rows and columns, and how to turn upright."""
+
+    directions: tuple[str, str]
+    orientation: Orientation
+
+    @property
+    def note(self) -> str:
+        """What a user should know of it."""
+        turned = "" if self.orientation == UPRIGHT else ", turned upright and back in the output"
+        return f"Patient Orientation given as {self.directions[0]}\\{self.directions[1]}{turned}"
+
+
+def given_orientation(text: str) -> GivenOrientation:
+    r"""Parse the directions of rows and columns, such as ``L\F``, or ``stored``, which is ``L\F`` too.
+
+    ``/``, ``,``, a space or nothing may stand for the backslash, which a shell may take away. Raises SettingError for
+    what describes no frontal image.
+    """
+    word = text.strip().upper()
+    found = re.fullmatch(r"([LRHF])[\\/, ]{0,2}([LRHF])", "LF" if word == AS_STORED.upper() else word)
+    orientation = orientation_of(*found.groups()) if found else None
+    if found is None or orientation is None:
+        raise SettingError(
+            f"orientation {text!r}: expected where rows and columns run, such as L/F (to the patient's left and the"
+            f" feet), R/F, L/H, F/R, or {AS_STORED}"
+        )
+    return GivenOrientation((found[1], found[2]), orientation)
 
 
 def contiguous(array: NDArray[Any]) -> NDArray[Any]:

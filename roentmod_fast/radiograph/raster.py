@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -17,12 +18,16 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom.dataset import Dataset
 
 from roentmod_fast.atomic import write_atomically
-from roentmod_fast.errors import RefusedError, SourceError
+from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import png
+from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import MAX_PIXELS
 from roentmod_fast.radiograph.display import display_of, plain
+from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
 from roentmod_fast.radiograph.encapsulated import UNWRITTEN
+from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
+from roentmod_fast.radiograph.orientation import UPRIGHT, contiguous, given_orientation
 from roentmod_fast.radiograph.synthetic import WARNING
 
 Array = NDArray[np.float32]
@@ -38,14 +43,10 @@ _DEPTHS = (8, 10, 12, 14, 15)
 _TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that turn rows into columns."""
 
-_TRANSPARENT = "a picture with transparent parts: flatten it first"
-_COLOUR = "a colour picture: expected grey, or red, green and blue all equal"
+_TRANSPARENT = "an image with transparent parts: flatten it first"
+_COLOUR = "a colour image: expected grey, or red, green and blue all equal"
 
-_CHROMA = {"PNG": (0, 0), "JPEG": (6, 32)}
-"""How far the channels of a grey picture may differ, in levels of 8 bit: 999 pixels in a thousand, and any pixel.
-
-JPEG rounds colours on the way to RGB and back, and pictures that an engine made have a little colour noise.
-"""
+_CHROMA = {"PNG": LOSSLESS, "JPEG": LOSSY_COLOUR}
 
 
 def looks_like_raster(head: bytes) -> bool:
@@ -58,25 +59,33 @@ def is_marked_synthetic(head: bytes) -> bool:
     return head.startswith(_PNG) and _PROVENANCE_KEY.encode() + b"\0" in head[: 1 << 16] and WARNING.encode() in head
 
 
-def read_raster(data: bytes, name: str, *, force: bool = False) -> Radiograph:
+def read_raster(data: bytes, name: str, *, force: Force = False, orientation: str | None = None) -> Radiograph:
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
-    16 bit images whose values have fewer bits are shown as DICOM images of these bits without a window.
-
-    Raises SourceError for colour, several frames, or what cannot be decoded; RefusedError for an output of this package
-    unless ``force``.
+    16 bit images whose values have fewer bits are shown as DICOM images of these bits without a window. ``force`` and
+    ``orientation`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames, or what cannot
+    be decoded; RefusedError for an output of this package and for what is blank or too small, unless ``force`` names
+    that doubt.
     """
-    if is_marked_synthetic(data) and not force:
-        raise RefusedError(f"{name}: already synthetic: edit the radiograph it was made from (--force goes on)")
     notes: list[str] = []
+    doubts = []
+    if is_marked_synthetic(data):
+        doubts.append(Doubt("synthetic", "already synthetic: edit the radiograph it was made from"))
+        set_aside(name, doubts, force)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
         pixels, aspect, spacing = _decode(data, name, notes)
-    return _radiograph_of(pixels, data, name, notes, aspect, spacing)
+    radiograph = _radiograph_of(pixels, data, name, notes, aspect, spacing, orientation)
+    content, remarks = content_of(radiograph.image, pixels)
+    forced = set_aside(name, [*doubts, *content], force)
+    return dataclasses.replace(radiograph, notes=(*forced, *radiograph.notes, *remarks))
 
 
 def from_image(picture: Image.Image, name: str) -> Radiograph:
-    """Take an image of Pillow's as a radiograph; modes, depths and what is refused are as for :func:`read_raster`."""
+    """Take an image of Pillow's as a radiograph; modes and depths are as for :func:`read_raster`.
+
+    Raises SourceError for colour.
+    """
     notes: list[str] = []
     pixels = _grey(picture, picture.format or "", name, notes)
     aspect, spacing = _pixel_shape(picture, notes)
@@ -90,8 +99,11 @@ def _radiograph_of(
     notes: list[str],
     aspect: float,
     spacing: tuple[float, float] | None,
+    orientation: str | None = None,
 ) -> Radiograph:
     """Return grey pixels, uint8 or uint16 (H, W), as a radiograph; ``data`` is the file they come from, or empty."""
+    given = None if orientation is None else given_orientation(orientation)
+    turned = UPRIGHT if given is None else given.orientation
     stored = pixels.astype(np.int32)
     allocated = 8 * pixels.dtype.itemsize
     bits = _bits_in_use(pixels, data) if allocated == 16 else 8
@@ -102,19 +114,22 @@ def _radiograph_of(
         histogram = np.bincount(stored.ravel(), minlength=1 << bits)
         display, display_notes = display_of(Dataset(), histogram, 0)
         notes += [f"a 16 bit image whose values have {bits} bits: they are kept", *display_notes]
-    image = display.show(stored)
+    image = contiguous(turned.upright(display.show(stored)))
     for array in (image, stored):
         array.setflags(write=False)
-    layout = PixelLayout(allocated, bits, bits - 1, signed=False)
+    if turned.transpose:
+        aspect, spacing = 1 / aspect, spacing and spacing[::-1]
     return Radiograph(
         image=image,
         source=name,
         display=display,
         stored=stored,
-        notes=tuple(notes),
-        layout=layout,
+        notes=(*notes, *(() if given is None else (given.note,))),
+        layout=PixelLayout(allocated, bits, bits - 1, signed=False),
+        orientation=turned,
         aspect=aspect,
         spacing=spacing,
+        patient_orientation=None if given is None else given.directions,
     )
 
 
@@ -244,14 +259,12 @@ def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArr
     channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
         raise SourceError(f"{name}: {_TRANSPARENT}")
-    spread = np.ptp(channels[..., :3], axis=2)
-    usual, most = _CHROMA.get(kind, (0, 0))
-    if spread.max() > most or np.percentile(spread, 99.9) > usual:
+    grey = grey_of(channels[..., :3], _CHROMA.get(kind, LOSSLESS))
+    if grey is None:
         raise SourceError(f"{name}: {_COLOUR}")
-    if not spread.any():
-        return channels[..., 0].astype(np.uint8)
-    notes.append(f"red, green and blue differ by up to {spread.max()} levels: their luminance is taken")
-    return np.array(picture.convert("RGB").convert("L"), dtype=np.uint8)
+    if grey[1]:
+        notes.append(f"red, green and blue differ by up to {grey[1]} levels: their luminance is taken")
+    return grey[0].astype(np.uint8)
 
 
 def write_png(

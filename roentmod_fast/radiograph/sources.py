@@ -21,6 +21,7 @@ from pydicom.config import disable_value_validation
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import header
 from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, no_image_kind
+from roentmod_fast.radiograph.doubts import Force, forced_doubts
 from roentmod_fast.radiograph.raster import is_marked_synthetic, looks_like_raster
 from roentmod_fast.radiograph.synthetic import is_synthetic
 
@@ -120,14 +121,15 @@ def stem_of(name: str) -> str:
     return name
 
 
-def find_sources(paths: Iterable[str | os.PathLike[str]], *, force: bool = False) -> SourceList:
+def find_sources(paths: Iterable[str | os.PathLike[str]], *, force: Force = False) -> SourceList:
     """Find the radiographs that ``paths`` name: files, folders (all below them, sorted) and zip archives.
 
     A file that is named itself is always a source, whatever it holds, so that what is wrong with it is said when it is
     read. In folders and archives, what is no picture is skipped and counted, and so are pictures that are already
-    synthetic (outputs of an earlier run) unless ``force``. Raises SourceError for a path that does not exist or may not
-    be looked at, an archive that cannot be opened, and where nothing is found at all.
+    synthetic (outputs of an earlier run) unless ``force`` names ``synthetic``. Raises SourceError for a path that does
+    not exist or may not be looked at, an archive that cannot be opened, and where nothing is found at all.
     """
+    synthetic_too = "synthetic" in forced_doubts(force)
     found: dict[tuple[Path, str | None], Source] = {}
     skipped: Counter[str] = Counter()
     unreadable: dict[str, str] = {}
@@ -144,7 +146,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], *, force: bool = False
         before = len(found)
         for source in candidates:
             try:
-                reason = _reason_to_skip(source, force)
+                reason = _reason_to_skip(source, synthetic_too)
             except SourceError as error:
                 unreadable[source.name] = str(error).removeprefix(f"{source.name}: ")
                 continue
@@ -232,11 +234,11 @@ def _starts_like_zip(path: Path) -> bool:
         return False
 
 
-def _reason_to_skip(source: Source, force: bool) -> str | None:
+def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
     """Return why a file found in a folder or an archive is left out, or None. Raises SourceError as ``head`` does."""
     head = source.head()
     if looks_like_raster(head):
-        return "already synthetic" if not force and is_marked_synthetic(head) else None
+        return "already synthetic" if not synthetic_too and is_marked_synthetic(head) else None
     if not looks_like_dicom(head[:132]):
         return "no radiograph by its content"
     try:
@@ -245,7 +247,7 @@ def _reason_to_skip(source: Source, force: bool) -> str | None:
             dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)
             sop_class = header.text(dataset, "SOPClassUID") or header.text(dataset.file_meta, "MediaStorageSOPClassUID")
             kind = no_image_kind(sop_class)
-            if kind is None and not force and is_synthetic(dataset):
+            if kind is None and not synthetic_too and is_synthetic(dataset):
                 kind = "already synthetic"
     except Exception:  # cut off in the middle, or damaged in any of the ways that a parser stumbles on
         return None

@@ -47,6 +47,7 @@ def without_time(report: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(report.read_text())
     for output in values["outputs"]:
         output["path"] = Path(output["path"]).name
+        output["preview"] = Path(output["preview"]).name
         output["seconds"] = sorted(output["seconds"])
         del output["sop_instance_uid"]
     del values["batch"]
@@ -113,7 +114,7 @@ def test_where_all_sources_fail_nothing_is_done(roentmod: Run, study: Path) -> N
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 9])
-def test_an_output_that_cannot_be_written_stops_the_run(roentmod: Run, study: Path, tmp_path: Path, batch: int) -> None:
+def test_an_output_that_cannot_be_written_fails_alone(roentmod: Run, study: Path, tmp_path: Path, batch: int) -> None:
     """A file stands where the second source's folder should be made."""
     for stem in SIZES:
         (study / stem).mkdir()
@@ -123,23 +124,26 @@ def test_an_output_that_cannot_be_written_stops_the_run(roentmod: Run, study: Pa
     (out / "b").write_text("in the way")
     ran = edit(roentmod, study, *PROMPTS, "-o", out, "--batch", batch, "--report", report)
     assert ran.code == 3
-    assert [str(path.relative_to(out)) for path in sorted(out.rglob("*.dcm"))] == [
-        "a/IM1.edema.dcm",
-        "a/IM1.hernia.dcm",
+    written = [out / stem / f"IM1.{prompt}.dcm" for stem in ("a", "c") for prompt in ("edema", "hernia")]
+    assert sorted(out.rglob("*.dcm")) == written
+    assert ran.out.splitlines() == [str(path) for path in written]
+    failures = json.loads(report.read_text())["failures"]
+    assert [(failure["source"], failure["prompts"]) for failure in failures] == [
+        (str(study / "b" / "IM1.dcm"), [prompt]) for prompt in ("edema", "hernia")
     ]
-    assert ran.out.splitlines() == [str(out / "a" / f"IM1.{prompt}.dcm") for prompt in ("edema", "hernia")]
-    [failure] = json.loads(report.read_text())["failures"]
-    assert failure["source"] == str(study / "b" / "IM1.dcm")
     assert f"Error: {out / 'b'}: cannot be made" in ran.err
+    assert ran.err.splitlines()[-1] == "4 written, 2 failed"
 
 
-def test_an_output_that_exists_is_told_before_any_work(roentmod: Run, study: Path) -> None:
+def test_an_output_that_exists_is_known_before_any_work_and_stays(roentmod: Run, study: Path) -> None:
     (study / "c.hernia.dcm").write_text("precious")
     ran = edit(roentmod, study, *PROMPTS, "--batch", 2)
-    assert ran.code == 1
-    assert "c.hernia.dcm: already exists (--overwrite replaces it)" in ran.err
-    assert not list(study.glob("*.edema.dcm"))
+    assert ran.code == 3
+    error = ran.err.index("c.hernia.dcm: already exists (--overwrite replaces it, --skip-existing leaves it)")
+    assert error < ran.err.index("a: edema")
+    assert len(list(study.glob("*.edema.dcm"))) == 3
     assert (study / "c.hernia.dcm").read_text() == "precious"
+    assert ran.err.splitlines()[-1] == "5 written, 1 failed, 1 skipped"
 
 
 def test_progress_names_the_batch(roentmod: Run, study: Path) -> None:

@@ -98,7 +98,8 @@ def test_jpeg_baseline() -> None:
 def test_syntaxes_that_others_wrote(frame: bytes, syntax: uid.UID, decoder: str, error: int) -> None:
     radiograph = read_dicom(with_frame(frame, syntax), "file.dcm")
     assert np.abs(radiograph.stored - frames.PICTURE).max() <= error
-    assert (radiograph.decoder or "").startswith(decoder) and radiograph.notes == ()
+    assert (radiograph.decoder or "").startswith(decoder)
+    assert [note for note in radiograph.notes if "a thumbnail" not in note] == []
     for share in (0.4, 0.7, 0.97):
         with pytest.raises(SourceError, match=r"damaged or truncated|or is truncated"):
             read_dicom(with_frame(frame[: int(len(frame) * share)], syntax), "file.dcm")
