@@ -253,8 +253,8 @@ def command(
         hint = prompt_hint(prompt)
         if hint:
             logger.warning(hint)
-    folder, is_folder = output if output is not None else (None, False)
-    jobs = plan_jobs(pairs, folder, is_folder=is_folder, file_format=format_, preview=preview)
+    target, is_folder = output if output is not None else (None, False)
+    jobs = plan_jobs(pairs, target, is_folder=is_folder or table is not None, file_format=format_, preview=preview)
     if report is not None:
         inputs = [job.source.path for job in jobs] + [path for path in (mask, table) if path is not None]
         check_not_an_input(report, input_identities(inputs))

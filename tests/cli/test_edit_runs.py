@@ -409,7 +409,7 @@ def mixed_folder(folder: Path) -> int:
         elif number % 10 == 5:
             (folder / f"{name}-broken.dcm").write_bytes(write_chest(folder / f"{name}-broken.dcm").read_bytes()[:3000])
         elif number % 20 == 7:
-            write_chest(folder / f"{name}{'n' * 240}.dcm", number)
+            write_chest(folder / f"{name}{'n' * 248}.dcm", number)
         else:
             write_chest(folder / f"{name}.dcm", number)
             good += 1
