@@ -24,14 +24,15 @@ from pydicom.dataset import Dataset
 from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item
 from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample
-from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, identify, new_uid
 from roentmod_fast.radiograph.label import label_mask
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.modules import KNOWN, SECONDARY_CAPTURE, complete
-from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
+from roentmod_fast.radiograph.synthetic import MANUFACTURER, WARNING
 
 __all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
 
@@ -219,9 +220,7 @@ def _encodable(text: str, dataset: Dataset) -> str:
 def _contribute(result: Dataset, now: datetime.datetime, how: Provenance) -> None:
     """Add ourselves to Contributing Equipment Sequence (C.12.1)."""
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [
-        coded(SYNTHESIZING_EQUIPMENT.value, SYNTHESIZING_EQUIPMENT.scheme_designator, SYNTHESIZING_EQUIPMENT.meaning)
-    ]
+    item.PurposeOfReferenceCodeSequence = [code_item(SYNTHESIZING_EQUIPMENT)]
     item.Manufacturer = MANUFACTURER
     item.ManufacturerModelName = f"{MANUFACTURER} engine {how.engine_name}"[:64]
     item.SoftwareVersions = [how.software_version, how.engine_hash[:64]]
@@ -253,9 +252,7 @@ def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | 
     item = Dataset()
     item.ReferencedSOPClassUID = uid.UID(sop_class)
     item.ReferencedSOPInstanceUID = pseudonyms.uid(instance) if pseudonyms else uid.UID(instance)
-    item.PurposeOfReferenceCodeSequence = [
-        coded(SOURCE_IMAGE.value, SOURCE_IMAGE.scheme_designator, SOURCE_IMAGE.meaning)
-    ]
+    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     result.SourceImageSequence = [item]
 
 

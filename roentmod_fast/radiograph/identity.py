@@ -28,6 +28,7 @@ from pydicom.valuerep import DSfloat
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
 
 IDENTITIES = ("pseudonym", "keep", "strip")
 
@@ -186,7 +187,7 @@ def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None)
     target.ReferringPhysicianName = ""
     target.PatientIdentityRemoved = "YES"
     target.DeidentificationMethod = "roentmod-fast: only listed technical attributes kept"
-    methods = [("113100", "Basic Application Confidentiality Profile")]
+    methods = [BASIC_PROFILE]
     pseudonyms = None
     if identity == "strip":
         target.PatientName = "SYNTHETIC"
@@ -212,16 +213,9 @@ def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None)
             if shifted:
                 setattr(target, keyword, shifted)
         target.LongitudinalTemporalInformationModified = "MODIFIED"
-        methods.append(("113107", "Retain Longitudinal Temporal Information Modified Dates Option"))
-    target.DeidentificationMethodCodeSequence = [coded(value, "DCM", meaning) for value, meaning in methods]
+        methods.append(MODIFIED_DATES)
+    target.DeidentificationMethodCodeSequence = [code_item(method) for method in methods]
     return pseudonyms
-
-
-def coded(value: str, scheme: str, meaning: str) -> Dataset:
-    """Return a code as the item of a code sequence (PS3.3 8.8)."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
 
 
 def _elements(dataset: Dataset) -> list[DataElement]:

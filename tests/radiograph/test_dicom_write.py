@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 
 from roentmod_fast import phantom
 from roentmod_fast.errors import OutputError, RefusedError, SettingError
+from roentmod_fast.radiograph.codes import CHEST, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item, code_of
 from roentmod_fast.radiograph.dicom_file import encode
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.dicom_write import synthetic_dataset, write_dicom, write_sample
@@ -137,7 +138,7 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
     assert provenance.engine_hash in dataset.DerivationDescription and len(dataset.DerivationDescription) <= 1024
     equipment = dataset.ContributingEquipmentSequence[-1]
     purpose = equipment.PurposeOfReferenceCodeSequence[0]
-    assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109100", "DCM")
+    assert code_of(purpose) == SYNTHESIZING_EQUIPMENT
     assert list(equipment.SoftwareVersions) == ["0.1.0", provenance.engine_hash]
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
         assert dataset[keyword].value != source[keyword].value
@@ -146,7 +147,7 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
         assert "SourceImageSequence" not in dataset
     else:
         item = dataset.SourceImageSequence[0]
-        assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+        assert code_of(item.PurposeOfReferenceCodeSequence[0]) == SOURCE_IMAGE
         assert (item.ReferencedSOPInstanceUID == source.SOPInstanceUID) == (identity == "keep")
     with pytest.raises(RefusedError, match="already synthetic"):
         read_radiograph(tmp_path / "out.dcm")
@@ -161,10 +162,8 @@ def test_every_output_is_a_new_instance_and_series(tmp_path: Path, provenance: P
 
 
 def test_the_source_is_not_changed(tmp_path: Path, provenance: Provenance) -> None:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "51185008", "SCT", "Chest"
     source = make_dataset(
-        RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code], ImageType=["ORIGINAL", "PRIMARY"]
+        RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code_item(CHEST)], ImageType=["ORIGINAL", "PRIMARY"]
     )
     radiograph = read(source)
     assert radiograph.dataset is not None
