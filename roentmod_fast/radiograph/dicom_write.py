@@ -124,7 +124,7 @@ def synthetic_dataset(
     # The label stands in a corner, where padding often is.
     over_padding = label_mask(radiograph.shape) if labelled else None
     _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
-    _mark(result, source, now, provenance, new_study=source is None or identity != "keep")
+    _mark(result, source, now, provenance)
     if labelled:
         result.BurnedInAnnotation = "YES"
     if source is not None:
@@ -158,9 +158,9 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
             del result[keyword]
 
 
-def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance, *, new_study: bool) -> None:
+def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
     """Say what it is and how it was made."""
-    before = header.texts(source, "ImageType") if source is not None else ()
+    before = header.texts(result, "ImageType")
     second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
     if second is None:
         second = "SECONDARY" if result.SOPClassUID == SECONDARY_CAPTURE else "PRIMARY"
@@ -248,6 +248,9 @@ def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | 
     """Source Image Sequence (C.12.4.1): the instance this one was made from, by its pseudonym where it has one."""
     instance, sop_class = header.text(source, "SOPInstanceUID"), header.text(source, "SOPClassUID")
     if not instance or not sop_class:
+        return
+    if pseudonyms is not None and uid.UID(sop_class).type != "SOP Class":
+        # A private one may lead back to its maker, and need not even be a UID.
         return
     item = Dataset()
     item.ReferencedSOPClassUID = uid.UID(sop_class)

@@ -100,7 +100,7 @@ EMPTY: dict[str, Any] = {
     "AcquisitionContextSequence": [],
 }
 RICH: dict[str, Any] = {
-    "Manufacturer": "Maker",
+    "Manufacturer": "Canon Inc.",
     "SeriesNumber": 4,
     "InstanceNumber": 2,
     "ImageType": ["ORIGINAL", "PRIMARY"],
