@@ -17,6 +17,7 @@ from roentmod_fast.errors import RefusedError, RoentmodError, SourceError
 from roentmod_fast.radiograph import header
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
+from roentmod_fast.radiograph.identity import patient_notes
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation, contiguous, orientation_of
 from roentmod_fast.radiograph.refusal import reasons_against
@@ -135,7 +136,7 @@ def _read(data: bytes, name: str, voi: int, force: bool) -> Radiograph:
     # What cannot be read stands above: it helps no one to be told to --force it.
     if reasons and not force:
         raise RefusedError(f"{name}: {'; '.join(reasons)} (--force goes on)")
-    notes = (*notes, *(f"forced: {reason}" for reason in reasons), *remarks, *pixel_notes)
+    notes = (*notes, *(f"forced: {reason}" for reason in reasons), *remarks, *patient_notes(dataset), *pixel_notes)
     histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
     try:
         display, display_notes = display_of(dataset, histogram, layout.lowest, voi)

@@ -24,6 +24,7 @@ from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph import header
 from roentmod_fast.radiograph.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
+from roentmod_fast.radiograph.placeholders import is_placeholder
 from roentmod_fast.radiograph.retained import copy_retained
 
 IDENTITIES = ("pseudonym", "keep", "strip")
@@ -109,14 +110,30 @@ def pseudonym_key() -> bytes:
 
 
 def patient_key(dataset: Dataset) -> str:
-    """Return what tells one patient from another in a header: identifier and issuer, else name and birth date."""
+    """Return what tells one patient from another in a header.
+
+    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0",
+    see :mod:`roentmod_fast.radiograph.placeholders`) count as absent, as many patients share them.
+    """
     identifier = header.text(dataset, "PatientID")
-    if identifier:
+    if identifier and not is_placeholder(identifier):
         return f"id\0{identifier}\0{header.text(dataset, 'IssuerOfPatientID')}"
     name, birth = header.text(dataset, "PatientName"), header.text(dataset, "PatientBirthDate")
-    if name:
+    if name and not is_placeholder(name):
         return f"name\0{name}\0{birth}"
-    return f"study\0{header.text(dataset, 'StudyInstanceUID')}"
+    for level in ("Study", "Series", "SOP"):
+        unique = header.text(dataset, f"{level}InstanceUID")
+        if unique:
+            return f"{level.lower()}\0{unique}"
+    return f"none\0{uuid.uuid4().hex}"
+
+
+def patient_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return a note where the pseudonym of a header's patient is not made from the Patient ID that it has."""
+    if not is_placeholder(header.text(dataset, "PatientID")):
+        return ()
+    by = "the study" if patient_key(dataset).partition("\0")[0] != "name" else "name and birth date"
+    return (f"Patient ID is a placeholder: a pseudonym is made from {by} instead",)
 
 
 def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None) -> Pseudonyms | None:
