@@ -33,16 +33,22 @@ from roentmod_fast.radiograph.refusal import reasons_against
 MAX_BYTES = 1 << 29
 """The longest file, or inflated data set, that is read: 512 MiB."""
 
-NO_IMAGE = {
-    "1.2.840.10008.1.3.10": "a DICOMDIR",
-    "1.2.840.10008.5.1.4.1.1.88.59": "a key object selection",
-    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
-    "1.2.840.10008.5.1.4.1.1.66.5": "a surface segmentation",
-    "1.2.840.10008.5.1.4.1.1.66": "raw data",
-    "1.2.840.10008.5.1.4.1.1.104.1": "an encapsulated PDF",
-    "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated document",
+NO_IMAGE: dict[str, str] = {
+    uid.MediaStorageDirectoryStorage: "a DICOMDIR",
+    uid.KeyObjectSelectionDocumentStorage: "a key object selection",
+    uid.SegmentationStorage: "a segmentation",
+    uid.SurfaceSegmentationStorage: "a surface segmentation",
+    uid.RawDataStorage: "raw data",
+    uid.EncapsulatedPDFStorage: "an encapsulated PDF",
+    uid.EncapsulatedCDAStorage: "an encapsulated document",
 }
-"""SOP classes that are no pictures, beside those of :data:`_NO_IMAGE_FAMILIES`."""
+"""SOP classes that are no images, beside those of :data:`_NO_IMAGE_FAMILIES`."""
+
+
+def _family(sop_class: uid.UID) -> str:
+    """Return what the UIDs of a SOP class and its siblings begin with (PS3.6 Annex A)."""
+    return sop_class.rpartition(".")[0] + "."
+
 
 _OF_COLOUR = (
     *("PlanarConfiguration", "ICCProfile", "ColorSpace", "UltrasoundColorDataPresent", "PixelPaddingValue"),
@@ -53,10 +59,10 @@ _OF_COLOUR = (
 """Attributes of colour, or without meaning for it, that an image which is grey after all does not keep."""
 
 _NO_IMAGE_FAMILIES = {
-    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
-    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
-    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
-    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
+    _family(uid.GrayscaleSoftcopyPresentationStateStorage): "a presentation state",
+    _family(uid.BasicTextSRStorage): "a structured report",
+    _family(uid.GeneralECGWaveformStorage)[:-2]: "a waveform",
+    _family(uid.RTPlanStorage): "a radiotherapy object",
 }
 
 
@@ -202,7 +208,16 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
     content, content_notes = content_of(image, stored, display.padding)
     # What cannot be read stands above: it helps no one to be told to --force it.
     forced = set_aside(name, [*doubts, *content], force)
-    notes = (*notes, *forced, *remarks, *pixel_notes, *display_notes, *shape_notes, *content_notes)
+    notes = (
+        *notes,
+        *forced,
+        *patient_notes(dataset),
+        *remarks,
+        *pixel_notes,
+        *display_notes,
+        *shape_notes,
+        *content_notes,
+    )
     for array in (image, stored):
         array.setflags(write=False)
     return Radiograph(

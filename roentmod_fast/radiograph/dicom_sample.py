@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import write_atomically
+from roentmod_fast.radiograph.codes import CHEST, POSTERO_ANTERIOR, code_item
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
-from roentmod_fast.radiograph.identity import coded, new_uid
+from roentmod_fast.radiograph.identity import new_uid
 from roentmod_fast.radiograph.modules import DX, complete
 from roentmod_fast.radiograph.synthetic import MANUFACTURER, PHANTOM_MODEL, WARNING
 
@@ -73,8 +74,8 @@ def sample_dataset(image: Array, *, seed: int, findings: Sequence[str] = ()) -> 
     result.SeriesNumber, result.InstanceNumber = 1, 1
 
     result.BodyPartExamined, result.ViewPosition, result.PatientOrientation = "CHEST", "PA", ["L", "F"]
-    result.AnatomicRegionSequence = [coded("51185008", "SCT", "Chest")]
-    result.ViewCodeSequence = [coded("399348003", "SCT", "postero-anterior")]
+    result.AnatomicRegionSequence = [code_item(CHEST)]
+    result.ViewCodeSequence = [code_item(POSTERO_ANTERIOR)]
     result.ViewCodeSequence[0].ViewModifierCodeSequence = []
     result.PixelSpacing = result.ImagerPixelSpacing = [_PIXEL_MM, _PIXEL_MM]
     result.SamplesPerPixel, result.PhotometricInterpretation = 1, "MONOCHROME2"

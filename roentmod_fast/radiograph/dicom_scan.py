@@ -11,6 +11,7 @@ import io
 import struct
 from typing import NamedTuple
 
+from pydicom import uid
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
@@ -96,7 +97,7 @@ def encoding(data: bytes, at: int, transfer_syntax: str) -> tuple[bool, bool]:
     """
     vr = data[at + 4 : at + 6]
     if transfer_syntax:
-        return not _is_vr(vr), transfer_syntax != "1.2.840.10008.1.2.2"
+        return not _is_vr(vr), transfer_syntax != uid.ExplicitVRBigEndian
     return not _is_vr(vr), not _is_vr(vr) or data[at + 1 : at + 2] < b"\x04"
 
 

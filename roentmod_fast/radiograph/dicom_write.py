@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import os
+import unicodedata
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -25,14 +27,15 @@ from pydicom.dataset import Dataset
 from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item
 from roentmod_fast.radiograph.decoding import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_sample import write_sample
-from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, coded, identify, new_uid
+from roentmod_fast.radiograph.identity import IDENTITIES, Pseudonyms, identify, new_uid
 from roentmod_fast.radiograph.label import label_mask
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.radiograph.modules import KNOWN, SECONDARY_CAPTURE, complete
-from roentmod_fast.radiograph.synthetic import MANUFACTURER, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, WARNING
+from roentmod_fast.radiograph.synthetic import MANUFACTURER, WARNING
 
 __all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
 
@@ -41,6 +44,8 @@ KINDS = ("source", "secondary-capture")
 """SOP classes that can be written: the source's own, or one that keeps the edit apart."""
 
 _DESCRIPTION_LENGTH = 1024
+_NAME_LENGTH = 64
+_SERIES_NUMBERS = ((1 << 31) - 1) // 100_000
 
 
 def write_dicom(
@@ -129,7 +134,7 @@ def synthetic_dataset(
     # The label stands in a corner, where padding often is.
     over_padding = label_mask(radiograph.shape) if labelled else None
     _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
-    _mark(result, source, now, provenance, new_study=source is None or identity != "keep")
+    _mark(result, source, now, provenance)
     if labelled:
         result.BurnedInAnnotation = "YES"
     if source is not None:
@@ -163,28 +168,49 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
             del result[keyword]
 
 
-def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance, *, new_study: bool) -> None:
+def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
     """Say what it is and how it was made."""
-    before = header.texts(source, "ImageType") if source is not None else ()
+    before = header.texts(result, "ImageType")
     second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
     if second is None:
         second = "SECONDARY" if result.SOPClassUID == SECONDARY_CAPTURE else "PRIMARY"
     result.ImageType = ["DERIVED", second, *before[2:]]
     result.SyntheticData = "YES"
     result.ContentQualification = "RESEARCH"
-    result.SeriesDescription = WARNING
+    result.SeriesDescription = _series_description(result, how.prompt)
     result.ImageComments = WARNING
     if header.code(result, "PatientIdentityRemoved") == "YES" and header.text(result, "PatientName").startswith(
         "SYNTH"
     ):
         result.StudyDescription = WARNING
-    result.SeriesNumber = 1000 + (header.integer(source, "SeriesNumber", 0) or 0 if source is not None else 0)
+    result.SeriesNumber = _series_number(source, how)
     result.InstanceNumber = 1
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     result.InstanceCreationDate = result.ContentDate = result.SeriesDate = date
     result.InstanceCreationTime = result.ContentTime = result.SeriesTime = time
     _derive(result, how)
     _contribute(result, now, how)
+
+
+def _series_description(result: Dataset, prompt: str) -> str:
+    """Return the mark and the prompt in 64 characters, the length of an LO (PS3.5 6.2)."""
+    # A backslash would separate two values.
+    text = _encodable(f"{WARNING}: {prompt}", result, escape=False).replace("\\", "/")
+    text = " ".join(text.split()).removesuffix(":")
+    return text if len(text) <= _NAME_LENGTH else text[: _NAME_LENGTH - 3].rstrip() + "..."
+
+
+def _series_number(source: Dataset | None, how: Provenance) -> int:
+    """Return 100,000 times the source's series number, plus 10,000 to 99,999 by prompt and settings.
+
+    So all edits of a series stand together and after the study's own series, an edit that is made again has the same
+    number, and two different edits seldom have the same one.
+    """
+    number = (header.integer(source, "SeriesNumber", 0) or 0) if source is not None else 0
+    settings = (how.prompt, how.strength, how.guidance, how.steps, how.seed, how.compose, how.engine_hash)
+    digest = hashlib.sha256(repr(settings).encode("utf-8", "backslashreplace")).digest()
+    # An IS holds up to 2**31 - 1 (PS3.5 6.2).
+    return number % _SERIES_NUMBERS * 100_000 + 10_000 + int.from_bytes(digest[:8], "big") % 90_000
 
 
 def _derive(result: Dataset, how: Provenance) -> None:
@@ -204,8 +230,11 @@ def _derive(result: Dataset, how: Provenance) -> None:
     result.DerivationDescription = _encodable(text, result)[:_DESCRIPTION_LENGTH]
 
 
-def _encodable(text: str, dataset: Dataset) -> str:
-    """Return text that the data set's own character set can hold; what it cannot is written as \\u escapes."""
+def _encodable(text: str, dataset: Dataset, *, escape: bool = True) -> str:
+    """Return text that the data set's own character set can hold.
+
+    What it cannot hold is written as \\u escapes, or else without accents, or as question marks.
+    """
     sets = header.texts(dataset, "SpecificCharacterSet")
     # pydicom takes the default repertoire, ISO 646, for Latin-1.
     encodings = ["ascii" if name in ("", "ISO_IR 6", "ISO 2022 IR 6") else python_encoding.get(name) for name in sets]
@@ -216,18 +245,19 @@ def _encodable(text: str, dataset: Dataset) -> str:
         except (UnicodeError, LookupError):
             return False
 
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return "".join(
-        c if c.isascii() or any(fits(c, encoding) for encoding in encodings) else f"\\u{ord(c):04x}" for c in text
-    )
+    def replaced(character: str) -> str:
+        if escape:
+            return f"\\u{ord(character):04x}"
+        return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
+
+    text = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", text))
+    return "".join(c if c.isascii() or any(fits(c, encoding) for encoding in encodings) else replaced(c) for c in text)
 
 
 def _contribute(result: Dataset, now: datetime.datetime, how: Provenance) -> None:
     """Add ourselves to Contributing Equipment Sequence (C.12.1)."""
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [
-        coded(SYNTHESIZING_EQUIPMENT.value, SYNTHESIZING_EQUIPMENT.scheme_designator, SYNTHESIZING_EQUIPMENT.meaning)
-    ]
+    item.PurposeOfReferenceCodeSequence = [code_item(SYNTHESIZING_EQUIPMENT)]
     item.Manufacturer = MANUFACTURER
     item.ManufacturerModelName = f"{MANUFACTURER} engine {how.engine_name}"[:64]
     item.SoftwareVersions = [how.software_version, how.engine_hash[:64]]
@@ -256,12 +286,13 @@ def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | 
     instance, sop_class = header.text(source, "SOPInstanceUID"), header.text(source, "SOPClassUID")
     if not instance or not sop_class:
         return
+    if pseudonyms is not None and uid.UID(sop_class).type != "SOP Class":
+        # A private one may lead back to its maker, and need not even be a UID.
+        return
     item = Dataset()
     item.ReferencedSOPClassUID = uid.UID(sop_class)
     item.ReferencedSOPInstanceUID = pseudonyms.uid(instance) if pseudonyms else uid.UID(instance)
-    item.PurposeOfReferenceCodeSequence = [
-        coded(SOURCE_IMAGE.value, SOURCE_IMAGE.scheme_designator, SOURCE_IMAGE.meaning)
-    ]
+    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     result.SourceImageSequence = [item]
 
 

@@ -17,6 +17,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import FORMER_CHESTS
 from roentmod_fast.radiograph.vocabulary import (
     ANIMAL,
     CHEST,
@@ -64,13 +65,6 @@ _REQUEST = (
 
 _SCHEMES = {"SCT": "SCT", "SRT": "SRT", "SNM3": "SRT", "99SDM": "SRT", "DCM": "DCM"}
 """Coding schemes whose codes pydicom knows; the older names of SRT are read as SRT."""
-
-_FORMER = (
-    (Code("51185008", "SCT", ""), "Chest"),
-    (Code("43799004", "SCT", ""), "Thoracic cavity"),
-    (Code("39607008", "SCT", ""), "Lung"),
-)
-"""Codes of the chest that CID 4031 had in earlier editions, or that devices take for it."""
 
 
 class Text:
@@ -181,4 +175,4 @@ def _standard_meaning(value: str, scheme: str) -> str | None:
         for concept in group.concepts.values():
             if code == concept:
                 return str(concept.meaning)
-    return next((meaning for former, meaning in _FORMER if code == former), None)
+    return next((str(former.meaning) for former in FORMER_CHESTS if code == former), None)

@@ -1,8 +1,6 @@
-"""Whose picture it says it is: the patient kept, under a pseudonym, or stripped (PS3.15 Annex E).
+"""Whose image a file says it is: the patient kept, under a pseudonym, or stripped (PS3.15 Annex E).
 
-The Basic Application Level Confidentiality Profile lists what must go. We go the other way round and list what may
-stay: codes and numbers that describe how the picture was taken and how it is shown. Whatever is not on the list goes,
-so an attribute that a later edition adds, or a vendor's own, never slips through. No free text stays at all.
+What else may stay of a header under a pseudonym or when stripped stands in :mod:`roentmod_fast.radiograph.retained`.
 """
 
 from __future__ import annotations
@@ -13,21 +11,21 @@ import datetime
 import hashlib
 import hmac
 import os
-import re
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
+from roentmod_fast.radiograph.placeholders import is_placeholder
+from roentmod_fast.radiograph.retained import copy_retained
 
 IDENTITIES = ("pseudonym", "keep", "strip")
 
@@ -35,52 +33,8 @@ KEY_VARIABLE = "ROENTMOD_PSEUDONYM_KEY"
 """Environment variable with the secret that pseudonyms are made with; without it a key file is used."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-KEPT = _words(
-    """
-    SpecificCharacterSet Modality PresentationIntentType
-    Manufacturer ManufacturerModelName
-    BodyPartExamined ViewPosition PatientOrientation ImageLaterality Laterality
-    AnatomicRegionSequence AnatomicRegionModifierSequence ViewCodeSequence ViewModifierCodeSequence
-    CodeValue CodingSchemeDesignator CodeMeaning
-    KVP DistanceSourceToDetector DistanceSourceToPatient DistanceSourceToEntrance
-    ExposureTime ExposureTimeInuS XRayTubeCurrent XRayTubeCurrentInuA Exposure ExposureInuAs
-    ExposureIndex TargetExposureIndex DeviationIndex Sensitivity RelativeXRayExposure
-    ImageAndFluoroscopyAreaDoseProduct EntranceDose EntranceDoseInmGy
-    AnodeTargetMaterial FilterMaterial FilterThicknessMinimum FilterThicknessMaximum FocalSpots Grid
-    ImagerPixelSpacing NominalScannedPixelSpacing EstimatedRadiographicMagnificationFactor SpatialResolution
-    CollimatorShape CollimatorLeftVerticalEdge CollimatorRightVerticalEdge CollimatorUpperHorizontalEdge
-    CollimatorLowerHorizontalEdge
-    PositionerType PositionerPrimaryAngle PositionerSecondaryAngle
-    RadiationSetting
-    DetectorType DetectorConfiguration DetectorConditionsNominalFlag
-    DetectorBinning DetectorElementPhysicalSize DetectorElementSpacing
-    DetectorActiveShape DetectorActiveDimensions DetectorActiveOrigin
-    FieldOfViewShape FieldOfViewDimensions FieldOfViewOrigin FieldOfViewRotation FieldOfViewHorizontalFlip
-    PixelIntensityRelationship PixelIntensityRelationshipSign
-    SamplesPerPixel PhotometricInterpretation Rows Columns PixelSpacing PixelAspectRatio
-    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit
-    PixelSpacingCalibrationType QualityControlImage BurnedInAnnotation
-    WindowCenter WindowWidth VOILUTFunction RescaleIntercept RescaleSlope RescaleType
-    ModalityLUTSequence VOILUTSequence LUTDescriptor ModalityLUTType LUTData PresentationLUTShape
-    LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod
-    """
-)
-"""Attributes that stay under a pseudonym and when stripped, everywhere in the data set."""
-
-DEVICE = frozenset({"Manufacturer", "ManufacturerModelName"})
-"""Of :data:`KEPT`, what names the device and so goes when stripped."""
-
 SHIFTED = ("StudyDate", "AcquisitionDate")
 """Dates that stay under a pseudonym, moved by the patient's own number of days (PS3.15 E.3.6)."""
-
-_NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "OW", "OB", "AT"})
-_CODES = frozenset({"CS", "SH", "LO"})
-_CODE_STRING = re.compile(r"[A-Z0-9_ .\-]{0,16}")
-_CODING_SCHEMES = frozenset({"DCM", "SRT", "SNM3", "SCT", "99SDM"})
 
 
 @dataclass(frozen=True)
@@ -156,22 +110,38 @@ def pseudonym_key() -> bytes:
 
 
 def patient_key(dataset: Dataset) -> str:
-    """Return what tells one patient from another in a header: identifier and issuer, else name and birth date."""
+    """Return what tells one patient from another in a header.
+
+    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0",
+    see :mod:`roentmod_fast.radiograph.placeholders`) count as absent, as many patients share them.
+    """
     identifier = header.text(dataset, "PatientID")
-    if identifier:
+    if identifier and not is_placeholder(identifier):
         return f"id\0{identifier}\0{header.text(dataset, 'IssuerOfPatientID')}"
     name, birth = header.text(dataset, "PatientName"), header.text(dataset, "PatientBirthDate")
-    if name:
+    if name and not is_placeholder(name):
         return f"name\0{name}\0{birth}"
-    return f"study\0{header.text(dataset, 'StudyInstanceUID')}"
+    for level in ("Study", "Series", "SOP"):
+        unique = header.text(dataset, f"{level}InstanceUID")
+        if unique:
+            return f"{level.lower()}\0{unique}"
+    return f"none\0{uuid.uuid4().hex}"
+
+
+def patient_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return a note where the pseudonym of a header's patient is not made from the Patient ID that it has."""
+    if not is_placeholder(header.text(dataset, "PatientID")):
+        return ()
+    by = "the study" if patient_key(dataset).partition("\0")[0] != "name" else "name and birth date"
+    return (f"Patient ID is a placeholder: a pseudonym is made from {by} instead",)
 
 
 def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None) -> Pseudonyms | None:
-    """Fill ``target`` with what may stay of ``source``, and say whose picture it is.
+    """Fill ``target`` with what may stay of ``source``, and say whose image it is.
 
     ``source`` is not changed; its pixels are not copied. ``key``: the secret of the pseudonyms, None for the user's
     own. Returns the pseudonyms used, for the UIDs of other instances, or None for ``keep`` and ``strip``. Raises
-    SettingError for an identity that is none of :data:`IDENTITIES`.
+    SettingError for an identity that is none of :data:`IDENTITIES`, OutputError for a look-up table that may hold text.
     """
     if identity not in IDENTITIES:
         raise SettingError(f"identity {identity!r}: expected one of {', '.join(IDENTITIES)}")
@@ -180,13 +150,12 @@ def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None)
             if _may_be_kept(element):
                 target.add(copy.deepcopy(element))
         return None
-    kept = KEPT - DEVICE if identity == "strip" else KEPT
-    _copy_listed(source, target, kept)
+    copy_retained(source, target, device=identity != "strip")
     target.PatientSex = target.PatientBirthDate = target.StudyTime = target.AccessionNumber = ""
     target.ReferringPhysicianName = ""
     target.PatientIdentityRemoved = "YES"
     target.DeidentificationMethod = "roentmod-fast: only listed technical attributes kept"
-    methods = [("113100", "Basic Application Confidentiality Profile")]
+    methods = [BASIC_PROFILE]
     pseudonyms = None
     if identity == "strip":
         target.PatientName = "SYNTHETIC"
@@ -212,16 +181,9 @@ def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None)
             if shifted:
                 setattr(target, keyword, shifted)
         target.LongitudinalTemporalInformationModified = "MODIFIED"
-        methods.append(("113107", "Retain Longitudinal Temporal Information Modified Dates Option"))
-    target.DeidentificationMethodCodeSequence = [coded(value, "DCM", meaning) for value, meaning in methods]
+        methods.append(MODIFIED_DATES)
+    target.DeidentificationMethodCodeSequence = [code_item(method) for method in methods]
     return pseudonyms
-
-
-def coded(value: str, scheme: str, meaning: str) -> Dataset:
-    """Return a code as the item of a code sequence (PS3.3 8.8)."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
 
 
 def _elements(dataset: Dataset) -> list[DataElement]:
@@ -262,46 +224,16 @@ def _may_be_kept(element: DataElement) -> bool:
     return element.keyword not in _NEVER_KEPT
 
 
-_NEVER_KEPT = _words(
-    """
-    IconImageSequence
-    SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries LargestPixelValueInSeries
-    EncryptedAttributesSequence MACParametersSequence DigitalSignaturesSequence PixelDataProviderURL
-    PixelDataAreaOriginRelativeToFOV PixelDataAreaRotationAngleRelativeToFOV
-    """
+_NEVER_KEPT = frozenset(
+    {
+        "IconImageSequence",
+        *("SmallestImagePixelValue", "LargestImagePixelValue"),
+        *("SmallestPixelValueInSeries", "LargestPixelValueInSeries"),
+        *("EncryptedAttributesSequence", "MACParametersSequence", "DigitalSignaturesSequence"),
+        "PixelDataProviderURL",
+        *("PixelDataAreaOriginRelativeToFOV", "PixelDataAreaRotationAngleRelativeToFOV"),
+    }
 )
-
-
-def _copy_listed(source: Dataset, target: Dataset, kept: frozenset[str]) -> None:
-    """Copy what is listed, in sequences too, leaving out text that is no code."""
-    for element in _elements(source):
-        keyword = keyword_for_tag(element.tag)
-        if keyword not in kept or element.tag.is_private:
-            continue
-        if element.VR == "SQ":
-            items = []
-            for item in element.value:
-                inner = Dataset()
-                _copy_listed(item, inner, kept)
-                if "CodeValue" in item and not _is_standard_code(item):
-                    continue
-                items.append(inner)
-            target.add(DataElement(element.tag, "SQ", Sequence(items)))
-        elif _is_harmless(element, keyword):
-            target.add(copy.deepcopy(element))
-
-
-def _is_standard_code(item: Dataset) -> bool:
-    return header.text(item, "CodingSchemeDesignator") in _CODING_SCHEMES
-
-
-def _is_harmless(element: DataElement, keyword: str) -> bool:
-    """Tell whether a listed element holds numbers or codes, as it should, and no text in disguise."""
-    if element.VR in _NUMERIC or keyword in DEVICE or keyword in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"):
-        return True
-    values: Any = element.value
-    values = [values] if isinstance(values, str) or values is None else list(values)
-    return element.VR in _CODES and all(_CODE_STRING.fullmatch(str(value or "")) for value in values)
 
 
 def _shifted(date: str, days: int) -> str:

@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph import header
-from roentmod_fast.radiograph.identity import coded
+from roentmod_fast.radiograph.codes import CHEST, code_item
 
 DX = uid.DigitalXRayImageStorageForPresentation
 DX_PROCESSING = uid.DigitalXRayImageStorageForProcessing
@@ -66,7 +66,7 @@ def complete(dataset: Dataset) -> None:
         region = None
     if header.code(dataset, "BodyPartExamined") == "CHEST" and region is not None and not region:
         # Empty is for an unknown region only (C.8.11.2), and this one is known.
-        dataset.AnatomicRegionSequence = [coded("51185008", "SCT", "Chest")]
+        dataset.AnatomicRegionSequence = [code_item(CHEST)]
     if is_dx:
         _complete_dx(dataset)
     _complete_modality_lut(dataset)

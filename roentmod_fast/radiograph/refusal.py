@@ -27,6 +27,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import HUMAN_SPECIES, code_of
 from roentmod_fast.radiograph.doubts import Doubt
 from roentmod_fast.radiograph.evidence import ACQUIRED, OWN, STUDY, Text, coded_of, texts_of
 from roentmod_fast.radiograph.synthetic import is_synthetic
@@ -80,8 +81,7 @@ _FOR_PROCESSING = (
     uid.DigitalIntraOralXRayImageStorageForProcessing,
 )
 
-_HUMAN_CODES = ("337915000", "L-85B00")
-"""Homo sapiens in SCT and SRT."""
+_HUMAN_CODES = frozenset(code.value for code in HUMAN_SPECIES)
 
 _ANIMAL_ROLES = ("OWNER", "VETERINARIAN")
 """Of the defined terms of Responsible Person Role (PS3.3 C.7.1.1.1.2), those of animals."""
@@ -141,7 +141,8 @@ def _species(dataset: Dataset, texts: Sequence[Text], doubts: list[Doubt], notes
     found: str | None = None
     own = [Text(OWN, "PatientSpeciesDescription", header.text(dataset, "PatientSpeciesDescription"))]
     for item in header.items(dataset, "PatientSpeciesCodeSequence"):
-        if header.text(item, "CodeValue") in _HUMAN_CODES:
+        code = code_of(item)
+        if code is not None and code.value in _HUMAN_CODES:
             human = True
         else:
             meaning = Text(OWN, "PatientSpeciesCodeSequence", header.text(item, "CodeMeaning"))

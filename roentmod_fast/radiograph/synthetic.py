@@ -7,21 +7,15 @@ lost its patient. A phantom is synthetic too, but drawn to be edited: it carries
 from __future__ import annotations
 
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from roentmod_fast.radiograph import header
+from roentmod_fast.radiograph.codes import SYNTHESIZING_EQUIPMENT
 
 WARNING = "SYNTHETIC - not for diagnosis"
 """Series description, and the text that PNG files carry."""
 
 MANUFACTURER = "roentmod-fast"
 PHANTOM_MODEL = "roentmod-fast phantom"
-
-SYNTHESIZING_EQUIPMENT = Code("109100", "DCM", "Synthesizing Equipment")
-"""Purpose of Reference of the item that is added to Contributing Equipment Sequence."""
-
-SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
-"""Purpose of Reference of the item in Source Image Sequence (PS3.16 CID 7202)."""
 
 
 def is_synthetic(dataset: Dataset) -> bool:

@@ -48,7 +48,7 @@ def test_edit_beside_the_source(roentmod: Run, chest: Path) -> None:
     assert dataset.SeriesInstanceUID != source.SeriesInstanceUID
     assert dataset.ImageType[0] == "DERIVED"
     assert dataset[0x0008, 0x001C].value == "YES"
-    assert dataset.SeriesDescription == "SYNTHETIC - not for diagnosis"
+    assert dataset.SeriesDescription == "SYNTHETIC - not for diagnosis: edema"
     assert not np.array_equal(dataset.pixel_array, source.pixel_array)
     assert listing(chest.parent) == {"chest.dcm", "chest.edema.dcm"}
 

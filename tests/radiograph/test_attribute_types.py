@@ -20,11 +20,11 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.codes import CHEST, POSTERO_ANTERIOR, code_item
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.dicom_sample import sample_dataset
 from roentmod_fast.radiograph.dicom_write import synthetic_dataset
-from roentmod_fast.radiograph.identity import coded
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.read import read_radiograph
 
@@ -100,7 +100,7 @@ EMPTY: dict[str, Any] = {
     "AcquisitionContextSequence": [],
 }
 RICH: dict[str, Any] = {
-    "Manufacturer": "Maker",
+    "Manufacturer": "Canon Inc.",
     "SeriesNumber": 4,
     "InstanceNumber": 2,
     "ImageType": ["ORIGINAL", "PRIMARY"],
@@ -115,8 +115,8 @@ RICH: dict[str, Any] = {
     "CollimatorLowerHorizontalEdge": 40,
     "FieldOfViewShape": "RECTANGLE",
     "FrameOfReferenceUID": "1.2.3.4.99",
-    "AnatomicRegionSequence": [coded("51185008", "SCT", "Chest")],
-    "ViewCodeSequence": [coded("399348003", "SCT", "postero-anterior")],
+    "AnatomicRegionSequence": [code_item(CHEST)],
+    "ViewCodeSequence": [code_item(POSTERO_ANTERIOR)],
     "RadiationSetting": "SC",
     "PixelIntensityRelationship": "LOG",
     "PatientOrientation": ["L", "F"],

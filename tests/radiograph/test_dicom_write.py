@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 
 from roentmod_fast import phantom
 from roentmod_fast.errors import OutputError, RefusedError, SettingError
+from roentmod_fast.radiograph.codes import CHEST, SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item, code_of
 from roentmod_fast.radiograph.dicom_file import encode
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.dicom_write import synthetic_dataset, write_dicom, write_sample
@@ -130,14 +131,15 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
     dataset, _ = write_and_read(tmp_path / "out.dcm", read(source), read(source).image, provenance, identity=identity)
     assert dataset[0x0008, 0x001C].value == "YES"
     assert list(dataset.ImageType) == ["DERIVED", "PRIMARY", "POST_PROCESSED"]
-    assert dataset.SeriesDescription == dataset.ImageComments == "SYNTHETIC - not for diagnosis"
+    assert dataset.SeriesDescription == "SYNTHETIC - not for diagnosis: pulmonary edema"
+    assert dataset.ImageComments == "SYNTHETIC - not for diagnosis"
     assert dataset.ContentQualification == "RESEARCH"
     for fact in ("pulmonary edema", "strength 0.4", "guidance 4", "50 steps", "seed 7", "compose delta"):
         assert fact in dataset.DerivationDescription
     assert provenance.engine_hash in dataset.DerivationDescription and len(dataset.DerivationDescription) <= 1024
     equipment = dataset.ContributingEquipmentSequence[-1]
     purpose = equipment.PurposeOfReferenceCodeSequence[0]
-    assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109100", "DCM")
+    assert code_of(purpose) == SYNTHESIZING_EQUIPMENT
     assert list(equipment.SoftwareVersions) == ["0.1.0", provenance.engine_hash]
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
         assert dataset[keyword].value != source[keyword].value
@@ -146,10 +148,77 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
         assert "SourceImageSequence" not in dataset
     else:
         item = dataset.SourceImageSequence[0]
-        assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+        assert code_of(item.PurposeOfReferenceCodeSequence[0]) == SOURCE_IMAGE
         assert (item.ReferencedSOPInstanceUID == source.SOPInstanceUID) == (identity == "keep")
     with pytest.raises(RefusedError, match="already synthetic"):
         read_radiograph(tmp_path / "out.dcm")
+
+
+MARK = "SYNTHETIC - not for diagnosis"
+
+
+@pytest.mark.parametrize(
+    ("charset", "prompt", "description"),
+    [
+        ("ISO_IR 100", "edema", f"{MARK}: edema"),
+        ("ISO_IR 100", "", MARK),
+        ("ISO_IR 100", " \n", MARK),
+        ("ISO_IR 100", "edema\nand\teffusion", f"{MARK}: edema and effusion"),
+        ("ISO_IR 100", "left\\right", f"{MARK}: left/right"),
+        ("ISO_IR 100", "e" * 33, f"{MARK}: {'e' * 33}"),
+        ("ISO_IR 100", "e" * 34, f"{MARK}: {'e' * 30}..."),
+        ("ISO_IR 100", "severe bilateral pulmonary edema, effusion", f"{MARK}: severe bilateral pulmonary ede..."),
+        ("ISO_IR 100", "ödème", f"{MARK}: ödème"),
+        (None, "ödème", f"{MARK}: odeme"),
+        (None, "o\u0308deme", f"{MARK}: odeme"),
+        ("ISO_IR 100", "o\u0308deme", f"{MARK}: ödeme"),
+        ("ISO_IR 100", "肺水腫", f"{MARK}: ???"),
+        ("ISO_IR 192", "肺水腫", f"{MARK}: 肺水腫"),
+        (["", "ISO 2022 IR 87"], "肺水腫", f"{MARK}: 肺水腫"),
+        ("ISO_IR 144", "отёк лёгких", f"{MARK}: отёк лёгких"),
+        ("GB18030", "肺水肿" * 20, f"{MARK}: {'肺水肿' * 10}..."),
+    ],
+)
+def test_the_series_is_described_by_mark_and_prompt(
+    tmp_path: Path, provenance: Provenance, charset: Any, prompt: str, description: str
+) -> None:
+    source = make_dataset(RAMP, SpecificCharacterSet=charset, SeriesDescription="Chest PA")
+    how = Provenance(**{**vars(provenance), "prompt": prompt})
+    dataset, _ = write_and_read(tmp_path / "out.dcm", read(source), read(source).image, how)
+    assert dataset.SeriesDescription == description and len(description) <= 64
+
+
+def test_a_png_edit_is_described_too(provenance: Provenance) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray((RAMP >> 4).astype(np.uint8)).save(buffer, "PNG")
+    radiograph = read_raster(buffer.getvalue(), "x.png")
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance)
+    assert dataset.SeriesDescription == f"{MARK}: pulmonary edema" and 10_000 <= dataset.SeriesNumber < 100_000
+
+
+@pytest.mark.parametrize(
+    ("number", "block"),
+    [(None, 0), (0, 0), (3, 3), (901, 901), (21473, 21473), (21474, 0), (2**31 - 1, 19225), (-5, 21469)],
+)
+def test_edits_of_a_study_have_series_numbers_of_their_own(
+    provenance: Provenance, number: int | None, block: int
+) -> None:
+    radiograph = read(make_dataset(RAMP, SeriesNumber=number))
+    ways: list[dict[str, Any]] = [
+        *({"prompt": prompt} for prompt in ("edema", "effusion", "pneumonia", "cardiomegaly", "")),
+        *({"seed": seed} for seed in range(5)),
+        *({"strength": 0.5}, {"guidance": 7.0}, {"steps": 20}, {"compose": "replace"}),
+    ]
+    made = [Provenance(**{**vars(provenance), **way}) for way in ways]
+    for identity in ("pseudonym", "keep", "strip"):
+        numbers = [
+            int(synthetic_dataset(radiograph, radiograph.image, how, identity=identity).SeriesNumber) for how in made
+        ]
+        again = synthetic_dataset(radiograph, radiograph.image, made[0], identity=identity)
+        assert len(set(numbers)) == len(made) and again.SeriesNumber == numbers[0]
+        assert all(block * 100_000 + 10_000 <= n < (block + 1) * 100_000 and n < 2**31 for n in numbers)
 
 
 def test_every_output_is_a_new_instance_and_series(tmp_path: Path, provenance: Provenance) -> None:
@@ -161,10 +230,8 @@ def test_every_output_is_a_new_instance_and_series(tmp_path: Path, provenance: P
 
 
 def test_the_source_is_not_changed(tmp_path: Path, provenance: Provenance) -> None:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "51185008", "SCT", "Chest"
     source = make_dataset(
-        RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code], ImageType=["ORIGINAL", "PRIMARY"]
+        RAMP, SeriesDescription="Chest PA", AnatomicRegionSequence=[code_item(CHEST)], ImageType=["ORIGINAL", "PRIMARY"]
     )
     radiograph = read(source)
     assert radiograph.dataset is not None

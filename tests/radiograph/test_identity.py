@@ -20,8 +20,10 @@ from roentmod_fast.radiograph import identity
 from roentmod_fast.radiograph.dicom_file import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.dicom_write import synthetic_dataset
-from roentmod_fast.radiograph.identity import KEPT, Pseudonyms, pseudonym_key
+from roentmod_fast.radiograph.identity import Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.model import Provenance
+from roentmod_fast.radiograph.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN
+from roentmod_fast.radiograph.terms import TERMS
 
 from .conftest import KEY, make_dataset, to_bytes
 
@@ -197,18 +199,14 @@ def test_uids_are_valid_and_stable(key: bytes, value: str) -> None:
     assert 30 <= Pseudonyms(key).days(value) < 3680
 
 
-def test_only_codes_numbers_and_devices_are_listed() -> None:
+def test_only_codes_numbers_and_terms_are_listed() -> None:
     from pydicom.datadict import dictionary_VR
 
-    texts = {
-        keyword
-        for keyword in KEPT
-        if dictionary_VR(keyword) in ("LO", "SH", "LT", "ST", "UT", "PN", "UI", "DA", "DT", "TM")
-    }
-    assert texts == {
-        "CodeMeaning", "CodeValue", "CodingSchemeDesignator", "Manufacturer", "ManufacturerModelName",
-        "ModalityLUTType", "RescaleType",
-    }  # fmt: skip
+    numbers = {dictionary_VR(keyword) for keyword in (*SHOWN, *MEASURED)}
+    assert numbers == {"DS", "IS", "US", "SS", "US or SS"}
+    texts = {keyword for keyword in TERMS if dictionary_VR(keyword) != "CS"}
+    assert texts == {"ModalityLUTType", "RescaleType"}
+    assert {dictionary_VR(keyword) for keyword in (*CODED, *MODIFIERS, *LUTS)} == {"SQ"}
 
 
 def test_text_in_disguise_is_left_out(provenance: Provenance) -> None:
