@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from roentmod_fast.atomic import check_output
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.findings import prompt_slug
+from roentmod_fast.radiograph.identity import pseudonym_key
+from roentmod_fast.radiograph.path_names import identifying_words, pseudonymous_path, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
 
@@ -35,6 +37,19 @@ class Job:
 
 
 Pair = tuple[Source, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All edits of a run.
+
+    ``hidden``: parts of the sources' paths that tell who a patient is, each with what stands for it in the names of
+    outputs and in the report. ``notes``: what the user should know of the names.
+    """
+
+    jobs: tuple[Job, ...]
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def pairs_of(sources: Iterable[Source], prompts: Sequence[str]) -> list[Pair]:
@@ -86,14 +101,17 @@ def plan_jobs(
     is_folder: bool = False,
     file_format: str | None = None,
     preview: bool = False,
-) -> list[Job]:
+    identity: str = "keep",
+) -> Plan:
     """Name the files of each edit.
 
     ``output``: a file for one edit of one named file, else a folder, below which the sources' own folders are kept;
     None writes beside the source. ``is_folder``: it is a folder even for one edit. ``file_format``: ``dicom`` or
-    ``png``, by default what the output's name says, else DICOM. Raises SettingError where two edits would have one
-    name, where an output is one of the sources, and for a name that fits neither format nor folder.
+    ``png``, by default what the output's name says, else DICOM. ``identity``: for ``pseudonym`` and ``strip``, what a
+    source's path tells of its patient is left out of the names of outputs. Raises SettingError where two edits would
+    have one name, where an output is one of the sources, and for a name that fits neither format nor folder.
     """
+    hidden = _hidden({source: None for source, _ in pairs}, identity)
     folder = output is not None and (is_folder or _is_dir(output) or not all(source.named for source, _ in pairs))
     if output is not None and not folder and len(pairs) == 1:
         [(source, prompt)] = pairs
@@ -108,13 +126,46 @@ def plan_jobs(
             raise SettingError(f"{output}: edits of several sources, of a folder or of a zip need a folder's name")
         jobs = [
             Job(source, prompt, path, file_format or "dicom", _preview_of(path) if preview else None)
-            for source, prompt, path in _named(pairs, output, SUFFIXES[file_format or "dicom"])
+            for source, prompt, path in _named(pairs, output, SUFFIXES[file_format or "dicom"], hidden)
         ]
     _check_apart(jobs)
-    return jobs
+    return Plan(tuple(jobs), hidden, _notes(jobs, hidden))
 
 
-def _named(pairs: Sequence[Pair], output: Path | None, suffix: str) -> list[tuple[Source, str, Path]]:
+def _hidden(sources: Iterable[Source], identity: str) -> dict[str, str]:
+    """Return the parts of the sources' paths that tell who the patient is, each with what stands for it."""
+    hidden: dict[str, str] = {}
+    if identity == "keep":
+        return hidden
+    key = b""
+    for source in sources:
+        dataset = source.header()
+        if dataset is None:
+            continue
+        above = [*source.path.parts[:-1], *((source.path.name,) if source.member is not None else ())]
+        parts = [*above, *source.inside.parts]
+        known = identifying_words(dataset)
+        if not any(reveals(part, known) for part in (*parts, source.stem)):
+            continue
+        key = key or (pseudonym_key() if identity == "pseudonym" else os.urandom(32))
+        new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, identity, key)
+        pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
+        hidden |= {old: new for old, new in pairs if old != new}
+    return hidden
+
+
+def _notes(jobs: Sequence[Job], hidden: Mapping[str, str]) -> tuple[str, ...]:
+    if not hidden:
+        return ()
+    notes = ["paths of sources hold a patient's name, identifier or birth date: outputs are named by the pseudonym"]
+    if any(part in hidden or Path(part).stem in hidden for job in jobs for part in job.path.parts):
+        notes.append("outputs stand in a folder, or have a name, that tells who the patient is: choose another with -o")
+    return tuple(notes)
+
+
+def _named(
+    pairs: Sequence[Pair], output: Path | None, suffix: str, hidden: Mapping[str, str]
+) -> list[tuple[Source, str, Path]]:
     if not pairs:
         return []
     # Below an output folder the sources' own folders are kept: a study has many files called IM0001.
@@ -123,11 +174,13 @@ def _named(pairs: Sequence[Pair], output: Path | None, suffix: str) -> list[tupl
     for source, prompt in pairs:
         folder = source.folder
         if output is not None:
-            folder = output / source.folder.absolute().relative_to(common) / source.inside
+            below = source.folder.absolute().relative_to(common) / source.inside
+            folder = output.joinpath(*(hidden.get(part, part) for part in below.parts))
         # Sources of one name and folder (a.dcm and a.png, members of an archive) get names of their own.
-        stem, number = source.stem, 2
+        first = stem = hidden.get(source.stem, source.stem)
+        number = 2
         while taken.setdefault((folder, stem.lower()), source) is not source:
-            stem, number = f"{source.stem}-{number}", number + 1
+            stem, number = f"{first}-{number}", number + 1
         named.append((source, prompt, folder / f"{stem}.{prompt_slug(prompt)}{suffix}"))
     return named
 

@@ -24,6 +24,7 @@ from roentmod_fast.editor import Decoded, Editor, Placed, Prepared
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job, check_job, exists
 from roentmod_fast.radiograph.doubts import Force
+from roentmod_fast.radiograph.identity import pseudonym_key
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph
@@ -196,6 +197,8 @@ class _Run:
             if self.stop.is_set():
                 yield self._stopped(None)
             return
+        if self.writing.identity == "pseudonym" and first[1].dataset is not None:
+            pseudonym_key()  # one that cannot be kept is known before the work
         editor = self.editor if isinstance(self.editor, Editor) else self.editor()
         reader = ThreadPoolExecutor(1, "read")
         behind = _Behind(editor, self.writing)

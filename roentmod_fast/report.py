@@ -14,7 +14,7 @@ from roentmod_fast.pipeline import Edited, Failed, Skipped
 from roentmod_fast.presets import half_edit_db
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from roentmod_fast.editor import Editor
     from roentmod_fast.jobs import Job
@@ -75,7 +75,8 @@ class RunReport:
     ``outputs``: a record for each edit that is on the disk. ``failures``: sources and edits that could not be read,
     made or written; ``refused``: sources that should not be edited; ``existing``: edits that were there; ``not_tried``:
     what a run that stopped early left; ``skipped``: for each reason how many files are no radiographs. ``end``:
-    ``done``, ``interrupted`` or why the run stopped.
+    ``done``, ``interrupted`` or why the run stopped. ``hidden``: what must not stand in the report, such as a patient's
+    name in a path, each with what stands for it.
     """
 
     run: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class RunReport:
     existing: list[dict[str, Any]] = field(default_factory=list)
     not_tried: list[dict[str, Any]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    hidden: Mapping[str, str] = field(default_factory=dict)
     end: str = "done"
 
     def __post_init__(self) -> None:
@@ -155,15 +157,25 @@ class RunReport:
         """Return the report as JSON text."""
         values = {
             **self.run,
-            "end": self.end,
-            "outputs": self.outputs,
-            "existing": self.existing,
-            "refused": self.refused,
-            "failures": self.failures,
-            "not_tried": self.not_tried,
+            "end": self._shown(self.end),
+            "outputs": self._shown(self.outputs),
+            "existing": self._shown(self.existing),
+            "refused": self._shown(self.refused),
+            "failures": self._shown(self.failures),
+            "not_tried": self._shown(self.not_tried),
             "skipped": self.skipped,
         }
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def _shown(self, value: Any) -> Any:
+        """Return a value with what is hidden replaced in all its texts."""
+        if isinstance(value, str):
+            for text in sorted(self.hidden, key=len, reverse=True):
+                value = value.replace(text, self.hidden[text])
+            return value
+        if isinstance(value, dict):
+            return {key: self._shown(item) for key, item in value.items()}
+        return [self._shown(item) for item in value] if isinstance(value, list) else value
 
 
 def _left(job: Job) -> dict[str, Any]:

@@ -254,7 +254,17 @@ def command(
         if hint:
             logger.warning(hint)
     target, is_folder = output if output is not None else (None, False)
-    jobs = plan_jobs(pairs, target, is_folder=is_folder or table is not None, file_format=format_, preview=preview)
+    plan = plan_jobs(
+        pairs,
+        target,
+        is_folder=is_folder or table is not None,
+        file_format=format_,
+        preview=preview,
+        identity=identity,
+    )
+    jobs = plan.jobs
+    for note in plan.notes:
+        logger.warning(note)
     if report is not None:
         inputs = [job.source.path for job in jobs] + [path for path in (mask, table) if path is not None]
         check_not_an_input(report, input_identities(inputs))
@@ -271,7 +281,7 @@ def command(
         solver=solver,
         calls=calls,
     )
-    run = RunReport()
+    run = RunReport(hidden=plan.hidden)
     run.found(found)
 
     def load() -> Editor:

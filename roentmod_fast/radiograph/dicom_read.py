@@ -19,6 +19,7 @@ from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.decoding import decode
 from roentmod_fast.radiograph.display import display_of
 from roentmod_fast.radiograph.doubts import Force, set_aside
+from roentmod_fast.radiograph.identity import patient_notes
 from roentmod_fast.radiograph.model import PixelLayout, Radiograph
 from roentmod_fast.radiograph.orientation import (
     UPRIGHT,

@@ -123,7 +123,7 @@ def reveals_identity(text: str, dataset: Dataset) -> bool:
     Case, accents, separators, composition of characters, percent-encoding and text in a wrong encoding (the names in
     zip archives) are seen through, and so are names written together ("ZebediahQuixworth", "zquixworth").
     """
-    return _reveals(text, identifying_words(dataset))
+    return reveals(text, identifying_words(dataset))
 
 
 def pseudonymous_path(
@@ -144,13 +144,14 @@ def pseudonymous_path(
     person = f"SYN-{pseudonyms.code('patient', patient_key(dataset))}" if identity == "pseudonym" else "SYNTHETIC"
 
     def replaced(text: str) -> str:
-        return f"{person}-{pseudonyms.code('path', text)[:8]}" if _reveals(text, known) else text
+        return f"{person}-{pseudonyms.code('path', text)[:8]}" if reveals(text, known) else text
 
     new_parts, new_stem = tuple(replaced(part) for part in parts), replaced(stem)
     return new_parts, new_stem, (new_parts, new_stem) != (tuple(parts), stem)
 
 
-def _reveals(text: str, known: Identifying) -> bool:
+def reveals(text: str, known: Identifying) -> bool:
+    """Do as :func:`reveals_identity` with words that are known already."""
     for spelling in _spellings(unquote(text)):
         lower = fold(spelling)
         if any(pattern.search(lower) for pattern in known.patterns):

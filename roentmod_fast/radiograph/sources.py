@@ -72,6 +72,14 @@ class Source:
         """Return the first bytes, enough to see what the file is."""
         return self._read(_HEAD)
 
+    def header(self) -> pydicom.Dataset | None:
+        """Return the header of a DICOM file as far as the first bytes hold it; None where they hold none."""
+        try:
+            head = self.head()
+            return _header_of(head) if looks_like_dicom(head[:132]) else None
+        except Exception:  # unreadable, or damaged in any of the ways that a parser stumbles on
+            return None
+
     def _read(self, count: int) -> bytes:
         try:
             if self.member is None:
@@ -242,9 +250,9 @@ def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
     if not looks_like_dicom(head[:132]):
         return "no radiograph by its content"
     try:
+        dataset = _header_of(head)
         with disable_value_validation(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whatever is odd about a file is told when it is read as a whole
-            dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)
+            warnings.simplefilter("ignore")
             sop_class = header.text(dataset, "SOPClassUID") or header.text(dataset.file_meta, "MediaStorageSOPClassUID")
             kind = no_image_kind(sop_class)
             if kind is None and not synthetic_too and is_synthetic(dataset):
@@ -252,3 +260,10 @@ def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
     except Exception:  # cut off in the middle, or damaged in any of the ways that a parser stumbles on
         return None
     return kind
+
+
+def _header_of(head: bytes) -> pydicom.Dataset:
+    """Parse the header of a DICOM file that begins with ``head``. Raises whatever pydicom stumbles on."""
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whatever is odd about a file is told when it is read as a whole
+        return pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)

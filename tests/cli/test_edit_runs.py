@@ -209,6 +209,38 @@ def test_a_path_that_the_system_refuses_is_one_line(tmp_path: Path, command: tup
     assert len([line for line in ran.err.splitlines() if line.startswith("Error")]) == 1, ran.err
 
 
+@pytest.mark.parametrize("identity", ["pseudonym", "strip", "keep"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_patients_name_in_a_path_goes_nowhere(roentmod: Run, tmp_path: Path, identity: str, beside: bool) -> None:
+    """Archives name folders and files after the patient."""
+    who = {"PatientName": "Quixworth^Zebediah", "PatientID": "PID-90210", "PatientBirthDate": "19520607"}
+    study, out, report = tmp_path / "study", tmp_path / "out", tmp_path / "r.json"
+    write_chest(study / "PID-90210 Quixworth^Zebediah" / "CHEST PA" / "QUIXWORTH_ZEBEDIAH_19520607.dcm", **who)
+    write_chest(study / "other.dcm", **who)
+    (study / "broken Quixworth.dcm").write_bytes((study / "other.dcm").read_bytes()[:6000])
+    where = () if beside else ("-o", out)
+    ran = edit(roentmod, study, "-p", "edema", *where, "--report", report, "--identity", identity)
+    assert ran.code == 3, ran.err
+    assert len(ran.out.splitlines()) == 2
+    names = [Path(line) for line in ran.out.splitlines()]
+    if identity == "keep":
+        assert any("QUIXWORTH" in path.name for path in names)
+        return
+    tells = ("quixworth", "zebediah", "90210", "1952")
+    assert not any(word in path.name.lower() for path in names for word in tells)
+    assert not any(word in report.read_text().lower() for word in tells)
+    assert "named by the pseudonym" in ran.err
+    if beside:
+        assert "choose another with -o" in ran.err
+    else:
+        assert not any(word in ran.out.lower().replace(str(tmp_path).lower(), "") for word in tells)
+        assert len(list(out.rglob("CHEST PA/*.edema.dcm"))) == 1
+    if identity == "pseudonym":
+        # The same names come again, so that a run can go on.
+        again = edit(roentmod, study, "-p", "edema", *where, "--identity", identity, "--skip-existing")
+        assert again.err.splitlines()[-1].startswith("0 written, 2 existing")
+
+
 # --- what goes on -----------------------------------------------------------------------------------------------------
 
 
