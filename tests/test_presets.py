@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,33 @@ def test_exact_takes_no_short_cut(bundle: Bundle) -> None:
     exact = find_preset(bundle)
     assert (exact.name, exact.means, exact.price()) == ("exact", Means("fp32"), "")
     assert (Means().solver, Means().calls, Means().precision) == ("ddim", None, None)
+
+
+@pytest.mark.parametrize(
+    ("device", "verdict", "precision"),
+    [
+        ("cuda", 60.0, "fp16"),
+        ("rtx", 75.4, "fp16"),
+        ("tensorrt", 75.4, "fp16"),
+        ("cuda", 59.9, "fp32"),
+        ("cuda", None, "fp32"),
+        ("cpu", 75.4, "fp32"),
+        ("openvino", 75.4, "fp32"),
+    ],
+)
+def test_a_gpu_runs_fp16_where_the_export_vouches_for_a_whole_edit(
+    bundle: Bundle, device: str, verdict: float | None, precision: str
+) -> None:
+    parity = {"fp16": {} if verdict is None else {"whole_edit": {"psnr_db": verdict}}}
+    networks = {**bundle.manifest.networks, "fp16": bundle.manifest.networks["fp32"]}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, networks=networks, parity=parity))
+    assert find_preset(bundle, device=device).means.precision == precision
+
+
+def test_an_engine_without_fp16_runs_fp32_on_a_gpu(bundle: Bundle) -> None:
+    parity = {"fp16": {"whole_edit": {"psnr_db": 99.0}}}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, parity=parity))
+    assert find_preset(bundle, device="cuda").means.precision == "fp32"
 
 
 def test_what_was_measured_is_found_again_with_its_price(bundle: Bundle) -> None:

@@ -156,7 +156,7 @@ def _described(dataset: Dataset, name: str) -> tuple[int, int]:
         shown = (
             photometric if photometric.replace("_", "").replace(" ", "").isalnum() else f"{samples} samples per pixel"
         )
-        raise SourceError(f"{name}: a colour picture ({shown}): expected MONOCHROME1 or MONOCHROME2")
+        raise SourceError(f"{name}: a colour image ({shown}): expected MONOCHROME1 or MONOCHROME2")
     if not grey and header.integer(dataset, "PixelRepresentation", 0) == 1:
         raise SourceError(f"{name}: colour of signed values: expected unsigned ones")
     if not single:
@@ -219,7 +219,7 @@ def _grey_cells(
     grey = grey_of(channels, LOSSY_COLOUR if lossy else LOSSLESS, layout.bits_stored)
     photometric = header.code(dataset, "PhotometricInterpretation")
     if grey is None:
-        raise SourceError(f"{name}: a colour picture ({photometric}): expected MONOCHROME1 or MONOCHROME2")
+        raise SourceError(f"{name}: a colour image ({photometric}): expected MONOCHROME1 or MONOCHROME2")
     differ = f", channels differ by up to {grey[1]} levels: their luminance is taken" if grey[1] else ""
     notes.append(f"grey stored as colour ({photometric}){differ}: an edit is written as MONOCHROME2")
     return grey[0].astype(channels.dtype)
@@ -240,7 +240,7 @@ def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...
                 f"{name}: the compressed picture has {claimed.components} components, the header says 3: the file is"
                 " damaged"
             )
-        raise SourceError(f"{name}: a colour picture ({claimed.components} components): expected grey")
+        raise SourceError(f"{name}: a colour image ({claimed.components} components): expected grey")
     if claimed is None and syntax != uid.RLELossless:
         raise SourceError(f"{name}: pixel data is not what its transfer syntax ({syntax.name}) says, or is truncated")
     if unwritten := unwritten_end(frame):

@@ -130,7 +130,7 @@ def _from_dicom(data: bytes, name: str) -> Array:
     if values.ndim == 3:
         values = values.max(axis=0)
     if values.ndim != 2:
-        raise SourceError(f"{name}: a colour picture: expected a mask")
+        raise SourceError(f"{name}: a colour image: expected a mask")
     whole = header.number(dataset, "MaximumFractionalValue", 1.0) or 1.0
     fractional = header.code(dataset, "SegmentationType") == "FRACTIONAL"
     return np.asarray(values / whole if fractional else values > 0, dtype=np.float32)

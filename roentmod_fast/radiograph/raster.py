@@ -255,7 +255,7 @@ def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArr
     if picture.mode == "L":
         return np.array(picture, dtype=np.uint8)
     if picture.mode not in ("LA", "P", "PA", "RGB", "RGBA", "RGBX"):
-        raise SourceError(f"{name}: a colour picture ({picture.mode}): expected grey")
+        raise SourceError(f"{name}: a colour image ({picture.mode}): expected grey")
     channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
         raise SourceError(f"{name}: {_TRANSPARENT}")

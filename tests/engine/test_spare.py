@@ -93,7 +93,8 @@ def test_the_run_report_shows_it(tmp_path: Path, card: StubRuntime) -> None:
     opened = Networks.open(bundle, CUDA)
     preset = SimpleNamespace(name="exact", measured={})
     editor: Any = SimpleNamespace(bundle=bundle, device=CUDA, networks=opened, preset=preset, batch=1)
-    report = RunReport.of(cast(Editor, editor))
+    report = RunReport()
+    report.use(cast(Editor, editor))
     card.spoiled = "vae_decoder.fp16"
     opened.decode(numbered(1))
     assert json.loads(report.render())["notes"] == [NOTE]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from roentmod_fast.radiograph.model import Provenance
+from roentmod_fast.radiograph.model import Provenance, Radiograph
 
 KEY = b"a key for tests only, not a secret"
 
@@ -106,3 +106,8 @@ def lut_item(first: int, entries: list[int], bits: int) -> Dataset:
 def words(text: str) -> list[str]:
     """Return the words of a text: a list of keywords that reads well."""
     return text.split()
+
+
+def notes_of(radiograph: Radiograph) -> tuple[str, ...]:
+    """Return the notes on a radiograph but the one that it is small, as images in tests are."""
+    return tuple(note for note in radiograph.notes if "a thumbnail" not in note)

@@ -114,8 +114,8 @@ def test_too_many_bytes_are_noted() -> None:
     ("attributes", "message"),
     [
         ({"NumberOfFrames": 3}, "3 frames: expected a single one"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "a colour picture"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour picture"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "a colour image"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour image"),
         ({"Rows": 65535, "Columns": 65535}, "claims 65535 x 65535 pixels"),
         ({"Rows": 0}, "no picture size"),
         ({"Rows": None}, "no picture size"),

@@ -22,7 +22,7 @@ from roentmod_fast.radiograph.dicom_read import read_dicom
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
 
-from .conftest import make_dataset, to_bytes
+from .conftest import make_dataset, notes_of, to_bytes
 
 RAMP = np.arange(48 * 64).reshape(48, 64) % 4096
 MODALITY = b"\x08\x00\x60\x00"
@@ -135,10 +135,10 @@ def test_what_is_not_worth_parsing_is_refused_at_once(name: str) -> None:
     make, message = SLOW[name]
     data = make()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SourceError, match=message) as caught:
         read_dicom(data, "file.dcm")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10, "KiB"
     assert str(caught.value).startswith("file.dcm: ") and "\n" not in str(caught.value)
 
@@ -148,22 +148,22 @@ def test_zeros_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.dcm", head(EXPLICIT) + bytes(64 << 20))
         archive.writestr("b.dcm", EXPLICIT)
-    start = time.perf_counter()
+    start = time.process_time()
     first, second = find_sources([path]).sources
     with pytest.raises(SourceError, match=UNWRITTEN):
         read_radiograph(first)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     np.testing.assert_array_equal(read_radiograph(second).stored, RAMP)
 
 
 @pytest.mark.parametrize("data", [EXPLICIT, IMPLICIT], ids=["explicit", "implicit"])
 @pytest.mark.parametrize("filler", [b"\0", b"\xff"])
 def test_padding_after_the_pixel_data_is_ignored(data: bytes, filler: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     radiograph = read_dicom(data + filler * SIZE, "file.dcm")
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     np.testing.assert_array_equal(radiograph.stored, RAMP)
-    assert radiograph.notes == (f"{SIZE} bytes after the data set are ignored",)
+    assert notes_of(radiograph) == (f"{SIZE} bytes after the data set are ignored",)
 
 
 @pytest.mark.parametrize("depth", [1, 20, 60])
@@ -173,7 +173,7 @@ def test_sequences_as_deep_as_they_may_be(depth: int) -> None:
 
 def test_a_large_private_value_is_nothing_odd() -> None:
     private = struct.pack("<HH2sHI", 0x9, 0x1010, b"OB", 0, SIZE) + bytes(SIZE)
-    assert read_dicom(head(EXPLICIT) + private + rest(EXPLICIT), "file.dcm").notes == ()
+    assert notes_of(read_dicom(head(EXPLICIT) + private + rest(EXPLICIT), "file.dcm")) == ()
 
 
 def test_the_walk_ends_where_the_data_set_ends() -> None:
@@ -296,10 +296,10 @@ def test_pixel_data_cut_short_where_the_disk_was_allocated_first() -> None:
     rng = np.random.default_rng(1)
     picture = rng.integers(1, 4096, (64, 100))
     data = to_bytes(make_dataset(picture))
-    assert read_dicom(data, "file.dcm").notes == ()
+    assert notes_of(read_dicom(data, "file.dcm")) == ()
     cut = (len(data) - 5000) // 512 * 512
     radiograph = read_dicom(data[:cut] + bytes(len(data) - cut), "file.dcm")
-    assert any("bytes of pixel data are zeros" in note for note in radiograph.notes)
+    assert any("bytes of pixel data are zeros" in note for note in notes_of(radiograph))
     black = picture.copy()
     black[-30:] = 0  # a border of the picture itself
-    assert read_dicom(to_bytes(make_dataset(black)), "file.dcm").notes == ()
+    assert notes_of(read_dicom(to_bytes(make_dataset(black)), "file.dcm")) == ()

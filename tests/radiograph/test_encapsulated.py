@@ -20,7 +20,7 @@ from roentmod_fast.radiograph.dicom_write import synthetic_dataset
 from roentmod_fast.radiograph.model import Provenance
 
 from . import frames
-from .conftest import make_dataset, to_bytes
+from .conftest import make_dataset, notes_of, to_bytes
 
 PICTURE = np.tile(frames.PICTURE, (2, 2))
 WRONG = "the Basic Offset Table is wrong"
@@ -99,7 +99,7 @@ def test_a_wrong_basic_offset_table_does_no_harm(syntax: uid.UID, table: str, co
     data = file_with(syntax, encapsulated(TABLES[table], cut(frame, count)))
     radiograph = read_dicom(data, "file.dcm")
     np.testing.assert_array_equal(radiograph.stored, right.stored)
-    assert [WRONG in note for note in radiograph.notes] == [True]
+    assert [WRONG in note for note in notes_of(radiograph)] == [True]
     length, claimed = compressed_frame(read_dataset(data, "file.dcm")[0])
     assert length == len(even(frame))
     assert claimed == compressed_frame(read_dataset(file_with(syntax, encapsulated(b"", [even(frame)])), "")[0])[1]
@@ -114,7 +114,7 @@ def test_a_right_table_is_not_noted(table: bytes, count: int, frames_said: str |
     data = file_with(uid.JPEG2000Lossless, encapsulated(table, cut(frame, count)), **said)
     radiograph = read_dicom(data, "file.dcm")
     np.testing.assert_array_equal(radiograph.stored, PICTURE)
-    assert radiograph.notes == ()
+    assert notes_of(radiograph) == ()
 
 
 @pytest.mark.parametrize("frames_said", [None, "1", ""])
@@ -145,15 +145,15 @@ def test_extended_offset_tables(offsets: bytes, lengths: bytes | None, wrong: bo
     data = file_with(uid.JPEG2000Lossless, encapsulated(b"", [even(frame)]), **tables)
     radiograph = read_dicom(data, "file.dcm")
     np.testing.assert_array_equal(radiograph.stored, PICTURE)
-    assert any("Extended Offset Table is wrong" in note for note in radiograph.notes) == wrong
-    assert len(radiograph.notes) == wrong
+    assert any("Extended Offset Table is wrong" in note for note in notes_of(radiograph)) == wrong
+    assert len(notes_of(radiograph)) == wrong
 
 
 @pytest.mark.parametrize("syntax", FRAMES, ids=lambda syntax: syntax.keyword)
 def test_a_table_that_is_missing(syntax: uid.UID) -> None:
     data = file_with(syntax, item(even(FRAMES[syntax])) + DELIMITER)
     radiograph = read_dicom(data, "file.dcm")
-    assert any("no Basic Offset Table" in note for note in radiograph.notes)
+    assert any("no Basic Offset Table" in note for note in notes_of(radiograph))
 
 
 def test_reading_leaves_the_source_as_it_is(provenance: Provenance) -> None:

@@ -129,7 +129,7 @@ def test_other_lossless_syntaxes(syntax: uid.UID) -> None:
 def test_a_few_levels_of_colour_are_noise_only_after_lossy_compression() -> None:
     tinted = rgb().copy()
     tinted[..., 2] = np.minimum(tinted[..., 2], 250) + 4
-    with pytest.raises(SourceError, match=r"a colour picture \(RGB\)"):
+    with pytest.raises(SourceError, match=r"a colour image \(RGB\)"):
         read(dataset_of(tinted, "RGB"))
     radiograph = read(dataset_of(tinted, "RGB", LossyImageCompression="01"))
     luminance = np.asarray(Image.fromarray(tinted).convert("L"))
@@ -141,18 +141,18 @@ def test_true_colour_is_refused_as_before() -> None:
     coloured = rgb().copy()
     coloured[:20, :20, 0] = 255 - coloured[:20, :20, 0]
     for dataset in (dataset_of(coloured, "RGB"), compressed(ybr(), "YBR_FULL", uid.JPEGBaseline8Bit, jpeg(coloured))):
-        with pytest.raises(SourceError, match=r"a colour picture \((RGB|YBR_FULL)\): expected MONOCHROME1 or"):
+        with pytest.raises(SourceError, match=r"a colour image \((RGB|YBR_FULL)\): expected MONOCHROME1 or"):
             read(dataset)
 
 
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour picture"),
-        ({"SamplesPerPixel": 4}, "a colour picture"),
-        ({"NumberOfFrames": 2}, "a colour picture"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour image"),
+        ({"SamplesPerPixel": 4}, "a colour image"),
+        ({"NumberOfFrames": 2}, "a colour image"),
         ({"PixelRepresentation": 1}, "signed"),
-        ({"Rows": 97}, "truncated"),
+        ({"Rows": 97}, "a colour image: pixel data has 27648 bytes"),
     ],
 )
 def test_colour_that_cannot_be_read(attributes: dict[str, Any], words: str) -> None:

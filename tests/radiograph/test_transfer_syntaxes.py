@@ -192,7 +192,7 @@ def test_a_codestream_of_another_size_is_refused() -> None:
 
 def test_a_colour_codestream_under_a_grey_header_is_refused() -> None:
     data = with_codestream(jpeg(np.zeros((40, 56)), "RGB"), uid.JPEGBaseline8Bit)
-    with pytest.raises(SourceError, match="a colour picture"):
+    with pytest.raises(SourceError, match="a colour image"):
         read_dicom(data, "file.dcm")
 
 
