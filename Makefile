@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
-EXPORT_TESTS := tests/export tests/engines tests/test_import_diet.py tests/test_telemetry.py tests/engine/test_devices.py tests/cuda
+EXPORT_TESTS := tests/export tests/engines tests/test_import_diet.py tests/test_telemetry.py tests/runtime/test_devices.py tests/cuda
 
 .PHONY: demo test test-export test-openvino test-cuda lint clean
 
@@ -30,7 +30,7 @@ test-export: $(VENV_EXPORT)/.dev
 	$(VENV_EXPORT)/bin/python -m pytest $(EXPORT_TESTS)
 
 test-openvino: $(VENV_OPENVINO)/.dev
-	$(VENV_OPENVINO)/bin/python -m pytest tests/engine tests/test_editor.py tests/test_likeness.py tests/test_telemetry.py tests/test_tune.py tests/cli/test_tune.py
+	$(VENV_OPENVINO)/bin/python -m pytest tests/bundle tests/runtime tests/test_editor.py tests/test_parity.py tests/test_telemetry.py tests/test_tune.py tests/cli/test_tune.py
 
 test-cuda: $(VENV_CUDA)/.dev
 	@command -v cc >/dev/null || { echo "test-cuda needs a C compiler, cc"; exit 1; }

@@ -17,10 +17,10 @@ import numpy as np
 
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import SourceError
+from roentmod_fast.machine import installed_versions
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
-from roentmod_fast.report import installed_versions
 from roentmod_fast.settings import EditConfig
 
 RESULTS = Path(__file__).parent / "results"

@@ -19,7 +19,7 @@ from typing import Any
 
 from process import ROENTMOD, run_process
 
-from roentmod_fast.report import machine_facts
+from roentmod_fast.machine import machine_facts
 
 RESULTS = Path(__file__).parent / "results"
 

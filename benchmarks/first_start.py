@@ -28,12 +28,12 @@ RESULTS = Path(__file__).parent / "results"
 
 def compile_once(engine: Path, architecture: str, batch: int) -> dict[str, Any]:
     """Be the process that has the hollow card."""
-    from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import RTX
-    from roentmod_fast.engine.manifest import NETWORKS
-    from roentmod_fast.engine.networks import Networks
+    from roentmod_fast.bundle.bundle import find_bundle
+    from roentmod_fast.bundle.manifest import NETWORKS
     from roentmod_fast.folders import cache_folder
-    from roentmod_fast.report import machine_facts
+    from roentmod_fast.machine import machine_facts
+    from roentmod_fast.runtime.devices import RTX
+    from roentmod_fast.runtime.networks import Networks
     from tests.cuda import on_rtx
 
     on_rtx.compile_only(architecture)
@@ -61,7 +61,7 @@ def main() -> None:
     if wishes.be:
         print(json.dumps(compile_once(wishes.engine, wishes.architecture, wishes.batch)))
         return
-    from roentmod_fast.engine.devices import RTX_PACKAGE
+    from roentmod_fast.runtime.devices import RTX_PACKAGE
     from tests.cuda import hollow
 
     missing = hollow.why_not(RTX_PACKAGE)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from process import ROENTMOD, run_process
 
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.report import machine_facts
+from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.machine import machine_facts
 
 RESULTS = Path(__file__).parent / "results"
 

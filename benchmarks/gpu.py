@@ -287,8 +287,8 @@ def main() -> None:
     if wishes.be:
         work(wishes.be, wishes.work, wishes.batches[0], wishes.precision)
         return
-    from roentmod_fast.engine import nvidia
-    from roentmod_fast.report import machine_facts
+    from roentmod_fast.machine import machine_facts
+    from roentmod_fast.runtime import gpus as nvidia
 
     named = [tuple(peer.split("=", 1)) for peer in wishes.peers]
     if not named or any(len(pair) != 2 for pair in named):

@@ -39,13 +39,13 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     """Be the process that has the hollow card."""
     import ctypes
 
+    from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.editor import Editor
-    from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import CUDA
-    from roentmod_fast.engine.networks import Network
-    from roentmod_fast.engine.plan import Opening
+    from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
-    from roentmod_fast.report import machine_facts
+    from roentmod_fast.runtime.devices import CUDA
+    from roentmod_fast.runtime.networks import Network
+    from roentmod_fast.runtime.plan import Opening
     from roentmod_fast.settings import EditConfig
     from tests.cuda.on_card import count
 

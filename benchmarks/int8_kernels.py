@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from process import run_process
 
-from roentmod_fast.engine.bundle import find_bundle
-from roentmod_fast.engine.networks import OUTPUTS
-from roentmod_fast.engine.openvino_session import OpenVINOSession
-from roentmod_fast.likeness import difference
-from roentmod_fast.report import machine_facts
+from roentmod_fast.bundle.bundle import find_bundle
+from roentmod_fast.machine import machine_facts
+from roentmod_fast.parity import difference
+from roentmod_fast.runtime.networks import OUTPUTS
+from roentmod_fast.runtime.openvino_session import OpenVINOSession
 from roentmod_fast_export.int8 import watch_edits
 
 RESULTS = Path(__file__).parent / "results"

@@ -28,11 +28,11 @@ from phantom_reader import read
 from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
 from roentmod_fast.editor import Editor, Prepared
-from roentmod_fast.engine.networks import Networks, precisions_on
 from roentmod_fast.findings import FINDINGS
+from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.report import machine_facts
+from roentmod_fast.runtime.networks import Networks, precisions_on
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]

@@ -29,9 +29,9 @@ from PIL import Image
 from phantom_reader import read
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT, PROMPTS
+from roentmod_fast.machine import installed_versions
 from roentmod_fast.phantom import Phantom, draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.report import installed_versions
 from roentmod_fast.settings import COMPOSE_MODES, EditConfig
 
 RESULTS = Path(__file__).parent / "results"

@@ -24,11 +24,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from roentmod_fast.engine.bundle import find_bundle
-from roentmod_fast.engine.devices import CPU
-from roentmod_fast.engine.networks import INPUTS, item_shapes
-from roentmod_fast.engine.sessions import open_session
-from roentmod_fast.report import machine_facts
+from roentmod_fast.bundle.bundle import find_bundle
+from roentmod_fast.machine import machine_facts
+from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.networks import INPUTS, item_shapes
+from roentmod_fast.runtime.sessions import open_session
 
 RESULTS = Path(__file__).parent / "results"
 Array = NDArray[Any]
@@ -67,7 +67,7 @@ def split(path: Path, joins: int, folder: Path) -> tuple[Path, Path]:
 
 
 class ReusingUNet:
-    """Stands for the UNet of :class:`roentmod_fast.engine.networks.Networks` on the processor during one edit."""
+    """Stands for the UNet of :class:`roentmod_fast.runtime.networks.Networks` on the processor during one edit."""
 
     def __init__(self, path: Path, joins: int, every: int) -> None:
         self.every = every

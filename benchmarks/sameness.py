@@ -21,7 +21,7 @@ import diffusers
 import torch
 
 from roentmod_fast.editor import Editor
-from roentmod_fast.report import machine_facts
+from roentmod_fast.machine import machine_facts
 from roentmod_fast.settings import EditConfig
 from roentmod_fast_export import verdict
 from roentmod_fast_export.checkpoint import open_checkpoint

@@ -36,9 +36,9 @@ from peers.peer import beside
 from PIL import Image
 from process import run_process
 
-from roentmod_fast.engine.devices import physical_cores
+from roentmod_fast.machine import machine_facts
 from roentmod_fast.radiograph.read import read_radiograph
-from roentmod_fast.report import machine_facts
+from roentmod_fast.runtime.devices import physical_cores
 
 HERE = Path(__file__).parent
 GUIDED_CALL_TFLOP = 1.61

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast._version import __version__
-from roentmod_fast.engine.devices import version_of
 from roentmod_fast.errors import OutputError
+from roentmod_fast.runtime.devices import version_of
 
 from .checkpoint import Checkpoint
 

@@ -27,8 +27,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from roentmod_fast.bundle.manifest import Model, sha256_of
 from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS
-from roentmod_fast.engine.manifest import Model, sha256_of
 
 from .errors import CheckpointError
 

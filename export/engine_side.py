@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.bundle.manifest import Model
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.devices import CPU, OPENVINO, Device
-from roentmod_fast.engine.manifest import Model
-from roentmod_fast.engine.networks import OUTPUTS, Network
-from roentmod_fast.engine.plan import Opening
 from roentmod_fast.errors import EngineError
-from roentmod_fast.likeness import difference
+from roentmod_fast.parity import difference
 from roentmod_fast.phantom import draw
+from roentmod_fast.runtime.devices import CPU, OPENVINO, Device
+from roentmod_fast.runtime.networks import OUTPUTS, Network
+from roentmod_fast.runtime.plan import Opening
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[Any]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from roentmod_fast.engine.manifest import (
+from roentmod_fast.bundle.manifest import (
     FILE_NAME,
     GRAPHS,
     NETWORKS,

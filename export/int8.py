@@ -26,13 +26,13 @@ from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.devices import OLDEST_OPENVINO, OPENVINO, what_is_missing
-from roentmod_fast.engine.networks import INPUTS, Networks
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
+from roentmod_fast.runtime.devices import OLDEST_OPENVINO, OPENVINO, what_is_missing
+from roentmod_fast.runtime.networks import INPUTS, Networks
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.telemetry import without_reporter
 

@@ -19,8 +19,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from roentmod_fast.engine.manifest import Model
-from roentmod_fast.engine.networks import INPUTS, OUTPUTS
+from roentmod_fast.bundle.manifest import Model
+from roentmod_fast.runtime.networks import INPUTS, OUTPUTS
 
 from .checkpoint import quiet
 from .files import INLINE_LIMIT, OPSET

@@ -24,8 +24,8 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from roentmod_fast.engine.devices import RTX_ARCHITECTURES
-from roentmod_fast.engine.manifest import NETWORKS, FileFact, bytes_of, with_weights
+from roentmod_fast.bundle.manifest import NETWORKS, FileFact, bytes_of, with_weights
+from roentmod_fast.runtime.devices import RTX_ARCHITECTURES
 
 from .apart import apart
 from .errors import ExportError

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from roentmod_fast.engine.bundle import find_bundle, verify_files
-from roentmod_fast.engine.devices import choose_device
-from roentmod_fast.engine.manifest import NETWORKS
-from roentmod_fast.engine.networks import INPUTS
-from roentmod_fast.likeness import fixed_inputs
+from roentmod_fast.bundle.bundle import find_bundle, verify_files
+from roentmod_fast.bundle.manifest import NETWORKS
+from roentmod_fast.parity import fixed_inputs
+from roentmod_fast.runtime.devices import choose_device
+from roentmod_fast.runtime.networks import INPUTS
 from roentmod_fast.settings import EditConfig
 
 from .apart import apart, folder_bytes
@@ -34,7 +34,7 @@ from .onnx_export import WRAPPERS
 
 logger = logging.getLogger("roentmod_fast.export")
 Parity = dict[str, dict[str, dict[str, float]]]
-"""For each precision and network, and the whole edit: what :func:`~roentmod_fast.likeness.difference` says."""
+"""For each precision and network, and the whole edit: what :func:`~roentmod_fast.parity.difference` says."""
 
 WHOLE_EDIT = "whole_edit"
 LIMITS: Mapping[str, Mapping[str, float | None]] = {
@@ -82,7 +82,7 @@ def judge_networks(
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint.
 
-    ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.engine.manifest.GRAPHS` by name. Of
+    ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.bundle.manifest.GRAPHS` by name. Of
     a graph for CUDA the verdict is that of its operators' definitions, for no processor has them. What is large runs
     in a process of its own, the engine without torch. A file that two precisions share has the verdict of the first.
     """

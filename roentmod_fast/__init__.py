@@ -18,7 +18,7 @@ telemetry.refuse()
 if TYPE_CHECKING:
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import RoentmodError
-    from roentmod_fast.radiograph.dicom_write import write_dicom
+    from roentmod_fast.radiograph.dicom.write import write_dicom
     from roentmod_fast.radiograph.model import Radiograph
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.result import EditResult

@@ -28,23 +28,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
+from roentmod_fast.bundle.bundle import Bundle, find_bundle
+from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
+from roentmod_fast.bundle.precisions import BFLOAT16
+from roentmod_fast.bundle.tokenizer import Tokenizer
 from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide
 from roentmod_fast.diffusion.denoise import Solver
 from roentmod_fast.diffusion.solvers import Scalar
-from roentmod_fast.engine.bundle import Bundle, find_bundle
-from roentmod_fast.engine.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
-from roentmod_fast.engine.manifest import TOKENIZER_NAME, Model
-from roentmod_fast.engine.networks import Networks
-from roentmod_fast.engine.precisions import BFLOAT16
-from roentmod_fast.engine.tokenizer import Tokenizer
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
 from roentmod_fast.radiograph.compose import compose
+from roentmod_fast.radiograph.letterbox import Placement
 from roentmod_fast.radiograph.model import Provenance, Radiograph
-from roentmod_fast.radiograph.placement import Placement
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.result import EditResult
+from roentmod_fast.runtime.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
+from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditSettings
 
 Array = NDArray[np.float32]

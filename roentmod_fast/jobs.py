@@ -11,8 +11,8 @@ from pathlib import Path
 from roentmod_fast.atomic import check_output
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.findings import prompt_slug
-from roentmod_fast.radiograph.identity import pseudonym_key
-from roentmod_fast.radiograph.path_names import identifying_words, pseudonymous_path, reveals
+from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
+from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
 

@@ -23,8 +23,8 @@ from roentmod_fast.atomic import make_folder
 from roentmod_fast.editor import Decoded, Editor, Placed, Prepared
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job, check_job, exists
+from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
 from roentmod_fast.radiograph.doubts import Force
-from roentmod_fast.radiograph.identity import pseudonym_key
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from roentmod_fast.bundle.bundle import Bundle
+from roentmod_fast.bundle.precisions import PRECISIONS
 from roentmod_fast.diffusion import SOLVERS
-from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import GPU_DEVICES
-from roentmod_fast.engine.precisions import PRECISIONS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
+from roentmod_fast.runtime.devices import GPU_DEVICES
 
 FORMAT = 1
 HALF_EDIT_DB = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from roentmod_fast.engine.manifest import EditDefaults, Model
+from roentmod_fast.bundle.manifest import EditDefaults, Model
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import Means
 

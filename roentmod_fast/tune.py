@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.bundle import Bundle
-from roentmod_fast.engine.devices import GPU_DEVICES, Device
-from roentmod_fast.engine.networks import precisions_on
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
+from roentmod_fast.runtime.devices import GPU_DEVICES, Device
+from roentmod_fast.runtime.networks import precisions_on
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]

@@ -11,7 +11,7 @@ import pydicom.config
 import pytest
 
 from roentmod_fast import folders
-from roentmod_fast.engine import ort_log
+from roentmod_fast.runtime import ort_log
 
 # pydicom only warns of a misspelt keyword; in tests it is an error.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from roentmod_fast import editor as editor_module
+from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import Editor, Prepared
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU, OPENVINO
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
+from roentmod_fast.runtime.devices import CPU, OPENVINO
 from roentmod_fast.settings import EditConfig
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -14,8 +14,8 @@ import roentmod_fast
 from roentmod_fast import EditConfig, Editor, read_radiograph
 from roentmod_fast.errors import OutputError, SettingError, SourceError
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_sample import write_sample
-from roentmod_fast.radiograph.synthetic import is_synthetic
+from roentmod_fast.radiograph.dicom.marks import is_synthetic
+from roentmod_fast.radiograph.dicom.sample import write_sample
 
 BUNDLE = Path(__file__).parent / "goldens" / "tiny_bundle"
 FAST = EditConfig(steps=5)

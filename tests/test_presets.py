@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roentmod_fast.engine.bundle import Bundle, read_bundle
+from roentmod_fast.bundle.bundle import Bundle, read_bundle
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.presets import (
     Means,
@@ -129,7 +129,7 @@ def test_means_that_cannot_be_used(means: dict[str, object], message: str) -> No
 
 
 def test_the_shipped_engine_is_tuned() -> None:
-    from roentmod_fast.engine.bundle import find_bundle
+    from roentmod_fast.bundle.bundle import find_bundle
 
     phantom = find_bundle("phantom")
     for device in ("cpu", "openvino"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from roentmod_fast import telemetry
-from roentmod_fast.checkup import examine
+from roentmod_fast.doctor import examine
 
 pytestmark = pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="HOME is not the home folder here")
 

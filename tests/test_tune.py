@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from roentmod_fast import tune as tune_module
+from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine import networks as networks_module
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU, CUDA, OPENVINO, Device
 from roentmod_fast.presets import Means
 from roentmod_fast.radiograph.compose import change_statistics
+from roentmod_fast.runtime import networks as networks_module
+from roentmod_fast.runtime.devices import CPU, CUDA, OPENVINO, Device
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.tune import CALLS, Trial, tune
 

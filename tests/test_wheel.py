@@ -54,7 +54,7 @@ def test_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import roentmod_fast; "
         f"assert roentmod_fast.__file__.startswith({str(tmp_path)!r}); "
-        "from roentmod_fast.engine.bundle import find_bundle, verify_files; bundle = find_bundle('phantom'); "
+        "from roentmod_fast.bundle.bundle import find_bundle, verify_files; bundle = find_bundle('phantom'); "
         f"assert str(bundle.folder).startswith({str(tmp_path)!r}); verify_files(bundle); "
         "from roentmod_fast.cli import main; main()"
     )

@@ -11,8 +11,8 @@ from peer import GUIDANCE, PROMPT, SEED, STEPS, STRENGTH, Clock, Edit, command_l
 from PIL import Image
 
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.devices import physical_cores
 from roentmod_fast.radiograph.read import read_radiograph
+from roentmod_fast.runtime.devices import physical_cores
 from roentmod_fast.settings import EditConfig
 
 RUNTIMES = ("onnxruntime", "openvino")

@@ -15,7 +15,7 @@ from roentmod_fast.cli.log import log_to_stderr
 from roentmod_fast.errors import RoentmodError, SettingError
 
 DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
-"""Those of :mod:`roentmod_fast.engine.devices`, which takes as long to import as all of ``--help``."""
+"""Those of :mod:`roentmod_fast.runtime.devices`, which takes as long to import as all of ``--help``."""
 
 COMMANDS = ("edit", "sample", "export", "engines", "tune", "bench", "doctor")
 

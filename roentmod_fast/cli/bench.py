@@ -46,14 +46,14 @@ def command(
     import statistics
 
     from roentmod_fast.atomic import write_atomically
+    from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.editor import Editor
-    from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import DeviceError, SettingError
     from roentmod_fast.jobs import check_writable
+    from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES, find_preset
-    from roentmod_fast.report import machine_facts
+    from roentmod_fast.runtime.devices import choose_device
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)

@@ -17,7 +17,7 @@ def command() -> None:
     Example:
       roentmod-fast doctor
     """
-    from roentmod_fast.checkup import examine
+    from roentmod_fast.doctor import examine
 
     findings = examine()
     for finding in findings:

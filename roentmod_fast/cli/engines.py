@@ -13,8 +13,8 @@ from roentmod_fast.cli.log import verbosity
 from roentmod_fast.cli.paths import PATH
 
 if TYPE_CHECKING:
-    from roentmod_fast.engine.bundle import Bundle
-    from roentmod_fast.engine.devices import Device
+    from roentmod_fast.bundle.bundle import Bundle
+    from roentmod_fast.runtime.devices import Device
 
 
 @click.group("engines")
@@ -30,7 +30,7 @@ def list_() -> None:
     Example:
       roentmod-fast engines list
     """
-    from roentmod_fast.engine.bundle import find_bundle, list_bundles, read_bundle
+    from roentmod_fast.bundle.bundle import find_bundle, list_bundles, read_bundle
     from roentmod_fast.errors import EngineError
 
     default = find_bundle().folder
@@ -58,8 +58,8 @@ def show(engine: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.manifest import bytes_of, render_manifest
+    from roentmod_fast.bundle.bundle import find_bundle
+    from roentmod_fast.bundle.manifest import bytes_of, render_manifest
 
     bundle = find_bundle(engine)
     manifest = bundle.manifest
@@ -119,11 +119,11 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     """
     import numpy as np
 
+    from roentmod_fast.bundle.bundle import find_bundle, verify_files
     from roentmod_fast.editor import Editor
-    from roentmod_fast.engine.bundle import find_bundle, verify_files
-    from roentmod_fast.engine.devices import choose_device
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
+    from roentmod_fast.runtime.devices import choose_device
     from roentmod_fast.settings import EditConfig
 
     if vae is not None and against is None:
@@ -158,7 +158,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
 def _compare(bundle: Bundle, device: Device) -> None:
     """Compare a device with the processor, and say each network. Raises :class:`DeviceError` where one is wrong."""
     from roentmod_fast.errors import DeviceError
-    from roentmod_fast.likeness import compare_with_processor
+    from roentmod_fast.parity import compare_with_processor
 
     wrong = []
     for likeness in compare_with_processor(bundle, device):
@@ -181,7 +181,7 @@ def import_(bundle: Path, overwrite: bool) -> None:
       roentmod-fast engines import /media/stick/roentgen
       roentmod-fast engines import roentgen.zip
     """
-    from roentmod_fast.engine.library import import_bundle
+    from roentmod_fast.bundle.install import import_bundle
 
     click.echo(import_bundle(bundle, overwrite=overwrite).folder)
 
@@ -196,6 +196,6 @@ def remove(name: str) -> None:
     Example:
       roentmod-fast engines remove roentgen
     """
-    from roentmod_fast.engine.library import remove_bundle
+    from roentmod_fast.bundle.install import remove_bundle
 
     click.echo(f"removed {remove_bundle(name)}", err=True)

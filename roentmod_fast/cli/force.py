@@ -50,7 +50,7 @@ def doubts(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def orientation(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Check where rows and columns run before any work is done; a callback."""
     if value is not None:
-        from roentmod_fast.radiograph.orientation import given_orientation
+        from roentmod_fast.radiograph.dicom.orientation import given_orientation
 
         given_orientation(value)
     return value

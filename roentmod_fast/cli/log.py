@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from roentmod_fast.engine import ort_log
+from roentmod_fast.runtime import ort_log
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -30,7 +30,7 @@ def command(out: Path, finding: str | None, seed: int, size: int, overwrite: boo
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import BY_KEY, find_findings
     from roentmod_fast.phantom import draw
-    from roentmod_fast.radiograph.dicom_write import write_sample
+    from roentmod_fast.radiograph.dicom.write import write_sample
 
     keys = () if finding is None else find_findings(finding)
     if finding is not None and not keys:

@@ -52,16 +52,16 @@ def command(
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
     from roentmod_fast.atomic import make_folder, write_atomically
-    from roentmod_fast.engine import nvidia
-    from roentmod_fast.engine.bundle import find_bundle
-    from roentmod_fast.engine.devices import GPU_DEVICES, choose_device
+    from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.errors import SourceError
     from roentmod_fast.jobs import check_writable
+    from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
-    from roentmod_fast.report import machine_facts
+    from roentmod_fast.runtime import gpus as nvidia
+    from roentmod_fast.runtime.devices import GPU_DEVICES, choose_device
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)

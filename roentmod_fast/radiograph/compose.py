@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.radiograph.placement import Placement
+from roentmod_fast.radiograph.letterbox import Placement
 
 Array = NDArray[np.float32]
 Mode = Literal["delta", "contrast", "replace"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from roentmod_fast.radiograph.placement import resample
+from roentmod_fast.radiograph.letterbox import resample
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -14,11 +14,11 @@ from PIL import Image
 from pydicom.pixels.utils import pixel_array
 
 from roentmod_fast.errors import SettingError, SourceError
-from roentmod_fast.radiograph import header
-from roentmod_fast.radiograph.decoding import MAX_PIXELS
-from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, read_dataset
+from roentmod_fast.radiograph.dicom import header
+from roentmod_fast.radiograph.dicom.orientation import contiguous
+from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
+from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, read_dataset
 from roentmod_fast.radiograph.model import Radiograph
-from roentmod_fast.radiograph.orientation import contiguous
 from roentmod_fast.radiograph.raster import looks_like_raster
 from roentmod_fast.radiograph.sources import Source
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.radiograph.display import Display
-from roentmod_fast.radiograph.orientation import UPRIGHT, Orientation
+from roentmod_fast.radiograph.dicom.grayscale import Display
+from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, Orientation
 
 if TYPE_CHECKING:
     import pydicom

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from roentmod_fast.atomic import write_atomically
+from roentmod_fast.radiograph.dicom.marks import WARNING
+from roentmod_fast.radiograph.letterbox import resample
 from roentmod_fast.radiograph.model import Provenance
-from roentmod_fast.radiograph.placement import resample
 from roentmod_fast.radiograph.raster import png_bytes
-from roentmod_fast.radiograph.synthetic import WARNING
 
 Array = NDArray[np.float32]
 

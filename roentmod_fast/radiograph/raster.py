@@ -21,14 +21,14 @@ from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import png
 from roentmod_fast.radiograph.content import content_of
-from roentmod_fast.radiograph.decoding import MAX_PIXELS
-from roentmod_fast.radiograph.display import display_of, plain
+from roentmod_fast.radiograph.dicom.encapsulated import UNWRITTEN
+from roentmod_fast.radiograph.dicom.grayscale import display_of, plain
+from roentmod_fast.radiograph.dicom.marks import WARNING
+from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, contiguous, given_orientation
+from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
-from roentmod_fast.radiograph.encapsulated import UNWRITTEN
 from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
-from roentmod_fast.radiograph.orientation import UPRIGHT, contiguous, given_orientation
-from roentmod_fast.radiograph.synthetic import WARNING
 
 Array = NDArray[np.float32]
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from roentmod_fast.errors import SettingError, SourceError
-from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, read_dicom
-from roentmod_fast.radiograph.display import plain
+from roentmod_fast.radiograph.dicom.grayscale import plain
+from roentmod_fast.radiograph.dicom.orientation import given_orientation
+from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, read_dicom
 from roentmod_fast.radiograph.doubts import Force, forced_doubts
 from roentmod_fast.radiograph.model import PixelLayout, Radiograph
-from roentmod_fast.radiograph.orientation import given_orientation
 from roentmod_fast.radiograph.raster import from_image, looks_like_raster, read_raster
 from roentmod_fast.radiograph.sources import Source
 

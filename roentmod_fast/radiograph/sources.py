@@ -19,11 +19,11 @@ import pydicom
 from pydicom.config import disable_value_validation
 
 from roentmod_fast.errors import SourceError
-from roentmod_fast.radiograph import header
-from roentmod_fast.radiograph.dicom_read import MAX_BYTES, looks_like_dicom, no_image_kind
+from roentmod_fast.radiograph.dicom import header
+from roentmod_fast.radiograph.dicom.marks import is_synthetic
+from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, no_image_kind
 from roentmod_fast.radiograph.doubts import Force, forced_doubts
 from roentmod_fast.radiograph.raster import is_marked_synthetic, looks_like_raster
-from roentmod_fast.radiograph.synthetic import is_synthetic
 
 MAX_MEMBERS = 100_000
 """The most members of a zip archive that are looked at."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.radiograph.dicom_write import write_dicom
+from roentmod_fast.radiograph.dicom.write import write_dicom
 from roentmod_fast.radiograph.label import burn_label
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.raster import write_png

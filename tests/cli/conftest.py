@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from roentmod_fast.cli import cli
 from roentmod_fast.errors import RoentmodError, SettingError
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_write import write_sample
+from roentmod_fast.radiograph.dicom.write import write_sample
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_write import write_sample
+from roentmod_fast.radiograph.dicom.write import write_sample
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]

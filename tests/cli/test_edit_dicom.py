@@ -17,7 +17,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_read import read_dicom
+from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.cli.conftest import Ran, run_process
 from tests.radiograph.conftest import lut_item, make_dataset, to_bytes

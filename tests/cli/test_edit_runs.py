@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_sample import sample_dataset, write_sample
+from roentmod_fast.radiograph.dicom.sample import sample_dataset, write_sample
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]

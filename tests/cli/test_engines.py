@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import roentmod_fast.checkup
-from roentmod_fast.engine import devices
-from roentmod_fast.engine.bundle import SEARCH_VARIABLE, built_in_folder, find_bundle
+import roentmod_fast.doctor
+from roentmod_fast.bundle.bundle import SEARCH_VARIABLE, built_in_folder, find_bundle
+from roentmod_fast.runtime import devices
 from tests.cli.conftest import Ran
-from tests.engine.conftest import write_bundle
+from tests.runtime.conftest import write_bundle
 
 Run = Callable[..., Ran]
 
@@ -87,9 +87,9 @@ def test_doctor_is_content_with_this_machine(roentmod: Run) -> None:
 
 
 def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.checkup.version_of
+    real = roentmod_fast.doctor.version_of
     monkeypatch.setattr(
-        roentmod_fast.checkup, "version_of", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
+        roentmod_fast.doctor, "version_of", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
     )
     ran = roentmod("doctor")
     assert ran.code == 1
@@ -98,8 +98,8 @@ def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: p
 
 
 def test_doctor_names_a_missing_package(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.checkup.version_of
-    monkeypatch.setattr(roentmod_fast.checkup, "version_of", lambda name: None if name == "python-gdcm" else real(name))
+    real = roentmod_fast.doctor.version_of
+    monkeypatch.setattr(roentmod_fast.doctor, "version_of", lambda name: None if name == "python-gdcm" else real(name))
     ran = roentmod("doctor")
     assert ran.code == 1
     assert "remedy: pip install python-gdcm" in ran.out

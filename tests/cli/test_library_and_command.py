@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_sample import sample_dataset
+from roentmod_fast.radiograph.dicom.sample import sample_dataset
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]

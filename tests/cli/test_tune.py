@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from roentmod_fast.cli import cli
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.networks import Networks
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import Means, Preset
+from roentmod_fast.runtime.networks import Networks
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 

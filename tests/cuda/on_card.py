@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from roentmod_fast.engine import sessions
-from roentmod_fast.engine.bound import TYPES
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CUDA, Device
-from roentmod_fast.engine.networks import INPUTS, Network, Networks
-from roentmod_fast.engine.plan import Opening
+from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.errors import RoentmodError
+from roentmod_fast.runtime import sessions
+from roentmod_fast.runtime.bound import TYPES
+from roentmod_fast.runtime.devices import CUDA, Device
+from roentmod_fast.runtime.networks import INPUTS, Network, Networks
+from roentmod_fast.runtime.plan import Opening
 
 HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import RTX, import_onnxruntime
-from roentmod_fast.engine.networks import Networks
+from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.runtime.devices import RTX, import_onnxruntime
+from roentmod_fast.runtime.networks import Networks
 from tests.cuda.on_card import HALF, complaint, wish
 
 onnxruntime = import_onnxruntime()

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from roentmod_fast.engine.bundle import find_bundle, read_bundle
-from roentmod_fast.engine.devices import RTX, RTX_PACKAGE
-from roentmod_fast.engine.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
+from roentmod_fast.bundle.bundle import find_bundle, read_bundle
+from roentmod_fast.bundle.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
+from roentmod_fast.runtime.devices import RTX, RTX_PACKAGE
 from tests.cuda import hollow
 from tests.cuda.on_card import HALF
 

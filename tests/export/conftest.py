@@ -51,7 +51,7 @@ def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import onnx_ir as ir
     import torch
 
-    from roentmod_fast.engine.manifest import Model
+    from roentmod_fast.bundle.manifest import Model
     from roentmod_fast_export import onnx_export
 
     done = tmp_path_factory.mktemp("translated")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from roentmod_fast.engine.tokenizer import Tokenizer
+from roentmod_fast.bundle.tokenizer import Tokenizer
 from roentmod_fast_export.bundle_writer import write_tokenizer
 from roentmod_fast_export.checkpoint import open_checkpoint
 from roentmod_fast_export.errors import CheckpointError

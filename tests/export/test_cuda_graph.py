@@ -14,10 +14,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from roentmod_fast.engine.bundle import Bundle, read_bundle
-from roentmod_fast.engine.devices import CPU
-from roentmod_fast.engine.networks import Network
-from roentmod_fast.engine.plan import Opening
+from roentmod_fast.bundle.bundle import Bundle, read_bundle
+from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.networks import Network
+from roentmod_fast.runtime.plan import Opening
 from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError

@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from roentmod_fast.bundle.bundle import Bundle, read_bundle, verify_files
+from roentmod_fast.bundle.manifest import bytes_of
 from roentmod_fast.cli import cli
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.bundle import Bundle, read_bundle, verify_files
-from roentmod_fast.engine.manifest import bytes_of
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.phantom import draw
 from roentmod_fast.settings import EditConfig

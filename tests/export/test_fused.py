@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from roentmod_fast.engine.bundle import read_bundle
-from roentmod_fast.engine.devices import CPU
-from roentmod_fast.engine.networks import Network, Networks
+from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.networks import Network, Networks
 from roentmod_fast_export.errors import ExportError
 from roentmod_fast_export.fused import fuse_attention
 from tests.export.conftest import EngineOf

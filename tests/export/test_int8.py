@@ -12,13 +12,13 @@ import onnx
 import onnxruntime
 import pytest
 
+from roentmod_fast.bundle.bundle import read_bundle, verify_files
 from roentmod_fast.editor import Editor
-from roentmod_fast.engine.bundle import read_bundle, verify_files
-from roentmod_fast.engine.devices import CPU, OPENVINO
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
-from roentmod_fast.radiograph.dicom_write import write_sample
+from roentmod_fast.radiograph.dicom.write import write_sample
+from roentmod_fast.runtime.devices import CPU, OPENVINO
 from roentmod_fast.settings import EditConfig
 from roentmod_fast_export import engine_side, export_checkpoint, exporter, int8
 from roentmod_fast_export.errors import ExportError

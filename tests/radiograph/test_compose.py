@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roentmod_fast.radiograph.compose import HALF_LEVEL, change_statistics, compose
-from roentmod_fast.radiograph.placement import Placement
+from roentmod_fast.radiograph.letterbox import Placement
 
 RNG = np.random.default_rng(0)
 SOURCE = (0.2 + 0.6 * RNG.random((300, 400))).astype(np.float32)

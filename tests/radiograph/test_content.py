@@ -13,7 +13,7 @@ from PIL import Image
 from roentmod_fast.errors import RefusedError
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.content import content_of
-from roentmod_fast.radiograph.dicom_read import read_dicom
+from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.raster import read_raster
 

@@ -11,10 +11,10 @@ from pydicom import uid
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.radiograph.dicom_read import read_dicom
+from roentmod_fast.radiograph.dicom.read import read_dicom
+from roentmod_fast.radiograph.letterbox import Placement
 from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
 from roentmod_fast.radiograph.model import Radiograph
-from roentmod_fast.radiograph.placement import Placement
 
 from .conftest import make_dataset, to_bytes
 

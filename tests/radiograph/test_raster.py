@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from roentmod_fast.errors import OutputError, RefusedError, SourceError
-from roentmod_fast.radiograph.dicom_read import read_dicom
-from roentmod_fast.radiograph.dicom_write import synthetic_dataset, write_dicom
+from roentmod_fast.radiograph.dicom.read import read_dicom
+from roentmod_fast.radiograph.dicom.write import synthetic_dataset, write_dicom
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.png import with_chunks
 from roentmod_fast.radiograph.raster import read_raster, write_png

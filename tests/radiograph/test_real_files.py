@@ -11,9 +11,9 @@ import pydicom
 import pytest
 
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.radiograph.dicom_write import write_dicom
+from roentmod_fast.radiograph.dicom.write import write_dicom
+from roentmod_fast.radiograph.letterbox import Placement
 from roentmod_fast.radiograph.model import Provenance
-from roentmod_fast.radiograph.placement import Placement
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
 

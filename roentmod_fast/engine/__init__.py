@@ -1,1 +1,0 @@
-"""A bundle and what runs it: manifest, tokenizer, devices, the four networks."""

@@ -1,0 +1,245 @@
+"""Whose image a file says it is: the patient kept, under a pseudonym, or stripped (PS3.15 Annex E).
+
+What else may stay of a header under a pseudonym or when stripped stands in :mod:`.retained`.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import datetime
+import hashlib
+import hmac
+import os
+import uuid
+from dataclasses import dataclass, field
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import DSfloat
+
+from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.folders import data_folder
+from roentmod_fast.radiograph.dicom import header
+from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
+from roentmod_fast.radiograph.dicom.placeholders import is_placeholder
+from roentmod_fast.radiograph.dicom.retained import copy_retained
+
+IDENTITIES = ("pseudonym", "keep", "strip")
+
+KEY_VARIABLE = "ROENTMOD_PSEUDONYM_KEY"
+"""Environment variable with the secret that pseudonyms are made with; without it a key file is used."""
+
+
+SHIFTED = ("StudyDate", "AcquisitionDate")
+"""Dates that stay under a pseudonym, moved by the patient's own number of days (PS3.15 E.3.6)."""
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """Stable stand-ins for names, identifiers, UIDs and dates, made with a secret ``key``.
+
+    The same patient gets the same pseudonym and the same shift of dates in every run with the same key; without the key
+    nothing leads back.
+    """
+
+    key: bytes = field(repr=False)
+
+    def digest(self, kind: str, value: str) -> bytes:
+        """Return 32 bytes that stand for ``value`` as a ``kind`` of thing (HMAC-SHA-256)."""
+        return hmac.new(self.key, f"{kind}\0{value}".encode(), hashlib.sha256).digest()
+
+    def code(self, kind: str, value: str) -> str:
+        """Return 12 capital letters and digits that stand for ``value``."""
+        return base64.b32encode(self.digest(kind, value)).decode()[:12]
+
+    def uid(self, value: str) -> UID:
+        """Return the UID that stands for the UID ``value`` (PS3.5 B.2, from a version 8 UUID of RFC 9562)."""
+        return uid_of(self.digest("uid", value.strip(" \0")))
+
+    def days(self, patient: str) -> int:
+        """Return by how many days the dates of ``patient`` move back, 30 to about ten years."""
+        return 30 + int.from_bytes(self.digest("days", patient)[:4], "big") % 3650
+
+
+def uid_of(digest: bytes) -> UID:
+    """Return the UID made of the first 16 bytes of ``digest``."""
+    number = int.from_bytes(digest[:16], "big")
+    number = number & ~(0xF << 76) | 8 << 76
+    number = number & ~(0x3 << 62) | 2 << 62
+    return UID(f"2.25.{number}")
+
+
+def new_uid() -> UID:
+    """Return a UID that no one has used (PS3.5 B.2)."""
+    return UID(f"2.25.{uuid.uuid4().int}")
+
+
+def pseudonym_key() -> bytes:
+    """Return the secret that pseudonyms are made with: the variable's, else the user's key file, made at first use.
+
+    Raises OutputError where neither can be had, SettingError where the variable is too short to keep a secret.
+    """
+    given = os.environ.get(KEY_VARIABLE)
+    if given is not None:
+        if len(given) < 16:
+            raise SettingError(f"{KEY_VARIABLE} has {len(given)} characters: expected 16 or more, hard to guess")
+        return given.encode()
+    path = data_folder() / "pseudonym.key"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                pass  # another process was faster
+            else:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(os.urandom(32))
+        key = path.read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the key of the pseudonyms cannot be kept there ({error.strerror}): set {KEY_VARIABLE}, or"
+            " choose --identity strip"
+        ) from error
+    if len(key) < 16:
+        raise OutputError(f"{path}: the key of the pseudonyms is damaged: remove it, or set {KEY_VARIABLE}")
+    return key
+
+
+def patient_key(dataset: Dataset) -> str:
+    """Return what tells one patient from another in a header.
+
+    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0",
+    see :mod:`roentmod_fast.radiograph.dicom.placeholders`) count as absent, as many patients share them.
+    """
+    identifier = header.text(dataset, "PatientID")
+    if identifier and not is_placeholder(identifier):
+        return f"id\0{identifier}\0{header.text(dataset, 'IssuerOfPatientID')}"
+    name, birth = header.text(dataset, "PatientName"), header.text(dataset, "PatientBirthDate")
+    if name and not is_placeholder(name):
+        return f"name\0{name}\0{birth}"
+    for level in ("Study", "Series", "SOP"):
+        unique = header.text(dataset, f"{level}InstanceUID")
+        if unique:
+            return f"{level.lower()}\0{unique}"
+    return f"none\0{uuid.uuid4().hex}"
+
+
+def patient_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return a note where the pseudonym of a header's patient is not made from the Patient ID that it has."""
+    if not is_placeholder(header.text(dataset, "PatientID")):
+        return ()
+    by = "the study" if patient_key(dataset).partition("\0")[0] != "name" else "name and birth date"
+    return (f"Patient ID is a placeholder: a pseudonym is made from {by} instead",)
+
+
+def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None) -> Pseudonyms | None:
+    """Fill ``target`` with what may stay of ``source``, and say whose image it is.
+
+    ``source`` is not changed; its pixels are not copied. ``key``: the secret of the pseudonyms, None for the user's
+    own. Returns the pseudonyms used, for the UIDs of other instances, or None for ``keep`` and ``strip``. Raises
+    SettingError for an identity that is none of :data:`IDENTITIES`, OutputError for a look-up table that may hold text.
+    """
+    if identity not in IDENTITIES:
+        raise SettingError(f"identity {identity!r}: expected one of {', '.join(IDENTITIES)}")
+    if identity == "keep":
+        for element in _elements(source):
+            if _may_be_kept(element):
+                target.add(copy.deepcopy(element))
+        return None
+    copy_retained(source, target, device=identity != "strip")
+    target.PatientSex = target.PatientBirthDate = target.StudyTime = target.AccessionNumber = ""
+    target.ReferringPhysicianName = ""
+    target.PatientIdentityRemoved = "YES"
+    target.DeidentificationMethod = "roentmod-fast: only listed technical attributes kept"
+    methods = [BASIC_PROFILE]
+    pseudonyms = None
+    if identity == "strip":
+        target.PatientName = "SYNTHETIC"
+        target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
+        target.StudyDate = target.StudyID = ""
+        target.StudyInstanceUID = new_uid()
+        target.LongitudinalTemporalInformationModified = "REMOVED"
+    else:
+        pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
+        patient, study = patient_key(source), header.text(source, "StudyInstanceUID")
+        name = pseudonyms.code("patient", patient)
+        target.PatientName = f"SYNTHETIC^{name}"
+        target.PatientID = f"SYN-{name}"
+        target.StudyID = pseudonyms.code("study", study)
+        target.StudyInstanceUID = pseudonyms.uid(study) if study else new_uid()
+        frame = header.text(source, "FrameOfReferenceUID")
+        if frame:
+            target.FrameOfReferenceUID = pseudonyms.uid(frame)
+            target.PositionReferenceIndicator = ""
+        target.StudyDate = ""
+        for keyword in SHIFTED:
+            shifted = _shifted(header.text(source, keyword), pseudonyms.days(patient))
+            if shifted:
+                setattr(target, keyword, shifted)
+        target.LongitudinalTemporalInformationModified = "MODIFIED"
+        methods.append(MODIFIED_DATES)
+    target.DeidentificationMethodCodeSequence = [code_item(method) for method in methods]
+    return pseudonyms
+
+
+def _elements(dataset: Dataset) -> list[DataElement]:
+    """Return the elements of a data set that can be read; those that cannot are left out."""
+    result = []
+    for tag in sorted(dataset.keys()):
+        if tag.group == 0x7FE0 or tag.element == 0:
+            continue
+        try:
+            element: DataElement | None = dataset[tag]
+        except Exception:  # a value that cannot be parsed cannot be written either
+            element = None
+        keyword = keyword_for_tag(tag)
+        if keyword and dictionary_VR(tag) == "DS" and not _holds_numbers(element):
+            # Several numbers in one string ("2048, 1024"): read as such, so written as such.
+            numbers = [DSfloat(number, auto_format=True) for number in header.numbers(dataset, keyword)]
+            element = DataElement(tag, "DS", numbers) if numbers else element
+        if element is not None:
+            result.append(element)
+    return result
+
+
+def _holds_numbers(element: DataElement | None) -> bool:
+    if element is None or element.VR != "DS":
+        return False
+    values = element.value if element.VM > 1 else [element.value]
+    return not any(isinstance(value, str) and value for value in values)
+
+
+def _may_be_kept(element: DataElement) -> bool:
+    """Tell whether an element of the source may stay in an edit of the same patient.
+
+    Vendors' own elements describe the source's pixels in ways we cannot redo, signatures no longer hold, icons and
+    encrypted attributes show the source.
+    """
+    if element.tag.is_private or element.tag.group in (0x0002, 0x4FFE, 0xFFFA, 0xFFFC):
+        return False
+    return element.keyword not in _NEVER_KEPT
+
+
+_NEVER_KEPT = frozenset(
+    {
+        "IconImageSequence",
+        *("SmallestImagePixelValue", "LargestImagePixelValue"),
+        *("SmallestPixelValueInSeries", "LargestPixelValueInSeries"),
+        *("EncryptedAttributesSequence", "MACParametersSequence", "DigitalSignaturesSequence"),
+        "PixelDataProviderURL",
+        *("PixelDataAreaOriginRelativeToFOV", "PixelDataAreaRotationAngleRelativeToFOV"),
+    }
+)
+
+
+def _shifted(date: str, days: int) -> str:
+    """Return a date (DA) moved back; the empty string where it is none."""
+    try:
+        moved = datetime.datetime.strptime(date.replace(".", "")[:8], "%Y%m%d") - datetime.timedelta(days=days)
+        return f"{moved.year:04d}{moved.month:02d}{moved.day:02d}"
+    except (ValueError, OverflowError):
+        return ""

@@ -1,0 +1,317 @@
+"""Write an edit as a derived DICOM object that no system can mistake for a patient's examination.
+
+The object is the source's twin: SOP class, matrix, bits, polarity and grayscale chain are the source's, so a viewer
+shows it exactly as it shows the source. What it is stands in the file: Synthetic Data YES (PS3.3 C.7.6.1), Image Type
+DERIVED, the series description, how it was derived and by what.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import os
+import unicodedata
+import warnings
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.charset import python_encoding
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+
+from roentmod_fast.atomic import check_output, write_atomically
+from roentmod_fast.errors import SettingError
+from roentmod_fast.radiograph.dicom import header
+from roentmod_fast.radiograph.dicom.codes import SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item
+from roentmod_fast.radiograph.dicom.deidentify import IDENTITIES, Pseudonyms, identify, new_uid
+from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
+from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, complete
+from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
+from roentmod_fast.radiograph.dicom.pixels import LOSSY, compressed_frame
+from roentmod_fast.radiograph.dicom.sample import write_sample
+from roentmod_fast.radiograph.label import label_mask
+from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
+
+__all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
+
+Array = NDArray[np.float32]
+KINDS = ("source", "secondary-capture")
+"""SOP classes that can be written: the source's own, or one that keeps the edit apart."""
+
+_DESCRIPTION_LENGTH = 1024
+_NAME_LENGTH = 64
+_SERIES_NUMBERS = ((1 << 31) - 1) // 100_000
+
+
+def write_dicom(
+    path: str | os.PathLike[str],
+    radiograph: Radiograph,
+    image: Array,
+    provenance: Provenance,
+    *,
+    identity: str = "pseudonym",
+    overwrite: bool = False,
+    kind: str = "source",
+    transfer_syntax: str = "explicit",
+    labelled: bool = False,
+    key: bytes | None = None,
+) -> str:
+    """Write an edited radiograph; return its new SOP Instance UID.
+
+    ``image``: float32 (H, W) in [0, 1], upright, as edited; pixels that show what the source shows keep their stored
+    values. ``identity``: ``pseudonym``, ``keep`` the patient, or ``strip``. ``kind``: the ``source``'s SOP class or
+    ``secondary-capture``. ``transfer_syntax``: one of :data:`SYNTAXES`. ``labelled``: the word SYNTHETIC stands in the
+    picture. ``key``: the secret of the pseudonyms, None for the user's own. A PNG or JPEG source gives a secondary
+    capture. Raises OutputError, SettingError.
+    """
+    target = Path(path)
+    for what, value, known in (
+        ("transfer syntax", transfer_syntax, SYNTAXES),
+        ("kind", kind, KINDS),
+        ("identity", identity, IDENTITIES),
+    ):
+        if value not in known:
+            raise SettingError(f"{what} {value!r}: expected one of {', '.join(known)}")
+    check_output(target, overwrite=overwrite)
+    # Values of the source that break the standard's rules are kept as they are.
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = synthetic_dataset(
+            radiograph, image, provenance, identity=identity, kind=kind, labelled=labelled, key=key
+        )
+        data = encode(dataset, SYNTAXES[transfer_syntax], str(target))
+    write_atomically(target, data, overwrite=overwrite)
+    return str(dataset.SOPInstanceUID)
+
+
+def synthetic_dataset(
+    radiograph: Radiograph,
+    image: Array,
+    provenance: Provenance,
+    *,
+    identity: str = "pseudonym",
+    kind: str = "source",
+    labelled: bool = False,
+    key: bytes | None = None,
+) -> Dataset:
+    """Build the derived object in memory, uncompressed; arguments as for :func:`write_dicom`."""
+    layout = radiograph.layout
+    if layout is None:
+        raise ValueError(f"{radiograph.source}: no pixel layout to write with")
+    now = datetime.datetime.now()
+    result = Dataset()
+    source = radiograph.dataset
+    if source is None:
+        _describe_picture(result, now)
+        if radiograph.aspect != 1:
+            ratio = Fraction(radiograph.aspect).limit_denominator(1000)
+            result.PixelAspectRatio = [ratio.numerator, ratio.denominator]
+        pseudonyms = None
+        sop_class: str = SECONDARY_CAPTURE
+    else:
+        pseudonyms = identify(source, result, identity, key)
+        sop_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
+    twin = kind == "source" and sop_class in KNOWN
+    result.SOPClassUID = uid.UID(sop_class if twin else SECONDARY_CAPTURE)
+    if result.SOPClassUID == SECONDARY_CAPTURE:
+        # "SYN", Synthetic Image, is a defined term of Conversion Type (C.8.6.1).
+        result.ConversionType = "SYN"
+    if radiograph.patient_orientation is not None:
+        result.PatientOrientation = list(radiograph.patient_orientation)
+    result.SOPInstanceUID = new_uid()
+    result.SeriesInstanceUID = new_uid()
+    if not header.text(result, "StudyInstanceUID"):
+        result.StudyInstanceUID = new_uid()
+
+    if identity != "keep" and layout.spare is not None:
+        # Text of old overlays may stand in the unused bits.
+        layout = dataclasses.replace(layout, spare=None)
+    # The label stands in a corner, where padding often is.
+    over_padding = label_mask(radiograph.shape) if labelled else None
+    _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
+    _mark(result, source, now, provenance)
+    if labelled:
+        result.BurnedInAnnotation = "YES"
+    if source is not None:
+        _keep_lossy_history(result, source)
+        if identity != "strip":
+            _refer_to_source(result, source, pseudonyms)
+        if source.original_encoding[1] is False:
+            _swap_words(result)
+    complete(result)
+    return result
+
+
+def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout) -> None:
+    """Store values in the source's own cells (PS3.5 8.1.1)."""
+    cell = np.uint16 if layout.bits_allocated == 16 else np.uint8
+    shift = layout.high_bit + 1 - layout.bits_stored
+    values = stored << shift
+    if layout.spare is not None:
+        values = values & (((1 << layout.bits_stored) - 1) << shift) | layout.spare
+    result.SamplesPerPixel = 1
+    if "PhotometricInterpretation" not in result:
+        result.PhotometricInterpretation = "MONOCHROME2"
+    result.Rows, result.Columns = stored.shape
+    result.BitsAllocated, result.BitsStored, result.HighBit = layout.bits_allocated, layout.bits_stored, layout.high_bit
+    result.PixelRepresentation = int(layout.signed)
+    data = values.astype(cell).astype(cell(0).dtype.newbyteorder("<")).tobytes()
+    result.PixelData = data + b"\0" * (len(data) % 2)
+    result["PixelData"].VR = "OB" if layout.bits_allocated == 8 else "OW"
+    for keyword in ("NumberOfFrames", "FrameIncrementPointer", "PlanarConfiguration"):
+        if keyword in result:
+            del result[keyword]
+
+
+def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
+    """Say what it is and how it was made."""
+    before = header.texts(result, "ImageType")
+    second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
+    if second is None:
+        second = "SECONDARY" if result.SOPClassUID == SECONDARY_CAPTURE else "PRIMARY"
+    result.ImageType = ["DERIVED", second, *before[2:]]
+    result.SyntheticData = "YES"
+    result.ContentQualification = "RESEARCH"
+    result.SeriesDescription = _series_description(result, how.prompt)
+    result.ImageComments = WARNING
+    if header.code(result, "PatientIdentityRemoved") == "YES" and header.text(result, "PatientName").startswith(
+        "SYNTH"
+    ):
+        result.StudyDescription = WARNING
+    result.SeriesNumber = _series_number(source, how)
+    result.InstanceNumber = 1
+    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    result.InstanceCreationDate = result.ContentDate = result.SeriesDate = date
+    result.InstanceCreationTime = result.ContentTime = result.SeriesTime = time
+    _derive(result, how)
+    _contribute(result, now, how)
+
+
+def _series_description(result: Dataset, prompt: str) -> str:
+    """Return the mark and the prompt in 64 characters, the length of an LO (PS3.5 6.2)."""
+    # A backslash would separate two values.
+    text = _encodable(f"{WARNING}: {prompt}", result, escape=False).replace("\\", "/")
+    text = " ".join(text.split()).removesuffix(":")
+    return text if len(text) <= _NAME_LENGTH else text[: _NAME_LENGTH - 3].rstrip() + "..."
+
+
+def _series_number(source: Dataset | None, how: Provenance) -> int:
+    """Return 100,000 times the source's series number, plus 10,000 to 99,999 by prompt and settings.
+
+    So all edits of a series stand together and after the study's own series, an edit that is made again has the same
+    number, and two different edits seldom have the same one.
+    """
+    number = (header.integer(source, "SeriesNumber", 0) or 0) if source is not None else 0
+    settings = (how.prompt, how.strength, how.guidance, how.steps, how.seed, how.compose, how.engine_hash)
+    digest = hashlib.sha256(repr(settings).encode("utf-8", "backslashreplace")).digest()
+    # An IS holds up to 2**31 - 1 (PS3.5 6.2).
+    return number % _SERIES_NUMBERS * 100_000 + 10_000 + int.from_bytes(digest[:8], "big") % 90_000
+
+
+def _derive(result: Dataset, how: Provenance) -> None:
+    """Derivation Description (C.7.6.1.1.3): our step first, then the source's own where there is room."""
+    facts = (
+        f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed},"
+        f" compose {how.compose}, engine {how.engine_name} {how.engine_hash},"
+        f" {MANUFACTURER} {how.software_version} on {how.device}, {how.means}"
+    )
+    head = f"{WARNING}. Edited by text: "
+    room = _DESCRIPTION_LENGTH - len(head) - len(facts) - 2
+    prompt = how.prompt if len(how.prompt) <= room else how.prompt[: max(room - 3, 0)] + "..."
+    before = header.text(result, "DerivationDescription")
+    text = f'{head}"{prompt}"{facts}'
+    if before and len(text) + len(before) + 10 <= _DESCRIPTION_LENGTH:
+        text += f"; before: {before}"
+    result.DerivationDescription = _encodable(text, result)[:_DESCRIPTION_LENGTH]
+
+
+def _encodable(text: str, dataset: Dataset, *, escape: bool = True) -> str:
+    """Return text that the data set's own character set can hold.
+
+    What it cannot hold is written as \\u escapes, or else without accents, or as question marks.
+    """
+    sets = header.texts(dataset, "SpecificCharacterSet")
+    # pydicom takes the default repertoire, ISO 646, for Latin-1.
+    encodings = ["ascii" if name in ("", "ISO_IR 6", "ISO 2022 IR 6") else python_encoding.get(name) for name in sets]
+
+    def fits(character: str, encoding: str | None) -> bool:
+        try:
+            return encoding is not None and bool(character.encode(encoding))
+        except (UnicodeError, LookupError):
+            return False
+
+    def replaced(character: str) -> str:
+        if escape:
+            return f"\\u{ord(character):04x}"
+        return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
+
+    text = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", text))
+    return "".join(c if c.isascii() or any(fits(c, encoding) for encoding in encodings) else replaced(c) for c in text)
+
+
+def _contribute(result: Dataset, now: datetime.datetime, how: Provenance) -> None:
+    """Add ourselves to Contributing Equipment Sequence (C.12.1)."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item(SYNTHESIZING_EQUIPMENT)]
+    item.Manufacturer = MANUFACTURER
+    item.ManufacturerModelName = f"{MANUFACTURER} engine {how.engine_name}"[:64]
+    item.SoftwareVersions = [how.software_version, how.engine_hash[:64]]
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    item.ContributionDescription = WARNING
+    earlier = list(header.items(result, "ContributingEquipmentSequence"))
+    result.ContributingEquipmentSequence = [*earlier, item]
+
+
+def _keep_lossy_history(result: Dataset, source: Dataset) -> None:
+    """Lossy compression that once took place is never undone (C.7.6.1.1.5)."""
+    syntax = source.file_meta.TransferSyntaxUID
+    if header.text(source, "LossyImageCompression") == "01" or syntax not in LOSSY:
+        return
+    length, claimed = compressed_frame(source)
+    if claimed is not None and claimed.lossy is False:
+        return
+    whole = result.Rows * result.Columns * result.BitsAllocated // 8
+    result.LossyImageCompression = "01"
+    result.LossyImageCompressionRatio = f"{whole / max(length, 1):.2f}"
+    result.LossyImageCompressionMethod = LOSSY[syntax]
+
+
+def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | None) -> None:
+    """Source Image Sequence (C.12.4.1): the instance this one was made from, by its pseudonym where it has one."""
+    instance, sop_class = header.text(source, "SOPInstanceUID"), header.text(source, "SOPClassUID")
+    if not instance or not sop_class:
+        return
+    if pseudonyms is not None and uid.UID(sop_class).type != "SOP Class":
+        # A private one may lead back to its maker, and need not even be a UID.
+        return
+    item = Dataset()
+    item.ReferencedSOPClassUID = uid.UID(sop_class)
+    item.ReferencedSOPInstanceUID = pseudonyms.uid(instance) if pseudonyms else uid.UID(instance)
+    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
+    result.SourceImageSequence = [item]
+
+
+def _describe_picture(result: Dataset, now: datetime.datetime) -> None:
+    """Say the little that is known of a PNG or JPEG source (Secondary Capture, A.8.1)."""
+    result.Modality = "OT"
+    result.PatientName = "SYNTHETIC"
+    result.PatientID = "SYNTHETIC"
+    result.PatientIdentityRemoved = "YES"
+    result.DeidentificationMethod = "made from a picture file without a header"
+    result.StudyDate, result.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    result.BodyPartExamined = "CHEST"
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """Bring words of a big endian source to little endian: to pydicom they are bytes."""
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in cast("list[Dataset]", element.value):
+                _swap_words(item)
+        elif element.VR == "OW" and element.keyword != "PixelData" and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value[: len(element.value) // 2 * 2], "<u2").byteswap().tobytes()

@@ -1,0 +1,1 @@
+"""What runs the networks of a bundle: sessions, devices, caches."""

@@ -1,0 +1,164 @@
+"""Sessions over arrays that stay on the device, and CUDA graphs.
+
+What a card would do is told by a stub of onnxruntime; what is not of a card is done by the real one, on the processor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.errors import DeviceError
+from roentmod_fast.runtime.bound import BoundSession, GraphError
+from roentmod_fast.runtime.devices import CPU, CUDA
+from roentmod_fast.runtime.networks import Network, Networks
+from roentmod_fast.runtime.plan import Opening
+from roentmod_fast.runtime.sessions import open_session
+from tests.runtime.conftest import numbered, write_halves
+from tests.runtime.stub_runtime import StubRuntime, StubValue
+
+TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
+REFUSAL = (
+    "This session cannot use the graph capture feature as requested by the user  as all compute graph nodes have not "
+    "been partitioned to the CUDAExecutionProvider"
+)
+
+
+def text(value: float, count: int = 2) -> np.ndarray:
+    return np.full((count, 77, 16), value, np.float32)
+
+
+# --- the real runtime, on the processor -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_bound_session_gives_what_the_session_gives(graphs: bool) -> None:
+    session = open_session(TINY / "unet.onnx", CPU, Opening(items=4))
+    bound = BoundSession(session, "cpu", graphs=graphs)
+    draws = np.random.default_rng(0)
+    states = draws.standard_normal((4, 77, 32)).astype(np.float32)
+    earlier = None
+    for count, timestep in [(4, 900), (4, 500), (1, 500), (4, 100)]:
+        latents = draws.standard_normal((count, 4, 8, 8)).astype(np.float32)
+        arrays = {
+            "latents": latents,
+            "timestep": np.full(count, timestep, np.int64),
+            "text_states": states[:count],
+        }
+        [expected] = session.run(["prediction"], arrays)
+        [found] = bound.run(["prediction"], arrays)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        if earlier is not None:
+            np.testing.assert_array_equal(*earlier, err_msg="an earlier result was written over")
+        earlier = (found, found.copy())
+        states[0, 0, 0] += 1  # in place: it must be seen all the same
+
+
+def test_several_outputs_come_by_name() -> None:
+    session = open_session(TINY / "vae_encoder.onnx", CPU)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
+    swapped = BoundSession(session, "cpu").run(["log_variance", "mean"], {"image": image})
+    for found, expected in zip(swapped, session.run(["log_variance", "mean"], {"image": image}), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+# --- the stub, as a card ----------------------------------------------------------------------------------------------
+
+
+def test_a_loop_takes_no_memory_and_uploads_the_text_once(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    states = text(1)
+    for step in range(5):
+        opened.predict(numbered(2) + step, 500 - step, states)
+    assert len(StubValue.made) == 4, "three inputs and one output"
+    assert {value.memory for value in StubValue.made} == {"cuda"}
+    uploads = {value.array.shape: value.uploads for value in StubValue.made[:3]}
+    assert uploads == {(2, 4, 8, 8): 5, (2,): 5, (2, 77, 16): 1}
+    states[0, 0, 0] = 7
+    opened.predict(numbered(2), 1, states)
+    _, arrays = card.runs[-1]
+    assert arrays["text_states"][0, 0, 0] == 7
+    assert arrays["timestep"].tolist() == [1, 1]
+
+
+def test_each_batch_size_has_a_graph_of_its_own(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, batch=2)
+    unet = next(session for session in card.sessions if "unet" in session.path)
+    assert unet.wishes["enable_cuda_graph"] == "1"
+    for count in (4, 4, 1, 4, 1, 1):
+        opened.predict(numbered(count), 500, text(0, count))
+    assert card.graph_ids == ["-1", "4", "-1", "4", "1", "1"], "the first run of a size records nothing"
+    assert opened.notes == []
+
+
+def test_what_no_loop_calls_has_no_graph(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened.decode(numbered(1))
+    assert card.graph_ids == [None]
+    assert [session.path for session in card.sessions if "enable_cuda_graph" in session.wishes] == [
+        session.path for session in card.sessions if "unet" in session.path
+    ]
+
+
+def test_graphs_can_be_left_off(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, graphs=False)
+    opened.predict(numbered(2), 500, text(0))
+    assert not any("enable_cuda_graph" in session.wishes for session in card.sessions)
+    assert card.graph_ids == [None]
+    assert opened.notes == []
+
+
+def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(
+    tmp_path: Path, card: StubRuntime, logged: list[str]
+) -> None:
+    card.graph_refusal = RuntimeError(f"{REFUSAL}\nmore")
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    [note] = opened.notes
+    assert note.startswith("unet runs without CUDA graphs: ")
+    assert note.endswith(" ".join(REFUSAL.split()))
+    assert logged == opened.notes
+    np.testing.assert_array_equal(opened.predict(numbered(2), 500, text(0)), numbered(2))
+    assert card.graph_ids == [None]
+
+
+def test_a_recording_that_breaks_off_is_told_and_the_network_opened_again(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    card.capture_failure = RuntimeError("operation not permitted when stream is capturing\nmore")
+    before = len(card.sessions)
+    for _ in range(3):
+        np.testing.assert_array_equal(opened.predict(numbered(2), 500, text(0)), numbered(2))
+    assert card.graph_ids == ["-1", "2", None, None]
+    [again] = card.sessions[before:]
+    assert "enable_cuda_graph" not in again.wishes
+    assert opened.notes == ["unet runs without CUDA graphs: operation not permitted when stream is capturing"]
+
+
+def test_a_failure_without_a_graph_is_the_cards_own(tmp_path: Path, card: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    unet = next(session for session in card.sessions if "unet" in session.path)
+
+    def fail(binding: object, options: object) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    unet.run_with_iobinding = fail  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="unet: cuda failed while it ran: memory is full: close"):
+        opened.predict(numbered(2), 500, text(0))
+    assert opened.notes == []
+
+
+def test_a_graph_that_fails_is_its_own_error(tmp_path: Path, card: StubRuntime) -> None:
+    path = tmp_path / "vae_decoder.onnx"
+    path.write_bytes(b"a network")
+    network = Network("vae_decoder", path, CUDA)
+    bound = BoundSession(network._session, "cuda", graphs=True)
+    bound.run(["image"], {"latents": numbered(1)})
+    card.capture_failure = RuntimeError("captured")
+    with pytest.raises(GraphError, match="captured"):
+        bound.run(["image"], {"latents": numbered(1)})
+
+
+def test_on_the_processor_nothing_is_bound() -> None:
+    assert Networks.open(read_bundle(TINY), CPU, batch=4).unet._bound is None

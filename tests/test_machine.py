@@ -1,0 +1,25 @@
+"""On what a measurement was made."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from roentmod_fast import machine
+
+
+def test_the_processor_and_what_the_speed_of_int8_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cpuinfo"
+    one = "processor\t: 0\nmodel name\t: Some Processor @ 2 GHz: rev 1\nflags\t\t: fpu avx2 sse4_2 amx_int8\n"
+    file.write_text(f"{one}\n{one.replace('Some', 'Another')}\n")
+    monkeypatch.setattr(machine, "PROCESSOR_FILE", file)
+    assert machine.processor() == "Some Processor @ 2 GHz: rev 1, avx2, amx_int8"
+
+
+def test_the_processor_of_a_system_without_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "PROCESSOR_FILE", tmp_path / "none")
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    assert machine.processor() == "arm"
+    assert machine.machine_facts()["processor"] == "arm"
