@@ -32,7 +32,7 @@ def reconstruction_psnr(editor: Editor, image: np.ndarray) -> float:
     prepared = editor.prepare(image, EditConfig(), noise=noise)
     placement = prepared.placement
     before, after = (
-        placement.crop(placement.place(prepared.radiograph.image)),
+        placement.crop(placement.apply(prepared.radiograph.image)),
         placement.crop(editor.reconstruct(prepared)),
     )
     return float(-10 * np.log10(np.mean(np.square(before - after))))

@@ -37,7 +37,7 @@ from roentmod_fast.diffusion.solvers import Scalar
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.radiograph.letterbox import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
@@ -283,10 +283,10 @@ class Editor:
         radiograph = as_radiograph(image)
         watch = Stopwatch()
         with watch.measure("placement"):
-            placement = Placement.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
-            square = placement.place(radiograph.image)
+            placement = Letterbox.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
+            square = placement.apply(radiograph.image)
             touched = region_of(radiograph, region, protect_markers=protect_markers)
-            latent_region = None if touched is None else self._touched(placement.place(touched))
+            latent_region = None if touched is None else self._touched(placement.apply(touched))
         latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
         if noise is None:
             generator = TorchNoise(settings.seed)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.diffusion import Course
-from roentmod_fast.radiograph.letterbox import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.settings import EditSettings
 
@@ -53,7 +53,7 @@ class Placed:
     """
 
     radiograph: Radiograph
-    placement: Placement
+    placement: Letterbox
     settings: EditSettings
     course: Course
     square: Array

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.radiograph.letterbox import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 
 Array = NDArray[np.float32]
 Mode = Literal["delta", "contrast", "replace"]
@@ -25,7 +25,7 @@ def compose(
     source: Array,
     decoded: Array,
     reference: Array | None,
-    placement: Placement,
+    letterbox: Letterbox,
     mode: str,
     mask: Array | None = None,
 ) -> Array:
@@ -33,7 +33,7 @@ def compose(
 
     ``source``: float32 (H, W) in [0, 1]. ``decoded``: the engine's picture of the edit, float32 (S, S) in [0, 1], and
     ``reference`` that of what the edit is compared with: the decoded source for ``delta``, the decoded edit of the
-    empty prompt for ``contrast``, None for ``replace``. ``placement``: where the source lies in the square. ``mask``:
+    empty prompt for ``contrast``, None for ``replace``. ``letterbox``: where the source lies in the square. ``mask``:
     float32 (H, W) in [0, 1], how much of the edit each pixel takes; where it is 0 the source stays exactly.
 
     ``replace`` gives the decoded picture itself, its padding cut off. ``delta`` and ``contrast`` add
@@ -47,9 +47,9 @@ def compose(
     if mask is not None and mask.shape != source.shape:
         raise ValueError(f"mask of shape {mask.shape}, expected {source.shape}")
     if reference is None:
-        change = np.clip(placement.undo(decoded), 0, 1) - source
+        change = np.clip(letterbox.invert(decoded), 0, 1) - source
     else:
-        change = placement.undo_smooth(decoded - reference)
+        change = letterbox.invert_smooth(decoded - reference)
     if mask is not None:
         change = change * np.clip(mask, 0, 1)
     if reference is not None:

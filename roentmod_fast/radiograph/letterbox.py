@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Placement:
+class Letterbox:
     """Where a picture of ``shape`` (H, W) lies in a square of ``size``: ``height`` rows from ``top`` on, and so on."""
 
     shape: tuple[int, int]
@@ -29,7 +29,7 @@ class Placement:
     width: int
 
     @classmethod
-    def fit(cls, shape: tuple[int, int], size: int, aspect: float = 1.0) -> Placement:
+    def fit(cls, shape: tuple[int, int], size: int, aspect: float = 1.0) -> Letterbox:
         """Fit a picture of ``shape`` (H, W), its pixels ``aspect`` times as high as wide, into a square of ``size``."""
         rows, columns = shape
         if rows < 1 or columns < 1 or size < 1 or not aspect > 0:
@@ -39,7 +39,7 @@ class Placement:
         width = min(size, max(1, round(columns * scale)))
         return cls((rows, columns), size, (size - height) // 2, (size - width) // 2, height, width)
 
-    def place(self, image: Array) -> Array:
+    def apply(self, image: Array) -> Array:
         """Return the picture in its square: float32 (size, size), black around, antialiased where it shrinks.
 
         ``image``: float32 (H, W) in [0, 1]; so is the result.
@@ -50,14 +50,14 @@ class Placement:
         square[self.top : self.top + self.height, self.left : self.left + self.width] = np.clip(inside, 0, 1)
         return square
 
-    def undo(self, square: Array) -> Array:
+    def invert(self, square: Array) -> Array:
         """Return a square's picture at its own shape: float32 (H, W), the padding cut off, bicubic.
 
         ``square``: float32 (size, size). Values may overshoot a little at edges: clip them if they must stay in [0, 1].
         """
         return resample(self.crop(square), self.shape, Image.Resampling.BICUBIC)
 
-    def undo_smooth(self, square: Array) -> Array:
+    def invert_smooth(self, square: Array) -> Array:
         """Return a square's picture at its own shape, never beyond its neighbours' values: for differences.
 
         float32 (size, size) to (H, W). The cubic B-spline is smooth to the second derivative and nowhere negative, so a

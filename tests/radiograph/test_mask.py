@@ -12,7 +12,7 @@ from pydicom import uid
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.dicom.read import read_dicom
-from roentmod_fast.radiograph.letterbox import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
 from roentmod_fast.radiograph.model import Radiograph
 
@@ -111,8 +111,8 @@ def test_a_soft_edge_lies_inside() -> None:
 
 def test_outside_a_mask_stored_values_stay(radiograph: Radiograph) -> None:
     mask = soften(box_mask((30, 10, 50, 20), radiograph), 4)
-    placement = Placement.fit(radiograph.shape, 32)
-    edited = compose(radiograph.image, np.full((32, 32), 0.5, dtype=np.float32), None, placement, "replace", mask)
+    letterbox = Letterbox.fit(radiograph.shape, 32)
+    edited = compose(radiograph.image, np.full((32, 32), 0.5, dtype=np.float32), None, letterbox, "replace", mask)
     stored = radiograph.to_stored(edited)
     np.testing.assert_array_equal(stored[~REGION], RAMP[~REGION])
     assert (stored[REGION] != RAMP[REGION]).any()

@@ -12,7 +12,7 @@ import pytest
 
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.dicom.write import write_dicom
-from roentmod_fast.radiograph.letterbox import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
@@ -40,11 +40,11 @@ def test_read_and_written(tmp_path: Path, provenance: Provenance, real_files: Pa
     radiograph = read_radiograph(real_files / f"{name}.dcm")
     assert radiograph.shape == shape and radiograph.layout is not None and radiograph.layout.bits_stored == bits
     assert (radiograph.decoder or "").startswith(decoder or "")
-    placement = Placement.fit(radiograph.shape, 256, radiograph.aspect)
-    square = placement.place(radiograph.image)
+    letterbox = Letterbox.fit(radiograph.shape, 256, radiograph.aspect)
+    square = letterbox.apply(radiograph.image)
     decoded = square.copy()
     decoded[120:150, 80:110] = np.clip(decoded[120:150, 80:110] + 0.1, 0, 1)
-    edited = compose(radiograph.image, decoded, square, placement, "delta")
+    edited = compose(radiograph.image, decoded, square, letterbox, "delta")
     path = tmp_path / "out.dcm"
     write_dicom(path, radiograph, edited, provenance)
     back = read_radiograph(path, force=True)
