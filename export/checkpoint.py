@@ -72,7 +72,7 @@ class Checkpoint:
                     f"{self.parts[role]}: weight {name} holds NaN or infinity: the training has failed"
                 )
             found[name] = value
-        own = {_plain(role, name): name for name in network.state_dict()}
+        own = {_without_prefix(role, name): name for name in network.state_dict()}
         network.load_state_dict({own[name]: value for name, value in found.items()}, strict=True, assign=True)
         for name, buffer in list(network.named_buffers()):
             if buffer.is_meta:  # made by the network itself and not saved
@@ -359,7 +359,7 @@ def _rename(role: str, name: str) -> str | None:
     """Return the name a weight has today, ``None`` for what is no weight."""
     if name.endswith("position_ids"):  # a count from 0 to 76, saved until transformers 4.31
         return None
-    name = _plain(role, name)
+    name = _without_prefix(role, name)
     if role == "vae" and ".attentions." in name:  # before diffusers 0.15
         head, _, leaf = name.rpartition(".")
         stem, _, kind = head.rpartition(".")
@@ -368,7 +368,7 @@ def _rename(role: str, name: str) -> str | None:
     return name
 
 
-def _plain(role: str, name: str) -> str:
+def _without_prefix(role: str, name: str) -> str:
     """Take off the prefix that transformers 4 gives and transformers 5 does not."""
     return name.removeprefix("text_model.") if role == "text_encoder" else name
 
@@ -395,7 +395,7 @@ def _check_weights(role: str, folder: Path, config: Mapping[str, Any]) -> dict[s
     """Compare the weights on disk with those that the network needs, by name and shape."""
     found = {name: (tuple(value.shape), value.dtype) for name, value in _read_weights(role, folder, values=False)}
     network = _make(role, config, folder)
-    wanted = {_plain(role, name): tuple(value.shape) for name, value in network.state_dict().items()}
+    wanted = {_without_prefix(role, name): tuple(value.shape) for name, value in network.state_dict().items()}
     file = _weight_files(role, folder)[0]
     shapes = [
         f"{name} {list(found[name][0])} instead of {list(wanted[name])}"

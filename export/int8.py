@@ -121,7 +121,7 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     source = source.resolve()  # NNCF takes the weights' folder as an absolute path only
-    model = _plain(source)
+    model = _load_as_float32(source)
     in_float = [node.name for node in model.graph.node if any(IN_FLOAT.search(name) for name in node.input)]
     quantized = nncf.quantize(
         model,
@@ -166,7 +166,7 @@ def store_unsigned(graph: onnx.GraphProto) -> None:
     del graph.value_info[:]  # they speak of the types before
 
 
-def _plain(path: Path) -> onnx.ModelProto:
+def _load_as_float32(path: Path) -> onnx.ModelProto:
     """Load a network, weights beside it left where they are, and those stored in half made float32 again."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph

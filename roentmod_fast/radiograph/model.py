@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.radiograph.dicom.grayscale import Display
+from roentmod_fast.radiograph.dicom.grayscale import GrayscalePipeline
 from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, Orientation
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ Array = NDArray[np.float32]
 class PixelLayout:
     """How a stored value lies in its cell (PS3.5 8.1.1).
 
-    ``spare``: the bits of each cell that are not the value's (old overlays live there), uint16 (H, W) as stored, or
-    None where all are zero.
+    ``unused_bits``: the bits of each cell that are not the value's (older overlays are stored there), uint16 (H, W) as
+    stored, or None where all are zero.
     """
 
     bits_allocated: int
     bits_stored: int
     high_bit: int
     signed: bool
-    spare: NDArray[np.uint16] | None = None
+    unused_bits: NDArray[np.uint16] | None = None
 
     @property
     def lowest(self) -> int:
@@ -42,7 +42,7 @@ class Radiograph:
     """A radiograph read from a file, with all that is needed to write an edit of it.
 
     ``image``: float32 (H, W) in [0, 1], bright = dense, upright, as a viewer shows it. ``source``: a name for messages.
-    ``dataset``: header and pixels of a DICOM source, else None; never change it. ``display``: the grayscale chain and
+    ``dataset``: header and pixels of a DICOM source, else None; never change it. ``grayscale``: the grayscale chain and
     its inverse. ``stored``: int32 (h, w), stored values before the chain, as they lie in the file (not turned).
     ``notes``: odd things met on the way, free of the patient's data. ``decoder``: name and version of what decompressed
     the pixels, None where they were not compressed. ``layout``: how stored values lie in the file. ``orientation``: how
@@ -54,7 +54,7 @@ class Radiograph:
     image: Array
     source: str
     dataset: pydicom.Dataset | None = None
-    display: Display | None = None
+    grayscale: GrayscalePipeline | None = None
     stored: NDArray[np.int32] | None = None
     notes: tuple[str, ...] = ()
     decoder: str | None = None
@@ -76,12 +76,12 @@ class Radiograph:
         orientation; where ``image`` shows what the source shows, the source's stored value. Pixel padding stays, but
         where ``over_padding``, bool (H, W), is true.
         """
-        if self.display is None or self.stored is None:
+        if self.grayscale is None or self.stored is None:
             raise ValueError(f"{self.source}: no stored values to go back to")
         if image.shape != self.image.shape:
             raise ValueError(f"{self.source}: edit of shape {image.shape}, expected {self.image.shape}")
         over = None if over_padding is None else self.orientation.back(over_padding)
-        return self.display.invert(self.orientation.back(image), self.stored, over)
+        return self.grayscale.invert(self.orientation.back(image), self.stored, over)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import png
 from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.dicom.encapsulated import UNWRITTEN
-from roentmod_fast.radiograph.dicom.grayscale import display_of, plain
+from roentmod_fast.radiograph.dicom.grayscale import full_range, grayscale_of
 from roentmod_fast.radiograph.dicom.marks import WARNING
 from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, contiguous, given_orientation
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
@@ -108,13 +108,13 @@ def _radiograph_of(
     allocated = 8 * pixels.dtype.itemsize
     bits = _bits_in_use(pixels, data) if allocated == 16 else 8
     if bits == allocated:
-        display = plain(bits)
+        grayscale = full_range(bits)
     else:
         # Shown as a DICOM image of these bits without a window.
         histogram = np.bincount(stored.ravel(), minlength=1 << bits)
-        display, display_notes = display_of(Dataset(), histogram, 0)
-        notes += [f"a 16 bit image whose values have {bits} bits: they are kept", *display_notes]
-    image = contiguous(turned.upright(display.show(stored)))
+        grayscale, grayscale_notes = grayscale_of(Dataset(), histogram, 0)
+        notes += [f"a 16 bit image whose values have {bits} bits: they are kept", *grayscale_notes]
+    image = contiguous(turned.upright(grayscale.apply(stored)))
     for array in (image, stored):
         array.setflags(write=False)
     if turned.transpose:
@@ -122,7 +122,7 @@ def _radiograph_of(
     return Radiograph(
         image=image,
         source=name,
-        display=display,
+        grayscale=grayscale,
         stored=stored,
         notes=(*notes, *(() if given is None else (given.note,))),
         layout=PixelLayout(allocated, bits, bits - 1, signed=False),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from roentmod_fast.errors import SettingError, SourceError
-from roentmod_fast.radiograph.dicom.grayscale import plain
+from roentmod_fast.radiograph.dicom.grayscale import full_range
 from roentmod_fast.radiograph.dicom.orientation import given_orientation
 from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, read_dicom
 from roentmod_fast.radiograph.doubts import Force, forced_doubts
@@ -70,7 +70,7 @@ def _from_array(array: NDArray[Any]) -> Radiograph:
     if array.dtype in (np.uint8, np.uint16):
         bits = 8 * array.dtype.itemsize
         stored = array.astype(np.int32)
-        values = plain(bits).show(stored)
+        values = full_range(bits).apply(stored)
     elif np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all():
             raise SettingError("image holds NaN or infinity: expected floats in [0, 1]")
@@ -85,7 +85,7 @@ def _from_array(array: NDArray[Any]) -> Radiograph:
     for each in (values, stored):
         each.setflags(write=False)
     layout = PixelLayout(bits, bits, bits - 1, signed=False)
-    return Radiograph(values, "array", None, plain(bits), stored, layout=layout)
+    return Radiograph(values, "array", None, full_range(bits), stored, layout=layout)
 
 
 def _range(array: NDArray[Any]) -> str:

@@ -35,7 +35,7 @@ _CELLS, _FAR = 1 << 16, 4
 
 
 @dataclass(frozen=True, eq=False)
-class Display:
+class GrayscalePipeline:
     """The grayscale chain of one radiograph.
 
     ``table``: float32 (2**bits,) in [0, 1], what is shown for each stored value, the lowest possible value first.
@@ -48,7 +48,7 @@ class Display:
     padding: tuple[int, int] | None = None
     description: str = ""
 
-    def show(self, stored: NDArray[np.integer]) -> Array:
+    def apply(self, stored: NDArray[np.integer]) -> Array:
         """Return what a viewer shows for stored values: float32 in [0, 1], of the same shape, bright = dense."""
         index = stored.astype(np.intp) - self.lowest
         image = self.table[index]
@@ -70,7 +70,7 @@ class Display:
         if not np.isfinite(image).all():
             raise ValueError("the edited picture holds values that are no numbers")
         result = np.array(stored, dtype=np.int32)
-        changed = image != self.show(stored)
+        changed = image != self.apply(stored)
         outside = self._padded(stored)
         if outside is not None:
             changed &= ~outside if over_padding is None else ~outside | over_padding
@@ -116,15 +116,15 @@ def _search(ordered: Values, values: Values) -> NDArray[np.int64]:
     return found
 
 
-def plain(bits: int) -> Display:
-    """Return the display of a picture file: 0 is black, 2**bits - 1 white."""
+def full_range(bits: int) -> GrayscalePipeline:
+    """Return the pipeline of an image file without a header: 0 is black, 2**bits - 1 white."""
     table = np.round(np.linspace(0, 1, 1 << bits) * _FINE) / _FINE
-    return Display(table.astype(np.float32), 0, None, f"{bits} bit grey")
+    return GrayscalePipeline(table.astype(np.float32), 0, None, f"{bits} bit grey")
 
 
-def display_of(
+def grayscale_of(
     dataset: Dataset, histogram: NDArray[np.int64], lowest: int, voi: int = 0
-) -> tuple[Display, tuple[str, ...]]:
+) -> tuple[GrayscalePipeline, tuple[str, ...]]:
     """Build the grayscale chain of a DICOM header.
 
     ``histogram``: how often each stored value occurs, the value ``lowest`` first, 2**BitsStored entries. ``voi``: which
@@ -150,7 +150,7 @@ def display_of(
     if inverted:
         table = 1 - table
     words = [part for part in (modality_text, voi_text, "inverted" if inverted else "") if part]
-    return Display(table.astype(np.float32), lowest, padding, ", ".join(words)), tuple(notes)
+    return GrayscalePipeline(table.astype(np.float32), lowest, padding, ", ".join(words)), tuple(notes)
 
 
 # --- Modality LUT -----------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def _shown(
             return shown, words
         notes.append(f"{words} misses the picture: shown between percentiles {PERCENTILES[0]} and {PERCENTILES[1]}")
     elif len(counts) == 256 and np.ptp(np.flatnonzero(counts)) >= 128:
-        # 8 bit without a window is a picture ready for display, as a PNG is.
+        # 8 bit without a window is an image ready for display, as a PNG is.
         notes.append("neither window nor VOI LUT: the whole 8 bit range is shown")
         return (modality - modality.min()) / max(float(np.ptp(modality)), 1e-9), "whole range"
     else:

@@ -42,7 +42,7 @@ _TYPE_2: dict[str, list[str]] = {
 _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
 
 
-def complete(dataset: Dataset) -> None:
+def add_required_attributes(dataset: Dataset) -> None:
     """Add to ``dataset`` what its SOP class wants and it lacks."""
     sop_class = str(dataset.SOPClassUID)
     wanted = [*_EVERYWHERE, *_TYPE_2.get(sop_class, [])]
@@ -68,8 +68,8 @@ def complete(dataset: Dataset) -> None:
         # Empty is for an unknown region only (C.8.11.2), and this one is known.
         dataset.AnatomicRegionSequence = [code_item(CHEST)]
     if is_dx:
-        _complete_dx(dataset)
-    _complete_modality_lut(dataset)
+        _add_dx(dataset)
+    _add_modality_lut(dataset)
     if not header.text(dataset, "Modality"):
         dataset.Modality = _MODALITIES[uid.UID(sop_class)]
     if header.text(dataset, "FrameOfReferenceUID"):
@@ -86,7 +86,7 @@ def complete(dataset: Dataset) -> None:
         dataset.ImageType = [*dataset.ImageType, "SINGLE PLANE"]
 
 
-def _complete_modality_lut(dataset: Dataset) -> None:
+def _add_modality_lut(dataset: Dataset) -> None:
     """Fill in Modality LUT (C.11.1): types of what has none, "US" for unspecified, and the other half of a rescale."""
     for item in header.items(dataset, "ModalityLUTSequence"):
         if not header.text(item, "ModalityLUTType"):
@@ -101,7 +101,7 @@ def _complete_modality_lut(dataset: Dataset) -> None:
                 del dataset[keyword]
 
 
-def _complete_dx(dataset: Dataset) -> None:
+def _add_dx(dataset: Dataset) -> None:
     """Fill in type 1 of DX Series, DX Anatomy Imaged, DX Image and DX Detector (C.8.11.1 to C.8.11.4)."""
     inverted = header.code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
     defaults: dict[str, Any] = {

@@ -244,8 +244,8 @@ def _patched_patterns(name: str) -> list[str]:
     """Return patterns of the words of a name whose accented letters were replaced: "M_ller", "M?ller"."""
     patterns = []
     for word in _LETTERS.findall(unicodedata.normalize("NFKC", name).casefold()):
-        plain = [c for c in word if c.isascii()]
-        if 4 <= len(plain) < len(word):
+        ascii_letters = [c for c in word if c.isascii()]
+        if 4 <= len(ascii_letters) < len(word):
             patterns.append("".join(c if c.isascii() else r"[\W_]{1,2}" for c in word))
     return patterns
 

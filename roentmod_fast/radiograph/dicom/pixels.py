@@ -93,12 +93,12 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
             raise SourceError(f"{name}: {error}") from error
         notes += frame_notes
         # Encapsulated anew, since decoders believe the offset tables.
-        plain = _plain(dataset, encapsulate([frame]), rows, columns, layout)
-        cells, decoder = _decompress(plain, frame, name, DECODERS[syntax])
+        decodable = _decodable_dataset(dataset, encapsulate([frame]), rows, columns, layout)
+        cells, decoder = _decompress(decodable, frame, name, DECODERS[syntax])
     else:
         # Of YBR_FULL_422 two pixels share their colour (PS3.3 C.7.6.3.1.2): two samples a pixel.
-        plain = _plain(dataset, data, rows, columns, layout)
-        samples = 2 if plain.PhotometricInterpretation == "YBR_FULL_422" else plain.SamplesPerPixel
+        decodable = _decodable_dataset(dataset, data, rows, columns, layout)
+        samples = 2 if decodable.PhotometricInterpretation == "YBR_FULL_422" else decodable.SamplesPerPixel
         expected, actual = rows * columns * samples * layout.bits_allocated // 8, len(data)
         if actual < expected:
             what = "a colour image: " if samples > 1 else ""
@@ -108,7 +108,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
         in_file = place and syntax != uid.DeflatedExplicitVRLittleEndian
         if in_file and (unwritten := _unwritten(data, place)):
             notes.append(f"the last {unwritten} bytes of pixel data are zeros: the file may have been cut short")
-        cells, decoder = _as_array(plain, ""), None
+        cells, decoder = _as_array(decodable, ""), None
     if cells.shape == (rows, columns, 3):
         cells = _grey_cells(cells, dataset, layout, name, notes)
     if cells.shape != (rows, columns):
@@ -186,8 +186,8 @@ def _layout(dataset: Dataset, name: str, notes: list[str]) -> PixelLayout:
     return PixelLayout(allocated, stored, high, header.integer(dataset, "PixelRepresentation", 0) == 1)
 
 
-def _plain(dataset: Dataset, data: bytes, rows: int, columns: int, layout: PixelLayout) -> Dataset:
-    """Return a data set of pixel data and what describes it, in values that a decoder cannot stumble on."""
+def _decodable_dataset(dataset: Dataset, data: bytes, rows: int, columns: int, layout: PixelLayout) -> Dataset:
+    """Return a data set of pixel data and the attributes that a decoder needs, with normalized values."""
     result = Dataset()
     result.file_meta = dataset.file_meta
     if header.integer(dataset, "SamplesPerPixel", 1) == 3:
@@ -289,15 +289,15 @@ def _unpack(
     values = ((raw >> shift) & mask).astype(np.int32)
     if layout.signed:
         values = np.where(values > mask >> 1, values - (mask + 1), values).astype(np.int32)
-    spare = raw & ~np.uint32(mask << shift)
+    unused = raw & ~np.uint32(mask << shift)
     if layout.signed and not shift:
         # The sign may be extended into the unused bits: that is no content.
         extension = np.uint32(((1 << width) - 1) & ~mask)
-        if (spare == np.where(values < 0, extension, np.uint32(0))).all():
+        if (unused == np.where(values < 0, extension, np.uint32(0))).all():
             return values, layout
-    if spare.any():
+    if unused.any():
         notes.append("bits beside the stored ones are in use: not shown, kept")
         layout = PixelLayout(
-            layout.bits_allocated, layout.bits_stored, layout.high_bit, layout.signed, spare.astype(np.uint16)
+            layout.bits_allocated, layout.bits_stored, layout.high_bit, layout.signed, unused.astype(np.uint16)
         )
     return values, layout

@@ -18,7 +18,7 @@ from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom import scan as dicom_scan
 from roentmod_fast.radiograph.dicom.deidentify import patient_notes
-from roentmod_fast.radiograph.dicom.grayscale import display_of
+from roentmod_fast.radiograph.dicom.grayscale import grayscale_of
 from roentmod_fast.radiograph.dicom.orientation import (
     UPRIGHT,
     GivenOrientation,
@@ -28,7 +28,7 @@ from roentmod_fast.radiograph.dicom.orientation import (
     orientation_of,
 )
 from roentmod_fast.radiograph.dicom.pixels import decode
-from roentmod_fast.radiograph.dicom.suitability import reasons_against
+from roentmod_fast.radiograph.dicom.suitability import reasons_to_refuse
 from roentmod_fast.radiograph.doubts import Force, set_aside
 from roentmod_fast.radiograph.model import PixelLayout, Radiograph
 
@@ -193,21 +193,21 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
     kind = no_image_kind(header.text(dataset, "SOPClassUID") or meta_class)
     if kind is not None:
         raise SourceError(f"{name}: {kind}: expected a radiograph")
-    doubts, remarks = reasons_against(dataset, oriented=given is not None)
+    doubts, remarks = reasons_to_refuse(dataset, oriented=given is not None)
     stored, layout, decoder, pixel_notes = decode(dataset, name)
     if header.integer(dataset, "SamplesPerPixel", 1) == 3:
         _describe_as_grey(dataset, layout)
     histogram = np.bincount((stored - layout.lowest).ravel(), minlength=1 << layout.bits_stored)
     try:
-        display, display_notes = display_of(dataset, histogram, layout.lowest, voi)
+        grayscale, grayscale_notes = grayscale_of(dataset, histogram, layout.lowest, voi)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from error
     orientation, aspect, spacing, shape_notes = _geometry(dataset, given)
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
-    image = contiguous(orientation.upright(display.show(stored)))
-    content, content_notes = content_of(image, stored, display.padding)
+    image = contiguous(orientation.upright(grayscale.apply(stored)))
+    content, content_notes = content_of(image, stored, grayscale.padding)
     # What cannot be read stands above: it helps no one to be told to --force it.
     forced = set_aside(name, [*doubts, *content], force)
     notes = (
@@ -216,7 +216,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
         *patient_notes(dataset),
         *remarks,
         *pixel_notes,
-        *display_notes,
+        *grayscale_notes,
         *shape_notes,
         *content_notes,
     )
@@ -226,7 +226,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
         image=image,
         source=name,
         dataset=dataset,
-        display=display,
+        grayscale=grayscale,
         stored=stored,
         notes=notes,
         decoder=decoder,

@@ -16,7 +16,7 @@ from roentmod_fast.atomic import write_atomically
 from roentmod_fast.radiograph.dicom.codes import CHEST, POSTERO_ANTERIOR, code_item
 from roentmod_fast.radiograph.dicom.deidentify import new_uid
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
-from roentmod_fast.radiograph.dicom.iod import DX, complete
+from roentmod_fast.radiograph.dicom.iod import DX, add_required_attributes
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, PHANTOM_MODEL, WARNING
 
 Array = NDArray[np.float32]
@@ -82,7 +82,7 @@ def sample_dataset(image: Array, *, seed: int, findings: Sequence[str] = ()) -> 
     result.Rows, result.Columns = image.shape
     result.BitsAllocated, result.BitsStored, result.HighBit, result.PixelRepresentation = 16, BITS, BITS - 1, 0
     result.WindowCenter, result.WindowWidth = (top + 1) // 2, top + 1
-    complete(result)
+    add_required_attributes(result)
     result.PixelData = np.rint(np.clip(image, 0, 1) * np.float32(top)).astype("<u2").tobytes()
     result["PixelData"].VR = "OW"
     return result

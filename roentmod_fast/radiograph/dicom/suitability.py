@@ -92,7 +92,7 @@ _A_VIEW = {LATERAL: "a lateral view", OBLIQUE: "an oblique, decubitus or lordoti
 _EXPECTED_VIEW, _EXPECTED_PART = "expected a frontal view, AP or PA", "expected a chest"
 
 
-def reasons_against(dataset: Dataset, *, oriented: bool = False) -> tuple[tuple[Doubt, ...], tuple[str, ...]]:
+def reasons_to_refuse(dataset: Dataset, *, oriented: bool = False) -> tuple[tuple[Doubt, ...], tuple[str, ...]]:
     """Return why a radiograph should not be edited, and notes on what its header does not say.
 
     ``oriented``: the user said how the image lies, so Patient Orientation says nothing. None of the reasons and notes

@@ -236,7 +236,7 @@ _BEFORE = frozenset({"L", "R", "XR", "RX"})
 _JOINED = _DIVIDING | {FRONTAL, LATERAL, OBLIQUE, ANIMAL}
 
 
-def plain_text(text: str) -> str:
+def without_accents(text: str) -> str:
     """Return text without accents, in letters that :data:`_WORD` splits."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
@@ -244,7 +244,7 @@ def plain_text(text: str) -> str:
 
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of a text in capitals, phrases replaced and compounds split."""
-    text = _K9.sub(" dog ", plain_text(text))
+    text = _K9.sub(" dog ", without_accents(text))
     text = _FROM_LEFT.sub(" LL ", text)
     text = _DOTTED.sub(r" \1\2 ", text)
     found = [word.upper() for word in _WORD.findall(text)]

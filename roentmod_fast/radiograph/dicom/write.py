@@ -30,7 +30,7 @@ from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item
 from roentmod_fast.radiograph.dicom.deidentify import IDENTITIES, Pseudonyms, identify, new_uid
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
-from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, complete
+from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, add_required_attributes
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 from roentmod_fast.radiograph.dicom.pixels import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom.sample import write_sample
@@ -128,9 +128,9 @@ def synthetic_dataset(
     if not header.text(result, "StudyInstanceUID"):
         result.StudyInstanceUID = new_uid()
 
-    if identity != "keep" and layout.spare is not None:
+    if identity != "keep" and layout.unused_bits is not None:
         # Text of old overlays may stand in the unused bits.
-        layout = dataclasses.replace(layout, spare=None)
+        layout = dataclasses.replace(layout, unused_bits=None)
     # The label stands in a corner, where padding often is.
     over_padding = label_mask(radiograph.shape) if labelled else None
     _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
@@ -143,7 +143,7 @@ def synthetic_dataset(
             _refer_to_source(result, source, pseudonyms)
         if source.original_encoding[1] is False:
             _swap_words(result)
-    complete(result)
+    add_required_attributes(result)
     return result
 
 
@@ -152,8 +152,8 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
     cell = np.uint16 if layout.bits_allocated == 16 else np.uint8
     shift = layout.high_bit + 1 - layout.bits_stored
     values = stored << shift
-    if layout.spare is not None:
-        values = values & (((1 << layout.bits_stored) - 1) << shift) | layout.spare
+    if layout.unused_bits is not None:
+        values = values & (((1 << layout.bits_stored) - 1) << shift) | layout.unused_bits
     result.SamplesPerPixel = 1
     if "PhotometricInterpretation" not in result:
         result.PhotometricInterpretation = "MONOCHROME2"

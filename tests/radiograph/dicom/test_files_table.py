@@ -42,8 +42,8 @@ def verdict(path: Path, *, force: bool = False) -> str:
     except SourceError as error:
         return str(error).removeprefix(f"{path}: ")
     words = [f"{radiograph.shape[0]} x {radiograph.shape[1]}"]
-    if radiograph.display is not None:
-        words.append(radiograph.display.description)
+    if radiograph.grayscale is not None:
+        words.append(radiograph.grayscale.description)
     # What --force overrode is told once; how many rules are broken depends on pydicom.
     notes = [note for note in radiograph.notes if not note.startswith(("forced: ", "the file breaks", "no "))]
     return "; ".join([f"read: {', '.join(words)}", *notes])
@@ -108,8 +108,8 @@ def test_what_is_read_is_what_pydicom_reads(name: str) -> None:
             values = np.asarray(Image.fromarray(values).convert("L"))
         np.testing.assert_array_equal(radiograph.stored, values, path.name)
         compared += 1
-        assert radiograph.display is not None
-        if "window" not in radiograph.display.description:
+        assert radiograph.grayscale is not None
+        if "window" not in radiograph.grayscale.description:
             continue
         table = np.arange(values.min(), values.max() + 1)
         with warnings.catch_warnings():

@@ -51,7 +51,7 @@ def shares(**weights: int) -> st.SearchStrategy[str]:
 class Case:
     """A file, its stored values and what a viewer shows, by the standard's formulas written down once more.
 
-    ``picture`` is upright; ``exact``: the display does not depend on the pixels, so that an edit shows as it was made.
+    ``picture`` is upright; ``exact``: the grayscale pipeline does not depend on the pixels, so that an edit shows as it was made.
     """
 
     header: dict[str, Any]
@@ -221,7 +221,7 @@ def cases(draw: st.DrawFn) -> Case:
     syntax = draw(shares(explicit=4, implicit=3, big=1, deflated=1, rle=1, j2k=3 * (high == bits - 1)))
     cells = values << (high + 1 - bits)
     if allocated == 16 and high == bits - 1 < 15 and syntax != "j2k" and draw(st.integers(0, 7)) == 0:
-        MET["overlay in spare bits"] += 1
+        MET["overlay in unused bits"] += 1
         cells = cells & ((1 << bits) - 1) | rng.integers(0, 2, values.shape) << 15
     for name, met in (("signed", signed), ("High Bit", high != bits - 1), (f"{bits} bits", True), (syntax, True)):
         MET[name] += met
@@ -297,8 +297,8 @@ def written(
 def read_right_and_back_bit_for_bit(case: Case, syntax: str, identity: str) -> None:
     MET["cases"] += 1
     radiograph = read_dicom(case.data, "case.dcm", voi=case.voi)
-    display = radiograph.display
-    assert display is not None
+    grayscale = radiograph.grayscale
+    assert grayscale is not None
     np.testing.assert_array_equal(radiograph.stored, case.values)
     assert radiograph.orientation == case.orientation and radiograph.aspect == case.aspect
     assert np.abs(radiograph.image - case.picture).max() < 1 / 255
@@ -316,10 +316,10 @@ def read_right_and_back_bit_for_bit(case: Case, syntax: str, identity: str) -> N
         assert back.orientation == case.orientation and back.aspect == case.aspect
         if case.exact:
             changed = (edit != radiograph.image) & ~case.padded
-            numbers = np.arange(len(display.table)) + display.lowest
-            levels = display.table
-            if display.padding is not None:
-                levels = levels[(numbers < display.padding[0]) | (numbers > display.padding[1])]
+            numbers = np.arange(len(grayscale.table)) + grayscale.lowest
+            levels = grayscale.table
+            if grayscale.padding is not None:
+                levels = levels[(numbers < grayscale.padding[0]) | (numbers > grayscale.padding[1])]
             nearest = np.abs(np.unique(levels)[None] - edit[changed][:, None]).min(axis=1)
             np.testing.assert_allclose(np.abs(back.image - edit)[changed], nearest, atol=1e-6)
 
@@ -332,7 +332,7 @@ def test_read_right_and_back_bit_for_bit() -> None:
         *("window LINEAR", "window LINEAR_EXACT", "window SIGMOID", "window width 0", "another view than the first"),
         *("VOILUTSequence", "ModalityLUTSequence", "RescaleSlope", "neither window nor LUT", "numbers in one string"),
         *("mono2", "mono1", "inverse", "shape", "signed", "High Bit", "pixel padding", "pixel aspect ratio", "turned"),
-        *("overlay in spare bits", "overlay group", "J2K of another sign", *LOSSLESS),
+        *("overlay in unused bits", "overlay group", "J2K of another sign", *LOSSLESS),
         *(f"{bits} bits" for bits in range(8, 17)),
     ]
     assert [name for name in wanted if not MET[name]] == [], "each of the header's oddities is met"

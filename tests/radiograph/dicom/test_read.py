@@ -69,7 +69,7 @@ def test_depths_and_signs(bits: int, allocated: int, signed: bool) -> None:
     radiograph = read(make_dataset(values, **header, **window))
     np.testing.assert_array_equal(radiograph.stored, values)
     np.testing.assert_allclose(radiograph.image, (values - lowest) / ((1 << bits) - 1), atol=1e-6)
-    assert radiograph.layout.spare is None
+    assert radiograph.layout.unused_bits is None
 
 
 def test_high_bit_above_the_stored_bits() -> None:
@@ -82,7 +82,7 @@ def test_unused_bits_are_not_shown_but_kept() -> None:
     overlay = (RAMP % 3 == 0).astype(np.int64) << 14
     radiograph = read(make_dataset(RAMP | overlay))
     np.testing.assert_array_equal(radiograph.stored, RAMP)
-    np.testing.assert_array_equal(radiograph.layout.spare, overlay)
+    np.testing.assert_array_equal(radiograph.layout.unused_bits, overlay)
     assert any("bits beside the stored ones" in note for note in radiograph.notes)
 
 

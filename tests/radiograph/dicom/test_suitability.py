@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from roentmod_fast.errors import RefusedError, SettingError
 from roentmod_fast.radiograph.dicom.read import read_dicom
-from roentmod_fast.radiograph.dicom.suitability import reasons_against
+from roentmod_fast.radiograph.dicom.suitability import reasons_to_refuse
 from roentmod_fast.radiograph.doubts import DOUBTS, forced_doubts
 from tests.radiograph.conftest import make_dataset, to_bytes
 
@@ -38,13 +38,13 @@ def header(**attributes: Any) -> Dataset:
 
 
 def doubts_of(**attributes: Any) -> tuple[str, ...]:
-    doubts, _ = reasons_against(header(**attributes))
+    doubts, _ = reasons_to_refuse(header(**attributes))
     assert all(doubt.name in DOUBTS for doubt in doubts)
     return tuple(dict.fromkeys(doubt.name for doubt in doubts))
 
 
 def notes_of(**attributes: Any) -> str:
-    return "; ".join(reasons_against(header(**attributes))[1])
+    return "; ".join(reasons_to_refuse(header(**attributes))[1])
 
 
 LATERAL = cases(
@@ -370,7 +370,7 @@ def test_a_dog_as_a_veterinary_system_writes_it() -> None:
 
 
 def test_a_contradiction_names_both_sides() -> None:
-    doubts, _ = reasons_against(header(ViewPosition="PA", SeriesDescription="KNEE LAT"))
+    doubts, _ = reasons_to_refuse(header(ViewPosition="PA", SeriesDescription="KNEE LAT"))
     assert [doubt.reason for doubt in doubts] == [
         "Body Part Examined says chest, but Series Description names another body part: expected a chest",
         "View Position says frontal, but Series Description names a lateral view: expected a frontal view, AP or PA",

@@ -91,7 +91,7 @@ def test_the_twin_of_its_source(tmp_path: Path, provenance: Provenance, header: 
     np.testing.assert_array_equal(back.stored[untouched], radiograph.stored[untouched])
     assert (back.stored != radiograph.stored).any()
     if header.get("WindowCenter", 0) is not None:  # percentiles of the edit are not those of the source
-        steps = np.diff(np.unique(radiograph.display.table)).max()  # type: ignore[union-attr]
+        steps = np.diff(np.unique(radiograph.grayscale.table)).max()  # type: ignore[union-attr]
         padded = radiograph.image == 0 if "PixelPaddingValue" in header else np.zeros_like(image, dtype=bool)
         assert np.abs(back.image - image)[~padded].max() <= steps / 2 + 1e-6
 
