@@ -11,7 +11,7 @@ from pathlib import Path
 from roentmod_fast.atomic import check_output
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.findings import prompt_slug
-from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
+from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
@@ -135,7 +135,8 @@ def plan_jobs(
 def _hidden(sources: Iterable[Source], identity: str) -> dict[str, str]:
     """Return the parts of the sources' paths that tell who the patient is, each with what stands for it."""
     hidden: dict[str, str] = {}
-    if identity == "keep":
+    method = deidentification(identity)
+    if method == NONE:
         return hidden
     key = b""
     for source in sources:
@@ -147,8 +148,8 @@ def _hidden(sources: Iterable[Source], identity: str) -> dict[str, str]:
         known = identifying_words(dataset)
         if not any(reveals(part, known) for part in (*parts, source.stem)):
             continue
-        key = key or (pseudonym_key() if identity == "pseudonym" else os.urandom(32))
-        new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, identity, key)
+        key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
+        new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, method, key)
         pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
         hidden |= {old: new for old, new in pairs if old != new}
     return hidden

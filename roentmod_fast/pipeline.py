@@ -23,7 +23,7 @@ from roentmod_fast.atomic import make_folder
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job, check_job, exists
-from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
+from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.doubts import Force
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.preview import write_preview
@@ -198,7 +198,7 @@ class _Run:
             if self.stop.is_set():
                 yield self._stopped(None)
             return
-        if self.writing.identity == "pseudonym" and first[1].dataset is not None:
+        if deidentification(self.writing.identity) == PSEUDONYMIZE and first[1].dataset is not None:
             pseudonym_key()  # one that cannot be kept is known before the work
         editor = self.editor if isinstance(self.editor, Editor) else self.editor()
         reader = ThreadPoolExecutor(1, "read")
@@ -390,8 +390,8 @@ def write_job(job: Job, result: EditResult, writing: Writing) -> Edited:
         result.image,
         result.provenance,
         file_format=job.file_format,
-        identity=writing.identity,
-        kind=writing.kind,
+        deidentify=writing.identity,
+        sop_class=writing.kind,
         transfer_syntax=writing.transfer_syntax,
         label=writing.label,
         overwrite=writing.overwrite,

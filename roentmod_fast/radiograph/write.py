@@ -34,8 +34,8 @@ def write_edit(
     provenance: Provenance,
     *,
     file_format: str = "dicom",
-    identity: str = "pseudonym",
-    kind: str = "source",
+    deidentify: str = "pseudonymize",
+    sop_class: str = "source",
     transfer_syntax: str = "explicit",
     label: bool = False,
     overwrite: bool = False,
@@ -43,8 +43,8 @@ def write_edit(
     """Write ``image``, an edit of ``radiograph``; return the SOP Instance UID where the file is DICOM.
 
     ``image``: float32 (H, W) in [0, 1], upright. ``file_format``: one of :data:`SUFFIXES`. ``label``: burn SYNTHETIC
-    into a corner. ``identity``, ``kind`` and ``transfer_syntax`` as for
-    :func:`~.dicom_write.write_dicom`; a PNG holds no identity. Raises OutputError and SettingError.
+    into a corner. ``deidentify``, ``sop_class`` and ``transfer_syntax`` as for
+    :func:`~.dicom.write.write_dicom`; a PNG holds no identity. Raises OutputError and SettingError.
     """
     if file_format not in SUFFIXES:
         raise SettingError(f"format {file_format!r}: expected one of {', '.join(SUFFIXES)}")
@@ -57,9 +57,9 @@ def write_edit(
         radiograph,
         shown,
         provenance,
-        identity=identity,
+        deidentify=deidentify,
         overwrite=overwrite,
-        kind=kind,
+        sop_class=sop_class,
         transfer_syntax=transfer_syntax,
         labelled=label,
     )

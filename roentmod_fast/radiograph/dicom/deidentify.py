@@ -1,6 +1,6 @@
-"""Whose image a file says it is: the patient kept, under a pseudonym, or stripped (PS3.15 Annex E).
+"""De-identify a header: pseudonymize it, anonymize it, or keep the patient's identity (PS3.15 Annex E).
 
-What else may stay of a header under a pseudonym or when stripped stands in :mod:`.retained`.
+:mod:`.retained` lists the attributes that a de-identified header retains.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, 
 from roentmod_fast.radiograph.dicom.placeholders import is_placeholder
 from roentmod_fast.radiograph.dicom.retained import copy_retained
 
-IDENTITIES = ("pseudonym", "keep", "strip")
+PSEUDONYMIZE, NONE, ANONYMIZE = METHODS = ("pseudonymize", "none", "anonymize")
+"""Values of ``deidentify``: a stable pseudonym for the patient, the source's own identity, or no link to a patient."""
+
+_FORMER_METHODS = {"pseudonym": PSEUDONYMIZE, "keep": NONE, "strip": ANONYMIZE}
+"""Values of versions up to 0.2, still accepted."""
 
 KEY_VARIABLE = "ROENTMOD_PSEUDONYM_KEY"
 """Environment variable with the secret that pseudonyms are made with; without it a key file is used."""
@@ -136,28 +140,37 @@ def patient_notes(dataset: Dataset) -> tuple[str, ...]:
     return (f"Patient ID is a placeholder: a pseudonym is made from {by} instead",)
 
 
-def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None) -> Pseudonyms | None:
-    """Fill ``target`` with what may stay of ``source``, and say whose image it is.
+def deidentification(value: str) -> str:
+    """Return a value of ``deidentify`` as one of :data:`METHODS`; former values are mapped to their present names.
 
-    ``source`` is not changed; its pixels are not copied. ``key``: the secret of the pseudonyms, None for the user's
-    own. Returns the pseudonyms used, for the UIDs of other instances, or None for ``keep`` and ``strip``. Raises
-    SettingError for an identity that is none of :data:`IDENTITIES`, OutputError for a look-up table that may hold text.
+    Raises SettingError for any other value.
     """
-    if identity not in IDENTITIES:
-        raise SettingError(f"identity {identity!r}: expected one of {', '.join(IDENTITIES)}")
-    if identity == "keep":
+    method = _FORMER_METHODS.get(value, value)
+    if method not in METHODS:
+        raise SettingError(f"deidentify {value!r}: expected one of {', '.join(METHODS)}")
+    return method
+
+
+def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes | None) -> Pseudonyms | None:
+    """Copy the attributes that ``method`` retains from ``source`` to ``target``, and add those of de-identification.
+
+    ``method``: one of :data:`METHODS`. ``source`` is not changed; its pixels are not copied. ``key``: the secret of the
+    pseudonyms, None for the user's own. Returns the pseudonyms used, for the UIDs of other instances, or None for
+    ``none`` and ``anonymize``. Raises OutputError for a look-up table that may hold text.
+    """
+    if method == NONE:
         for element in _elements(source):
             if _may_be_kept(element):
                 target.add(copy.deepcopy(element))
         return None
-    copy_retained(source, target, device=identity != "strip")
+    copy_retained(source, target, device=method != ANONYMIZE)
     target.PatientSex = target.PatientBirthDate = target.StudyTime = target.AccessionNumber = ""
     target.ReferringPhysicianName = ""
     target.PatientIdentityRemoved = "YES"
     target.DeidentificationMethod = "roentmod-fast: only listed technical attributes kept"
-    methods = [BASIC_PROFILE]
+    codes = [BASIC_PROFILE]
     pseudonyms = None
-    if identity == "strip":
+    if method == ANONYMIZE:
         target.PatientName = "SYNTHETIC"
         target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
         target.StudyDate = target.StudyID = ""
@@ -181,8 +194,8 @@ def identify(source: Dataset, target: Dataset, identity: str, key: bytes | None)
             if shifted:
                 setattr(target, keyword, shifted)
         target.LongitudinalTemporalInformationModified = "MODIFIED"
-        methods.append(MODIFIED_DATES)
-    target.DeidentificationMethodCodeSequence = [code_item(method) for method in methods]
+        codes.append(MODIFIED_DATES)
+    target.DeidentificationMethodCodeSequence = [code_item(code) for code in codes]
     return pseudonyms
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph.dicom import header
-from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, patient_key
+from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, NONE, Pseudonyms, deidentification, patient_key
 from roentmod_fast.radiograph.dicom.placeholders import WORDS, fold, is_placeholder
 
 NAMES = (
@@ -127,21 +127,23 @@ def reveals_identity(text: str, dataset: Dataset) -> bool:
 
 
 def pseudonymous_path(
-    parts: Sequence[str], stem: str, dataset: Dataset, identity: str, key: bytes
+    parts: Sequence[str], stem: str, dataset: Dataset, deidentify: str, key: bytes
 ) -> tuple[tuple[str, ...], str, bool]:
     """Return the folders and the stem of an output's relative path without what tells who the patient is.
 
-    ``parts``: folders, outermost first; ``stem``: the source's file name without its extension. ``identity``:
-    ``pseudonym``: what reveals becomes the output's Patient ID and 8 characters that stand for the old name
-    ("SYN-K5QH3WZ2N7AB-X4QJ7TPA"), so that different names stay different; ``strip``: the same with ``SYNTHETIC`` for
-    the Patient ID; ``keep``: nothing changes. ``key``: the secret of the pseudonyms; for ``strip`` random bytes, the
-    same for all sources of a run. The third value tells whether anything was replaced.
+    ``parts``: folders, outermost first; ``stem``: the source's file name without its extension. ``deidentify``:
+    ``pseudonymize``: a name that reveals the patient becomes the output's Patient ID and 8 characters that stand for
+    the old name ("SYN-K5QH3WZ2N7AB-X4QJ7TPA"), so that different names stay different; ``anonymize``: the same with
+    ``SYNTHETIC`` for the Patient ID; ``none``: nothing changes. ``key``: the secret of the pseudonyms; for
+    ``anonymize`` random bytes, the same for all sources of a run. The third value tells whether anything was replaced.
+    Raises SettingError for another value of ``deidentify``.
     """
-    if identity == "keep":
+    method = deidentification(deidentify)
+    if method == NONE:
         return tuple(parts), stem, False
     known = identifying_words(dataset)
     pseudonyms = Pseudonyms(key)
-    person = f"SYN-{pseudonyms.code('patient', patient_key(dataset))}" if identity == "pseudonym" else "SYNTHETIC"
+    person = "SYNTHETIC" if method == ANONYMIZE else f"SYN-{pseudonyms.code('patient', patient_key(dataset))}"
 
     def replaced(text: str) -> str:
         return f"{person}-{pseudonyms.code('path', text)[:8]}" if reveals(text, known) else text

@@ -28,7 +28,15 @@ from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import SOURCE_IMAGE, SYNTHESIZING_EQUIPMENT, code_item
-from roentmod_fast.radiograph.dicom.deidentify import IDENTITIES, Pseudonyms, identify, new_uid
+from roentmod_fast.radiograph.dicom.deidentify import (
+    ANONYMIZE,
+    NONE,
+    PSEUDONYMIZE,
+    Pseudonyms,
+    copy_deidentified,
+    deidentification,
+    new_uid,
+)
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, add_required_attributes
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
@@ -40,8 +48,8 @@ from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 __all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
 
 Array = NDArray[np.float32]
-KINDS = ("source", "secondary-capture")
-"""SOP classes that can be written: the source's own, or one that keeps the edit apart."""
+SOP_CLASSES = ("source", "secondary-capture")
+"""Values of ``sop_class``: the source's own SOP class, or Secondary Capture Image Storage."""
 
 _DESCRIPTION_LENGTH = 1024
 _NAME_LENGTH = 64
@@ -54,26 +62,27 @@ def write_dicom(
     image: Array,
     provenance: Provenance,
     *,
-    identity: str = "pseudonym",
+    deidentify: str = PSEUDONYMIZE,
     overwrite: bool = False,
-    kind: str = "source",
+    sop_class: str = "source",
     transfer_syntax: str = "explicit",
     labelled: bool = False,
     key: bytes | None = None,
 ) -> str:
     """Write an edited radiograph; return its new SOP Instance UID.
 
-    ``image``: float32 (H, W) in [0, 1], upright, as edited; pixels that show what the source shows keep their stored
-    values. ``identity``: ``pseudonym``, ``keep`` the patient, or ``strip``. ``kind``: the ``source``'s SOP class or
-    ``secondary-capture``. ``transfer_syntax``: one of :data:`SYNTAXES`. ``labelled``: the word SYNTHETIC stands in the
-    picture. ``key``: the secret of the pseudonyms, None for the user's own. A PNG or JPEG source gives a secondary
-    capture. Raises OutputError, SettingError.
+    ``image``: float32 (H, W) in [0, 1], upright, as edited; pixels that are shown as in the source keep their stored
+    values. ``deidentify``: one of :data:`~.deidentify.METHODS`; the former values ``pseudonym``, ``keep`` and ``strip``
+    are accepted. ``sop_class``: the ``source``'s or ``secondary-capture``. ``transfer_syntax``: one of
+    :data:`~.encode.SYNTAXES`. ``labelled``: the word SYNTHETIC is burned into the image. ``key``: the secret of the
+    pseudonyms, None for the user's own. A PNG or JPEG source is written as a Secondary Capture. Raises OutputError and
+    SettingError.
     """
     target = Path(path)
+    method = deidentification(deidentify)
     for what, value, known in (
-        ("transfer syntax", transfer_syntax, SYNTAXES),
-        ("kind", kind, KINDS),
-        ("identity", identity, IDENTITIES),
+        ("transfer_syntax", transfer_syntax, SYNTAXES),
+        ("sop_class", sop_class, SOP_CLASSES),
     ):
         if value not in known:
             raise SettingError(f"{what} {value!r}: expected one of {', '.join(known)}")
@@ -82,7 +91,7 @@ def write_dicom(
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = synthetic_dataset(
-            radiograph, image, provenance, identity=identity, kind=kind, labelled=labelled, key=key
+            radiograph, image, provenance, deidentify=method, sop_class=sop_class, labelled=labelled, key=key
         )
         data = encode(dataset, SYNTAXES[transfer_syntax], str(target))
     write_atomically(target, data, overwrite=overwrite)
@@ -94,8 +103,8 @@ def synthetic_dataset(
     image: Array,
     provenance: Provenance,
     *,
-    identity: str = "pseudonym",
-    kind: str = "source",
+    deidentify: str = PSEUDONYMIZE,
+    sop_class: str = "source",
     labelled: bool = False,
     key: bytes | None = None,
 ) -> Dataset:
@@ -103,6 +112,7 @@ def synthetic_dataset(
     layout = radiograph.layout
     if layout is None:
         raise ValueError(f"{radiograph.source}: no pixel layout to write with")
+    method = deidentification(deidentify)
     now = datetime.datetime.now()
     result = Dataset()
     source = radiograph.dataset
@@ -112,12 +122,12 @@ def synthetic_dataset(
             ratio = Fraction(radiograph.aspect).limit_denominator(1000)
             result.PixelAspectRatio = [ratio.numerator, ratio.denominator]
         pseudonyms = None
-        sop_class: str = SECONDARY_CAPTURE
+        source_class: str = SECONDARY_CAPTURE
     else:
-        pseudonyms = identify(source, result, identity, key)
-        sop_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
-    twin = kind == "source" and sop_class in KNOWN
-    result.SOPClassUID = uid.UID(sop_class if twin else SECONDARY_CAPTURE)
+        pseudonyms = copy_deidentified(source, result, method, key)
+        source_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
+    same_class = sop_class == "source" and source_class in KNOWN
+    result.SOPClassUID = uid.UID(source_class if same_class else SECONDARY_CAPTURE)
     if result.SOPClassUID == SECONDARY_CAPTURE:
         # "SYN", Synthetic Image, is a defined term of Conversion Type (C.8.6.1).
         result.ConversionType = "SYN"
@@ -128,7 +138,7 @@ def synthetic_dataset(
     if not header.text(result, "StudyInstanceUID"):
         result.StudyInstanceUID = new_uid()
 
-    if identity != "keep" and layout.unused_bits is not None:
+    if method != NONE and layout.unused_bits is not None:
         # Text of old overlays may stand in the unused bits.
         layout = dataclasses.replace(layout, unused_bits=None)
     # The label stands in a corner, where padding often is.
@@ -139,7 +149,7 @@ def synthetic_dataset(
         result.BurnedInAnnotation = "YES"
     if source is not None:
         _keep_lossy_history(result, source)
-        if identity != "strip":
+        if method != ANONYMIZE:
             _refer_to_source(result, source, pseudonyms)
         if source.original_encoding[1] is False:
             _swap_words(result)

@@ -96,13 +96,13 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("sop_class", [uid.ComputedRadiographyImageStorage, uid.DigitalXRayImageStorageForPresentation])
 @pytest.mark.parametrize("header", SOURCES)
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
 def test_every_code_of_an_edit_is_in_the_dictionary(
-    provenance: Provenance, header: str, identity: str, sop_class: str
+    provenance: Provenance, header: str, deidentify: str, sop_class: str
 ) -> None:
     source = make_dataset(RAMP, SOPClassUID=sop_class, **SOURCES[header])
     radiograph = read_dicom(to_bytes(source), "file.dcm", force=True)
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify)
     assert check_codes(dataset) >= 2
     region = dataset.get("AnatomicRegionSequence", [])
     if sop_class == uid.DigitalXRayImageStorageForPresentation:
@@ -118,7 +118,7 @@ def test_every_code_of_an_edit_is_in_the_dictionary(
 @pytest.mark.parametrize("header", ["no region", "empty region", "today's chest"])
 def test_codes_that_an_edit_of_the_same_patient_gains(provenance: Provenance, header: str) -> None:
     radiograph = read_dicom(to_bytes(make_dataset(RAMP, **SOURCES[header])), "file.dcm")
-    assert check_codes(synthetic_dataset(radiograph, radiograph.image, provenance, identity="keep")) >= 2
+    assert check_codes(synthetic_dataset(radiograph, radiograph.image, provenance, deidentify="none")) >= 2
 
 
 def test_the_sample_is_a_postero_anterior_chest() -> None:

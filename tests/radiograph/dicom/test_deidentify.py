@@ -16,13 +16,13 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from roentmod_fast.errors import OutputError, SettingError
-from roentmod_fast.radiograph.dicom import deidentify as identity
+from roentmod_fast.radiograph.dicom import deidentify
 from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.dicom.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN
 from roentmod_fast.radiograph.dicom.terms import TERMS
-from roentmod_fast.radiograph.dicom.write import synthetic_dataset
+from roentmod_fast.radiograph.dicom.write import synthetic_dataset, write_dicom
 from roentmod_fast.radiograph.model import Provenance
 from tests.radiograph.conftest import KEY, make_dataset, to_bytes
 
@@ -108,12 +108,12 @@ def traces(data: bytes) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("way", ["pseudonym", "strip"])
+@pytest.mark.parametrize("way", ["pseudonymize", "anonymize"])
 def test_no_trace_of_the_patient(provenance: Provenance, way: str) -> None:
     source = to_bytes(telling_source())
     assert len(traces(source)) > 30, "the search finds what is there"
     radiograph = read_dicom(source, "file.dcm")
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=way)
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=way)
     assert traces(encode(dataset, SYNTAXES["explicit"], "")) == []
     assert not any("Erika" in note or "Müller" in note for note in radiograph.notes)
     assert dataset.PatientIdentityRemoved == "YES"
@@ -123,7 +123,7 @@ def test_no_trace_of_the_patient(provenance: Provenance, way: str) -> None:
 
 def test_keep_keeps_the_patient(provenance: Provenance) -> None:
     radiograph = read_dicom(to_bytes(telling_source()), "file.dcm")
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity="keep")
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify="none")
     back = pydicom.dcmread(io.BytesIO(encode(dataset, SYNTAXES["explicit"], "")))
     assert back.PatientName == SECRETS["PatientName"] and back.PatientAddress == SECRETS["PatientAddress"]
     assert back.StudyInstanceUID == UIDS["StudyInstanceUID"] and back.AccessionNumber == "ACC-815"
@@ -165,7 +165,7 @@ def test_without_an_identifier_the_name_tells_patients_apart(provenance: Provena
 
 def test_strip_leads_nowhere(provenance: Provenance) -> None:
     radiograph = read_dicom(to_bytes(make_dataset(RAMP)), "file.dcm")
-    one, two = (synthetic_dataset(radiograph, radiograph.image, provenance, identity="strip") for _ in range(2))
+    one, two = (synthetic_dataset(radiograph, radiograph.image, provenance, deidentify="anonymize") for _ in range(2))
     assert one.PatientID != two.PatientID and one.StudyInstanceUID != two.StudyInstanceUID
     assert one.StudyDate == "" and "Manufacturer" in one and one.Manufacturer == ""
 
@@ -175,8 +175,8 @@ def test_the_picture_still_shows_the_same(provenance: Provenance) -> None:
         RAMP, WindowCenter=[1000, 2000], WindowWidth=[900, 1800], PhotometricInterpretation="MONOCHROME1"
     )
     radiograph = read_dicom(to_bytes(source), "file.dcm")
-    for way in ("pseudonym", "keep", "strip"):
-        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=way)
+    for way in ("pseudonymize", "none", "anonymize"):
+        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=way)
         back = read_dicom(encode(dataset, SYNTAXES["explicit"], ""), "out.dcm", force=True)
         np.testing.assert_array_equal(back.image, radiograph.image)
 
@@ -220,7 +220,7 @@ def test_text_in_disguise_is_left_out(provenance: Provenance) -> None:
 
 def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROENTMOD_PSEUDONYM_KEY")
-    monkeypatch.setattr(identity, "data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(deidentify, "data_folder", lambda: tmp_path / "data")
     key = pseudonym_key()
     assert len(key) == 32 and key == pseudonym_key()
     if os.name == "posix":
@@ -236,18 +236,43 @@ def test_the_key_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_place_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROENTMOD_PSEUDONYM_KEY")
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(identity, "data_folder", lambda: tmp_path / "file")
+    monkeypatch.setattr(deidentify, "data_folder", lambda: tmp_path / "file")
     with pytest.raises(OutputError, match="set ROENTMOD_PSEUDONYM_KEY, or choose --identity strip"):
         pseudonym_key()
 
 
-@pytest.mark.parametrize("way", ["pseudonym", "keep", "strip"])
+@pytest.mark.parametrize("way", ["pseudonymize", "none", "anonymize"])
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
 def test_numbers_in_one_string_are_written_apart(provenance: Provenance, way: str, syntax: uid.UID) -> None:
     source = make_dataset(RAMP, WindowCenter=None, WindowWidth=None)
     source.add_new("WindowCenter", "LO", "1000, 2000")
     source.add_new("WindowWidth", "LO", "900, 1800")
     radiograph = read_dicom(to_bytes(source, syntax), "file.dcm", voi=1)
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=way)
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=way)
     assert (dataset.WindowCenter, dataset.WindowWidth) == ([1000, 2000], [900, 1800])
     assert dataset["WindowCenter"].VR == "DS"
+
+
+@pytest.mark.parametrize(
+    ("former", "present"), [("pseudonym", "pseudonymize"), ("keep", "none"), ("strip", "anonymize")]
+)
+def test_former_values_are_accepted(tmp_path: Path, provenance: Provenance, former: str, present: str) -> None:
+    assert deidentify.deidentification(former) == deidentify.deidentification(present) == present
+    radiograph = read_dicom(to_bytes(make_dataset()), "made.dcm")
+    written = []
+    for value in (former, present):
+        write_dicom(tmp_path / f"{value}.dcm", radiograph, radiograph.image, provenance, deidentify=value, key=KEY)
+        dataset = pydicom.dcmread(tmp_path / f"{value}.dcm")
+        written.append((dataset.PatientName, dataset.StudyDate, dataset.get("PatientIdentityRemoved")))
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("value", ["", "Pseudonymize", "anonymise", "no", "alias"])
+def test_other_values_are_refused(tmp_path: Path, provenance: Provenance, value: str) -> None:
+    radiograph = read_dicom(to_bytes(make_dataset()), "made.dcm")
+    expected = "expected one of pseudonymize, none, anonymize"
+    with pytest.raises(SettingError, match=expected):
+        write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance, deidentify=value)
+    with pytest.raises(SettingError, match=expected):
+        synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=value)
+    assert not list(tmp_path.iterdir())

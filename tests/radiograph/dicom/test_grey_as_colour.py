@@ -160,15 +160,15 @@ def test_colour_that_cannot_be_read(attributes: dict[str, Any], words: str) -> N
         read(dataset)
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "keep", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "none", "anonymize"])
 @pytest.mark.parametrize("sop_class", [uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage])
-def test_written_as_monochrome2(tmp_path: Path, provenance: Provenance, identity: str, sop_class: uid.UID) -> None:
+def test_written_as_monochrome2(tmp_path: Path, provenance: Provenance, deidentify: str, sop_class: uid.UID) -> None:
     window = {"WindowCenter": 40, "WindowWidth": 80, "RescaleSlope": 2, "RescaleIntercept": -100}
     dataset = dataset_of(rgb(), "RGB", 1, SOPClassUID=sop_class, ICCProfile=b"profile!", ColorSpace="SRGB", **window)
     radiograph = read(dataset)
     np.testing.assert_allclose(radiograph.image, GREY / 255, atol=1e-6)
     path = tmp_path / "out.dcm"
-    write_dicom(path, radiograph, radiograph.image, provenance, identity=identity)
+    write_dicom(path, radiograph, radiograph.image, provenance, deidentify=deidentify)
     written = pydicom.dcmread(path)
     assert (written.SOPClassUID, written.PhotometricInterpretation) == (sop_class, "MONOCHROME2")
     assert (written.SamplesPerPixel, written.BitsAllocated, written.BitsStored, written.HighBit) == (1, 8, 8, 7)

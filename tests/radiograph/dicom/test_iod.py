@@ -142,18 +142,19 @@ CLASSES = {
     "none": None,
     "private": "1.2.3.4.5.6.7",
 }
-KINDS = [
-    ("pseudonym", "source"),
-    ("keep", "source"),
-    ("strip", "source"),
-    ("pseudonym", "secondary-capture"),
-    ("keep", "secondary-capture"),
+WRITTEN = [
+    # deidentify, sop_class
+    ("pseudonymize", "source"),
+    ("none", "source"),
+    ("anonymize", "source"),
+    ("pseudonymize", "secondary-capture"),
+    ("none", "secondary-capture"),
 ]
 
 
-def derived(radiograph: Radiograph, provenance: Provenance, identity: str, kind: str) -> Dataset:
+def derived(radiograph: Radiograph, provenance: Provenance, deidentify: str, sop_class: str) -> Dataset:
     with disable_value_validation():
-        return synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity, kind=kind)
+        return synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify, sop_class=sop_class)
 
 
 def made_source(sop_class: str, header: str) -> Dataset:
@@ -164,15 +165,15 @@ def made_source(sop_class: str, header: str) -> Dataset:
     return source
 
 
-@pytest.mark.parametrize(("identity", "kind"), KINDS)
+@pytest.mark.parametrize(("deidentify", "written_as"), WRITTEN)
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("sop_class", CLASSES)
-def test_made_sources(provenance: Provenance, sop_class: str, header: str, identity: str, kind: str) -> None:
+def test_made_sources(provenance: Provenance, sop_class: str, header: str, deidentify: str, written_as: str) -> None:
     source = made_source(sop_class, header)
     radiograph = read_dicom(to_bytes(source), "made.dcm", force=True)
-    result = derived(radiograph, provenance, identity, kind)
-    twin = kind == "source" and sop_class in ("CR", "DX", "DX raw", "RF", "SC")
-    assert result.SOPClassUID == (source.SOPClassUID if twin else uid.SecondaryCaptureImageStorage)
+    result = derived(radiograph, provenance, deidentify, written_as)
+    same_class = written_as == "source" and sop_class in ("CR", "DX", "DX raw", "RF", "SC")
+    assert result.SOPClassUID == (source.SOPClassUID if same_class else uid.SecondaryCaptureImageStorage)
     missing = gaps(result)
     if "ModalityLUTSequence" in source and "DX" in sop_class:
         # DX wants a rescale of 1 and knows no Modality LUT; where the source has one, it stays alone (C.11.1).
@@ -181,13 +182,13 @@ def test_made_sources(provenance: Provenance, sop_class: str, header: str, ident
     assert not any(keyword in source for keyword in missing)
 
 
-@pytest.mark.parametrize(("identity", "kind"), KINDS)
-def test_real_files(provenance: Provenance, real_files: Path, identity: str, kind: str) -> None:
+@pytest.mark.parametrize(("deidentify", "written_as"), WRITTEN)
+def test_real_files(provenance: Provenance, real_files: Path, deidentify: str, written_as: str) -> None:
     checked = 0
     for path in sorted(real_files.glob("*.dcm")):
         radiograph = read_radiograph(path)
         assert radiograph.dataset is not None
-        missing = gaps(derived(radiograph, provenance, identity, kind))
+        missing = gaps(derived(radiograph, provenance, deidentify, written_as))
         assert missing <= UNKNOWABLE, path.name
         assert not any(keyword in radiograph.dataset for keyword in missing), path.name
         checked += 1
@@ -196,7 +197,7 @@ def test_real_files(provenance: Provenance, real_files: Path, identity: str, kin
 
 def test_pictures_and_samples(tmp_path: Path, provenance: Provenance) -> None:
     Image.fromarray((RAMP >> 4).astype(np.uint8)).save(tmp_path / "x.png")
-    assert gaps(derived(read_radiograph(tmp_path / "x.png"), provenance, "pseudonym", "source")) == set()
+    assert gaps(derived(read_radiograph(tmp_path / "x.png"), provenance, "pseudonymize", "source")) == set()
     assert gaps(sample_dataset(draw(64, 1).image, seed=1)) == set()
 
 
@@ -211,8 +212,8 @@ def test_the_check_finds_what_is_missing() -> None:
 def test_a_rescale_is_made_whole(provenance: Provenance) -> None:
     """Slope, intercept and type are type 1C: all of them or none (C.11.1)."""
     radiograph = read_dicom(to_bytes(make_dataset(RAMP, RescaleSlope=2)), "made.dcm")
-    for identity, kind in KINDS:
-        result = derived(radiograph, provenance, identity, kind)
+    for deidentify, written_as in WRITTEN:
+        result = derived(radiograph, provenance, deidentify, written_as)
         assert (result.RescaleSlope, result.RescaleIntercept, result.RescaleType) == (2, 0, "US")
 
 
@@ -225,10 +226,12 @@ def test_dciodvfy_finds_no_new_error(tmp_path: Path, provenance: Provenance, sop
     path.write_bytes(source)
     known = _errors(path)
     radiograph = read_dicom(source, "made.dcm", force=True)
-    for identity, kind in KINDS:
-        path.write_bytes(encode(derived(radiograph, provenance, identity, kind), SYNTAXES["explicit"], "file.dcm"))
+    for deidentify, written_as in WRITTEN:
+        path.write_bytes(
+            encode(derived(radiograph, provenance, deidentify, written_as), SYNTAXES["explicit"], "file.dcm")
+        )
         new = {error for error in _errors(path) - known if not any(excuse in error for excuse in EXCUSED)}
-        assert new == set(), (identity, kind)
+        assert new == set(), (deidentify, written_as)
 
 
 EXCUSED = (

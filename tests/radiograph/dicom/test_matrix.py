@@ -51,7 +51,8 @@ def shares(**weights: int) -> st.SearchStrategy[str]:
 class Case:
     """A file, its stored values and what a viewer shows, by the standard's formulas written down once more.
 
-    ``picture`` is upright; ``exact``: the grayscale pipeline does not depend on the pixels, so that an edit shows as it was made.
+    ``picture`` is upright; ``exact``: the grayscale pipeline does not depend on the pixels, so an edit is shown as it
+    was made.
     """
 
     header: dict[str, Any]
@@ -293,8 +294,10 @@ def written(
     database=None,
     phases=[Phase.generate],
 )
-@given(cases(), st.sampled_from(["explicit", "rle", "jpeg2000"]), st.sampled_from(["pseudonym", "keep", "strip"]))
-def read_right_and_back_bit_for_bit(case: Case, syntax: str, identity: str) -> None:
+@given(
+    cases(), st.sampled_from(["explicit", "rle", "jpeg2000"]), st.sampled_from(["pseudonymize", "none", "anonymize"])
+)
+def read_right_and_back_bit_for_bit(case: Case, syntax: str, deidentify: str) -> None:
     MET["cases"] += 1
     radiograph = read_dicom(case.data, "case.dcm", voi=case.voi)
     grayscale = radiograph.grayscale
@@ -308,7 +311,7 @@ def read_right_and_back_bit_for_bit(case: Case, syntax: str, identity: str) -> N
     image = radiograph.image.copy()
     image[3:9, 2:10] = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
     for edit in (radiograph.image, image):
-        dataset = synthetic_dataset(radiograph, edit, HOW, identity=identity, key=KEY)
+        dataset = synthetic_dataset(radiograph, edit, HOW, deidentify=deidentify, key=KEY)
         back = read_dicom(encode(dataset, SYNTAXES[syntax], "out.dcm"), "out.dcm", voi=case.voi, force=True)
         assert back.stored is not None
         same = case.orientation.back((edit == radiograph.image) | case.padded)

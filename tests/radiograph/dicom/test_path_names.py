@@ -226,34 +226,34 @@ def test_a_word_list_holds_nothing_of_its_own() -> None:
 
 def test_what_stands_in_the_place_of_a_path() -> None:
     parts, stem = ("export 2020", "PID-90210 Quixworth^Zebediah", "CHEST PA"), "QUIXWORTH_ZEBEDIAH_19520607"
-    new, new_stem, replaced = pseudonymous_path(parts, stem, ZEB, "pseudonym", KEY)
+    new, new_stem, replaced = pseudonymous_path(parts, stem, ZEB, "pseudonymize", KEY)
     person = f"SYN-{Pseudonyms(KEY).code('patient', patient_key(ZEB))}"
     assert replaced and (new[0], new[2]) == ("export 2020", "CHEST PA")
     assert new[1].startswith(f"{person}-") and new_stem.startswith(f"{person}-") and new[1] != new_stem
     assert not any(reveals_identity(part, ZEB) for part in (*new, new_stem))
-    assert pseudonymous_path(parts, stem, ZEB, "pseudonym", KEY) == (new, new_stem, True)
-    assert pseudonymous_path(parts, stem, ZEB, "pseudonym", b"another key of good length")[0][1] != new[1]
+    assert pseudonymous_path(parts, stem, ZEB, "pseudonymize", KEY) == (new, new_stem, True)
+    assert pseudonymous_path(parts, stem, ZEB, "pseudonymize", b"another key of good length")[0][1] != new[1]
 
 
 def test_stripped_paths_are_neutral() -> None:
-    parts, stem, replaced = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "strip", KEY)
+    parts, stem, replaced = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "anonymize", KEY)
     assert replaced and stem == "IM0001" and parts[0].startswith("SYNTHETIC-")
     assert Pseudonyms(KEY).code("patient", patient_key(ZEB)) not in parts[0]
-    other, _, _ = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "strip", b"of the next run, random")
+    other, _, _ = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "anonymize", b"of the next run, random")
     assert other != parts
 
 
 def test_different_names_stay_different() -> None:
     """Files of one folder, and folders of one patient, must not end in one place."""
     stems = [f"Quixworth_{number}" for number in range(2000)]
-    for identity in ("pseudonym", "strip"):
-        assert len({pseudonymous_path((), stem, ZEB, identity, KEY)[1] for stem in stems}) == len(stems)
+    for deidentify in ("pseudonymize", "anonymize"):
+        assert len({pseudonymous_path((), stem, ZEB, deidentify, KEY)[1] for stem in stems}) == len(stems)
 
 
 def test_harmless_and_kept_paths_stay() -> None:
-    assert pseudonymous_path(("a", "b"), "IM1", ZEB, "pseudonym", KEY) == (("a", "b"), "IM1", False)
-    assert pseudonymous_path(("Quixworth",), "x", ZEB, "keep", KEY) == (("Quixworth",), "x", False)
-    assert pseudonymous_path([], "x", Dataset(), "strip", KEY) == ((), "x", False)
+    assert pseudonymous_path(("a", "b"), "IM1", ZEB, "pseudonymize", KEY) == (("a", "b"), "IM1", False)
+    assert pseudonymous_path(("Quixworth",), "x", ZEB, "none", KEY) == (("Quixworth",), "x", False)
+    assert pseudonymous_path([], "x", Dataset(), "anonymize", KEY) == ((), "x", False)
 
 
 @settings(max_examples=300, deadline=None)
@@ -262,7 +262,7 @@ def test_any_text(text: str, name: str, identifier: str, date: str) -> None:
     patient = header(PatientName=name, PatientID=identifier, PatientBirthDate=date)
     assert reveals_identity(text, patient) in (True, False)
     assert not reveals_identity("", patient)
-    new, _, replaced = pseudonymous_path((text,), "x", patient, "pseudonym", KEY)
+    new, _, replaced = pseudonymous_path((text,), "x", patient, "pseudonymize", KEY)
     assert replaced == (new != (text,)) or new == (text,)
 
 

@@ -106,11 +106,11 @@ IN_ITEMS = [
 """What is planted in items beside what may stay; look-up tables have tests of their own."""
 
 
-def written(radiograph: Radiograph, source: Dataset, provenance: Provenance, identity: str, **options: Any) -> bytes:
+def written(radiograph: Radiograph, source: Dataset, provenance: Provenance, deidentify: str, **options: Any) -> bytes:
     """Return the file of an edit of ``radiograph`` whose header is ``source``."""
     changed = dataclasses.replace(radiograph, dataset=source)
     with disable_value_validation():
-        dataset = synthetic_dataset(changed, radiograph.image, provenance, identity=identity, key=KEY, **options)
+        dataset = synthetic_dataset(changed, radiograph.image, provenance, deidentify=deidentify, key=KEY, **options)
         return encode(dataset, SYNTAXES["explicit"], "")
 
 
@@ -128,15 +128,15 @@ def test_the_search_finds_the_word() -> None:
 def test_a_word_in_every_attribute(provenance: Provenance, plant: str, sop_class: uid.UID) -> None:
     radiograph = read_dicom(to_bytes(make_dataset(RAMP, SOPClassUID=sop_class)), "file.dcm", force=True)
     source = everything(PLANTS[plant], sop_class)
-    for identity in ("pseudonym", "strip"):
-        assert not holds_word(written(radiograph, source, provenance, identity))
-        assert not holds_word(written(radiograph, source, provenance, identity, kind="secondary-capture"))
+    for deidentify in ("pseudonymize", "anonymize"):
+        assert not holds_word(written(radiograph, source, provenance, deidentify))
+        assert not holds_word(written(radiograph, source, provenance, deidentify, sop_class="secondary-capture"))
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
 @pytest.mark.parametrize("vr", [None, "LO", "UN", "UT", "CS", "OB"])
 @pytest.mark.parametrize("plant", PLANTS)
-def test_a_word_in_one_attribute(provenance: Provenance, plant: str, vr: str | None, identity: str) -> None:
+def test_a_word_in_one_attribute(provenance: Provenance, plant: str, vr: str | None, deidentify: str) -> None:
     """One at a time, of the VR that the dictionary says and of others, read from the bytes of a file."""
     clean = make_dataset(RAMP, SpecificCharacterSet="ISO_IR 192", ViewCodeSequence=[code_item(POSTERO_ANTERIOR)])
     radiograph = read_dicom(to_bytes(clean), "file.dcm")
@@ -149,7 +149,7 @@ def test_a_word_in_one_attribute(provenance: Provenance, plant: str, vr: str | N
         parsed = pydicom.dcmread(io.BytesIO(clean_file))
         parsed[tag] = planted(tag, used, PLANTS[plant])
         try:
-            data = written(radiograph, parsed, provenance, identity)
+            data = written(radiograph, parsed, provenance, deidentify)
         except ValueError:
             # pydicom looks no further for a character set with a zero byte in its name, and reads no text then.
             assert keyword == "SpecificCharacterSet" and plant.startswith("in UTF-16"), keyword
@@ -190,14 +190,14 @@ CODES: dict[str, Callable[[], Dataset]] = {
 }
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
 @pytest.mark.parametrize("sequence", CODED)
 @pytest.mark.parametrize("case", CODES)
-def test_a_word_in_a_code(provenance: Provenance, case: str, sequence: str, identity: str) -> None:
+def test_a_word_in_a_code(provenance: Provenance, case: str, sequence: str, deidentify: str) -> None:
     with disable_value_validation():
         source = make_dataset(RAMP, **{sequence: [CODES[case](), code_item(CHEST)]})
         radiograph = read_dicom(to_bytes(source), "file.dcm", force=True)
-    data = written(radiograph, radiograph.dataset, provenance, identity)  # type: ignore[arg-type]
+    data = written(radiograph, radiograph.dataset, provenance, deidentify)  # type: ignore[arg-type]
     assert not holds_word(data)
     items = pydicom.dcmread(io.BytesIO(data))[sequence].value
     assert items[-1].CodeMeaning == "Chest"
@@ -205,8 +205,8 @@ def test_a_word_in_a_code(provenance: Provenance, case: str, sequence: str, iden
     assert len(items) == (1 if dropped else 2)
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
-def test_a_word_around_the_data_set(provenance: Provenance, identity: str) -> None:
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
+def test_a_word_around_the_data_set(provenance: Provenance, deidentify: str) -> None:
     source = make_dataset(RAMP)
     source.preamble = (WORD.encode() * 20)[:128]
     source.file_meta.ImplementationVersionName = WORD
@@ -216,34 +216,34 @@ def test_a_word_around_the_data_set(provenance: Provenance, identity: str) -> No
     data = to_bytes(source)
     assert data.count(WORD.encode()) > 10
     radiograph = read_dicom(data + WORD.encode(), "file.dcm")
-    assert not holds_word(written(radiograph, radiograph.dataset, provenance, identity))  # type: ignore[arg-type]
+    assert not holds_word(written(radiograph, radiograph.dataset, provenance, deidentify))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
 @pytest.mark.parametrize("sequence", LUTS)
-def test_a_word_beside_a_look_up_table(provenance: Provenance, sequence: str, identity: str) -> None:
+def test_a_word_beside_a_look_up_table(provenance: Provenance, sequence: str, deidentify: str) -> None:
     item = lut_item(0, list(range(4096)), 12)
     item.LUTExplanation, item.ModalityLUTType, item.PatientName = WORD, WORD, WORD
     item.LUTData += WORD.encode() + b"\0"  # more than the descriptor says
     source = make_dataset(RAMP, **{sequence: [item]})
     radiograph = read_dicom(to_bytes(source), "file.dcm")
-    data = written(radiograph, radiograph.dataset, provenance, identity)  # type: ignore[arg-type]
+    data = written(radiograph, radiograph.dataset, provenance, deidentify)  # type: ignore[arg-type]
     assert not holds_word(data)
     back = read_dicom(data, "out.dcm", force=True)
     np.testing.assert_array_equal(back.image, radiograph.image)
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "strip"])
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "anonymize"])
 @pytest.mark.parametrize("sequence", LUTS)
 @pytest.mark.parametrize("entries", [5, 256, 4096, 0])
-def test_a_word_for_a_look_up_table(provenance: Provenance, entries: int, sequence: str, identity: str) -> None:
+def test_a_word_for_a_look_up_table(provenance: Provenance, entries: int, sequence: str, deidentify: str) -> None:
     """Without it the image would be shown otherwise than as it was edited: nothing is written."""
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [entries, 0, 16])
     item.add_new("LUTData", "OW", WORD.encode() + b"\0")
     radiograph = read_dicom(to_bytes(make_dataset(RAMP, **{sequence: [item]})), "file.dcm", force="content")
     with pytest.raises(OutputError, match=r"LUT Data .* may hold text: choose --identity keep"):
-        written(radiograph, radiograph.dataset, provenance, identity)  # type: ignore[arg-type]
+        written(radiograph, radiograph.dataset, provenance, deidentify)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_look_up_tables_stay(provenance: Provenance, curve: list[int]) -> None:
     for sequence in LUTS:
         radiograph = read_dicom(to_bytes(make_dataset(RAMP, **{sequence: [item]})), "file.dcm")
         back = read_dicom(
-            written(radiograph, radiograph.dataset, provenance, "pseudonym"),  # type: ignore[arg-type]
+            written(radiograph, radiograph.dataset, provenance, "pseudonymize"),  # type: ignore[arg-type]
             "out.dcm",
             force=True,
         )
@@ -285,10 +285,10 @@ def test_look_up_tables_stay(provenance: Provenance, curve: list[int]) -> None:
 def test_image_type(provenance: Provenance, before: list[str], after: list[str]) -> None:
     with disable_value_validation():
         radiograph = read_dicom(to_bytes(make_dataset(RAMP, ImageType=before)), "file.dcm")
-        for identity in ("pseudonym", "strip"):
-            dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
+        for deidentify in ("pseudonymize", "anonymize"):
+            dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify)
             assert list(dataset.ImageType) == after
-        kept = synthetic_dataset(radiograph, radiograph.image, provenance, identity="keep")
+        kept = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify="none")
         assert list(kept.ImageType[2:]) == before[2:]
 
 
@@ -386,9 +386,9 @@ def test_terms(keyword: str, value: str, expected: str | None) -> None:
 def test_makers(provenance: Provenance, value: str, known: bool) -> None:
     assert is_maker(value) == known
     radiograph = read_dicom(to_bytes(make_dataset(RAMP, Manufacturer=value, ManufacturerModelName="DX-1")), "file.dcm")
-    for identity in ("pseudonym", "strip"):
-        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
-        assert dataset.Manufacturer == (value if known and identity == "pseudonym" else "")
+    for deidentify in ("pseudonymize", "anonymize"):
+        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify)
+        assert dataset.Manufacturer == (value if known and deidentify == "pseudonymize" else "")
         assert "ManufacturerModelName" not in dataset
 
 
@@ -396,11 +396,11 @@ def test_makers(provenance: Provenance, value: str, known: bool) -> None:
 @given(
     st.dictionaries(st.sampled_from(ALLOWED), st.sampled_from(sorted(PLANTS)), min_size=1, max_size=12),
     st.sampled_from(KNOWN),
-    st.sampled_from(["pseudonym", "strip"]),
+    st.sampled_from(["pseudonymize", "anonymize"]),
     st.sampled_from(["ISO_IR 100", "ISO_IR 192", "GB18030", None]),
 )
 def test_words_in_some_attributes(
-    plants: dict[str, str], sop_class: uid.UID, identity: str, charset: str | None
+    plants: dict[str, str], sop_class: uid.UID, deidentify: str, charset: str | None
 ) -> None:
     how = Provenance("edema", 0.4, 4.0, 50, 7, "delta", "phantom", "0" * 64, "0.1.0", "cpu")
     clean = make_dataset(RAMP, SOPClassUID=sop_class, SpecificCharacterSet=charset)
@@ -411,12 +411,12 @@ def test_words_in_some_attributes(
         assert tag is not None and keyword_for_tag(tag) == keyword
         vr = DicomDictionary[tag][0].split(" ")[-1]
         source[tag] = planted(tag, "UN" if vr == "SQ" else vr, PLANTS[plant])
-    assert not holds_word(written(radiograph, source, how, identity))
+    assert not holds_word(written(radiograph, source, how, deidentify))
 
 
 def test_a_private_sop_class_is_not_named(tmp_path: Any, provenance: Provenance) -> None:
     source = make_dataset(RAMP, SOPClassUID="1.2.276.19520607.1")
     radiograph = read_dicom(to_bytes(source), "file.dcm")
-    for identity in ("pseudonym", "keep", "strip"):
-        write_dicom(tmp_path / identity, radiograph, radiograph.image, provenance, identity=identity)
-        assert (b"19520607" in (tmp_path / identity).read_bytes()) == (identity == "keep")
+    for deidentify in ("pseudonymize", "none", "anonymize"):
+        write_dicom(tmp_path / deidentify, radiograph, radiograph.image, provenance, deidentify=deidentify)
+        assert (b"19520607" in (tmp_path / deidentify).read_bytes()) == (deidentify == "none")

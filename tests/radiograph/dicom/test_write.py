@@ -117,17 +117,19 @@ def test_an_edit_of_nothing_is_the_source_bit_for_bit(
 def test_shifted_cells_and_unused_bits(tmp_path: Path, provenance: Provenance) -> None:
     cells = (RAMP << 4) | (RAMP % 3)
     radiograph = read(make_dataset(cells, HighBit=15))
-    kept, back = write_and_read(tmp_path / "keep.dcm", radiograph, radiograph.image, provenance, identity="keep")
+    kept, back = write_and_read(tmp_path / "keep.dcm", radiograph, radiograph.image, provenance, deidentify="none")
     assert kept.HighBit == 15 and kept.PixelData == cells.astype("<u2").tobytes()
     clean, _ = write_and_read(tmp_path / "pseudonym.dcm", radiograph, radiograph.image, provenance)
     assert clean.PixelData == (RAMP << 4).astype("<u2").tobytes(), "overlays in unused bits may hold names"
     np.testing.assert_array_equal(back.stored, RAMP)
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "keep", "strip"])
-def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: str) -> None:
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "none", "anonymize"])
+def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, deidentify: str) -> None:
     source = make_dataset(RAMP, ImageType=["ORIGINAL", "PRIMARY", "POST_PROCESSED"], SeriesDescription="Chest PA")
-    dataset, _ = write_and_read(tmp_path / "out.dcm", read(source), read(source).image, provenance, identity=identity)
+    dataset, _ = write_and_read(
+        tmp_path / "out.dcm", read(source), read(source).image, provenance, deidentify=deidentify
+    )
     assert dataset[0x0008, 0x001C].value == "YES"
     assert list(dataset.ImageType) == ["DERIVED", "PRIMARY", "POST_PROCESSED"]
     assert dataset.SeriesDescription == "SYNTHETIC - not for diagnosis: pulmonary edema"
@@ -142,13 +144,13 @@ def test_it_says_what_it_is(tmp_path: Path, provenance: Provenance, identity: st
     assert list(equipment.SoftwareVersions) == ["0.1.0", provenance.engine_hash]
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
         assert dataset[keyword].value != source[keyword].value
-    assert (dataset.StudyInstanceUID == source.StudyInstanceUID) == (identity == "keep")
-    if identity == "strip":
+    assert (dataset.StudyInstanceUID == source.StudyInstanceUID) == (deidentify == "none")
+    if deidentify == "anonymize":
         assert "SourceImageSequence" not in dataset
     else:
         item = dataset.SourceImageSequence[0]
         assert code_of(item.PurposeOfReferenceCodeSequence[0]) == SOURCE_IMAGE
-        assert (item.ReferencedSOPInstanceUID == source.SOPInstanceUID) == (identity == "keep")
+        assert (item.ReferencedSOPInstanceUID == source.SOPInstanceUID) == (deidentify == "none")
     with pytest.raises(RefusedError, match="already synthetic"):
         read_radiograph(tmp_path / "out.dcm")
 
@@ -211,11 +213,12 @@ def test_edits_of_a_study_have_series_numbers_of_their_own(
         *({"strength": 0.5}, {"guidance": 7.0}, {"steps": 20}, {"compose": "replace"}),
     ]
     made = [Provenance(**{**vars(provenance), **way}) for way in ways]
-    for identity in ("pseudonym", "keep", "strip"):
+    for deidentify in ("pseudonymize", "none", "anonymize"):
         numbers = [
-            int(synthetic_dataset(radiograph, radiograph.image, how, identity=identity).SeriesNumber) for how in made
+            int(synthetic_dataset(radiograph, radiograph.image, how, deidentify=deidentify).SeriesNumber)
+            for how in made
         ]
-        again = synthetic_dataset(radiograph, radiograph.image, made[0], identity=identity)
+        again = synthetic_dataset(radiograph, radiograph.image, made[0], deidentify=deidentify)
         assert len(set(numbers)) == len(made) and again.SeriesNumber == numbers[0]
         assert all(block * 100_000 + 10_000 <= n < (block + 1) * 100_000 and n < 2**31 for n in numbers)
 
@@ -235,8 +238,8 @@ def test_the_source_is_not_changed(tmp_path: Path, provenance: Provenance) -> No
     radiograph = read(source)
     assert radiograph.dataset is not None
     before = copy.deepcopy(radiograph.dataset)
-    for identity in ("keep", "pseudonym", "strip"):
-        write_dicom(tmp_path / f"{identity}.dcm", radiograph, edited(radiograph), provenance, identity=identity)
+    for deidentify in ("none", "pseudonymize", "anonymize"):
+        write_dicom(tmp_path / f"{deidentify}.dcm", radiograph, edited(radiograph), provenance, deidentify=deidentify)
     assert radiograph.dataset == before
     np.testing.assert_array_equal(radiograph.stored, RAMP)
 
@@ -254,7 +257,7 @@ def test_keep_drops_what_no_longer_holds(tmp_path: Path, provenance: Provenance)
         DerivationDescription="JPEG 2000 lossy 10:1",
     )
     source.private_block(0x0019, "VENDOR", create=True).add_new(0x10, "LO", "vendor's own")
-    dataset, _ = write_and_read(tmp_path / "o.dcm", read(source), read(source).image, provenance, identity="keep")
+    dataset, _ = write_and_read(tmp_path / "o.dcm", read(source), read(source).image, provenance, deidentify="none")
     for gone in ("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"):
         assert gone not in dataset
     assert not any(element.tag.is_private for element in dataset)
@@ -267,9 +270,9 @@ def test_lossy_history_is_never_reset(tmp_path: Path, provenance: Provenance) ->
     told = make_dataset(
         RAMP, LossyImageCompression="01", LossyImageCompressionRatio=10, LossyImageCompressionMethod="ISO_15444_1"
     )
-    for identity in ("keep", "pseudonym", "strip"):
+    for deidentify in ("none", "pseudonymize", "anonymize"):
         dataset, _ = write_and_read(
-            tmp_path / f"{identity}.dcm", read(told), read(told).image, provenance, identity=identity
+            tmp_path / f"{deidentify}.dcm", read(told), read(told).image, provenance, deidentify=deidentify
         )
         assert dataset.LossyImageCompression == "01" and dataset.LossyImageCompressionRatio == 10
         assert dataset.LossyImageCompressionMethod == "ISO_15444_1"
@@ -342,7 +345,7 @@ def test_a_long_prompt_is_cut_and_the_facts_stay(tmp_path: Path, provenance: Pro
 def test_as_secondary_capture(tmp_path: Path, provenance: Provenance) -> None:
     radiograph = read(make_dataset(RAMP, PhotometricInterpretation="MONOCHROME1"))
     dataset, back = write_and_read(
-        tmp_path / "out.dcm", radiograph, radiograph.image, provenance, kind="secondary-capture"
+        tmp_path / "out.dcm", radiograph, radiograph.image, provenance, sop_class="secondary-capture"
     )
     assert dataset.SOPClassUID == uid.SecondaryCaptureImageStorage and dataset.ConversionType == "SYN"
     np.testing.assert_array_equal(back.image, radiograph.image)
@@ -373,7 +376,7 @@ def test_a_label_is_declared(tmp_path: Path, provenance: Provenance) -> None:
 
 def test_wrong_wishes(tmp_path: Path, provenance: Provenance) -> None:
     radiograph = read(make_dataset(RAMP))
-    for wish in ({"identity": "alias"}, {"transfer_syntax": "zip"}, {"kind": "ct"}):
+    for wish in ({"deidentify": "alias"}, {"transfer_syntax": "zip"}, {"sop_class": "ct"}):
         with pytest.raises(SettingError, match="expected one of"):
             write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance, **wish)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="edit of shape"):
@@ -384,8 +387,8 @@ def test_wrong_wishes(tmp_path: Path, provenance: Provenance) -> None:
         write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance)
 
 
-@pytest.mark.parametrize("identity", ["pseudonym", "keep", "strip"])
-def test_a_thin_header_is_completed(provenance: Provenance, identity: str) -> None:
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "none", "anonymize"])
+def test_a_thin_header_is_completed(provenance: Provenance, deidentify: str) -> None:
     nothing = dict.fromkeys(
         [
             "StudyInstanceUID",
@@ -403,7 +406,7 @@ def test_a_thin_header_is_completed(provenance: Provenance, identity: str) -> No
     )
     source = make_dataset(RAMP, SOPClassUID=uid.DigitalXRayImageStorageForPresentation, **nothing)
     radiograph = read(source)
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify)
     for keyword in words(  # type 1 of the DX IOD (PS3.3 A.26)
         "StudyInstanceUID SeriesInstanceUID SOPInstanceUID PresentationIntentType ImageLaterality BurnedInAnnotation"
         " LossyImageCompression PixelIntensityRelationship PixelIntensityRelationshipSign RescaleIntercept RescaleSlope"
@@ -430,9 +433,9 @@ def test_a_phantom_is_written_and_can_be_edited(tmp_path: Path, provenance: Prov
     radiograph = read_radiograph(path)
     assert radiograph.notes == ()
     assert np.abs(radiograph.image - drawn.image).max() <= 0.5 / 4095 + 1e-6
-    for identity in ("pseudonym", "keep", "strip"):
-        target = tmp_path / f"{identity}.dcm"
-        write_dicom(target, radiograph, edited(radiograph), provenance, identity=identity)
+    for deidentify in ("pseudonymize", "none", "anonymize"):
+        target = tmp_path / f"{deidentify}.dcm"
+        write_dicom(target, radiograph, edited(radiograph), provenance, deidentify=deidentify)
         with pytest.raises(RefusedError, match="already synthetic"):
             read_radiograph(target)
     with pytest.raises(OutputError, match="already exists"):
@@ -447,15 +450,15 @@ def test_a_lut_descriptor_whose_length_reads_as_negative(provenance: Provenance)
     source = make_dataset(values, BitsStored=15, PixelRepresentation=1, VOILUTSequence=[lut_item(-16384, curve, 12)])
     radiograph = read(source)
     np.testing.assert_allclose(radiograph.image, np.array(curve)[values + 16384] / 4095, atol=1e-6)
-    for identity in ("keep", "pseudonym"):
-        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity=identity)
+    for deidentify in ("none", "pseudonymize"):
+        dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify=deidentify)
         back = read_dicom(encode(dataset, uid.ExplicitVRLittleEndian, "out.dcm"), "out.dcm", force=True)
         np.testing.assert_array_equal(back.image, radiograph.image)
 
 
 def test_values_that_cannot_be_written_are_left_out(provenance: Provenance) -> None:
     radiograph = read(make_dataset(RAMP))
-    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, identity="keep")
+    dataset = synthetic_dataset(radiograph, radiograph.image, provenance, deidentify="none")
     dataset.PositionerIsocenterPrimaryAngle = 12.0
     dataset["PositionerIsocenterPrimaryAngle"]._value = object()  # what a damaged source may leave behind
     back = read_dicom(encode(dataset, uid.ExplicitVRLittleEndian, "out.dcm"), "out.dcm", force=True)
