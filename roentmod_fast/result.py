@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.radiograph.compose import ChangeStatistics, change_statistics
+from roentmod_fast.radiograph.metrics import ChangeStatistics, change_statistics
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.settings import EditSettings
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
 from roentmod_fast.presets import EXACT, Means, Preset
-from roentmod_fast.radiograph.compose import change_statistics
+from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime.devices import GPU_DEVICES, Device
 from roentmod_fast.runtime.networks import precisions_on
 from roentmod_fast.settings import EditConfig

@@ -14,7 +14,7 @@ from roentmod_fast import tune as tune_module
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.editor import Editor
 from roentmod_fast.presets import Means
-from roentmod_fast.radiograph.compose import change_statistics
+from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime import networks as networks_module
 from roentmod_fast.runtime.devices import CPU, CUDA, OPENVINO, Device
 from roentmod_fast.settings import EditConfig

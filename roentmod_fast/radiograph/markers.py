@@ -6,12 +6,11 @@ Bones are thin and bright as well, but never by so much at once, or they are lon
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from roentmod_fast.radiograph.filters import window_extreme
 from roentmod_fast.radiograph.letterbox import resample
 
 Array = NDArray[np.float32]
@@ -54,13 +53,13 @@ def marker_mask(image: Array) -> Mask:
     shape = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
     small = resample(image, shape, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
     levels = np.rint(np.clip(small, 0, 1) * 255).astype(np.int16)
-    opened = _spread(_spread(levels, _STROKE, np.minimum), _STROKE, np.maximum)
+    opened = window_extreme(window_extreme(levels, _STROKE, np.minimum), _STROKE, np.maximum)
     rise = levels - opened
     strokes = rise > _RISE
     found = _marks(strokes, rise, _STRONG) | _marks((rise > _STRONG) & (levels >= _SATURATED), rise, _VERY_STRONG)
     if not found.any():
         return np.zeros(image.shape, dtype=bool)
-    found = _spread(found, 5, np.logical_or)
+    found = window_extreme(found, 5, np.logical_or)
     large = Image.fromarray(found.astype(np.uint8) * 255).resize(
         (image.shape[1], image.shape[0]), Image.Resampling.NEAREST
     )
@@ -71,7 +70,7 @@ def _marks(strokes: Mask, rise: NDArray[np.int16], strong: int) -> Mask:
     """Return the groups of strokes that have the size and the place of marks and rise by ``strong`` somewhere."""
     shape = strokes.shape
     found = np.zeros(shape, dtype=bool)
-    for rows, columns in _components(_spread(strokes, _JOIN, np.logical_or)):
+    for rows, columns in _components(window_extreme(strokes, _JOIN, np.logical_or)):
         top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
         sides = sorted((bottom - top, right - left))
         if sides[0] > _WIDEST * _SIDE or sides[1] > _LONGEST * _SIDE:
@@ -84,20 +83,6 @@ def _marks(strokes: Mask, rise: NDArray[np.int16], strong: int) -> Mask:
         if min(across, down) < _EDGE or (across < _CORNER[0] and down < _CORNER[1]):
             found[rows, columns] = True
     return found
-
-
-def _spread(values: NDArray[Any], size: int, extreme: np.ufunc) -> NDArray[Any]:
-    """Return the extreme of each square of ``size`` pixels (odd), by doubling windows along each axis."""
-    for _ in range(2):
-        half = size // 2
-        window = np.pad(values, ((half, half), (0, 0)), mode="edge")
-        reach = 1
-        while reach < size:
-            step = min(reach, size - reach)
-            window = extreme(window[:-step], window[step:])
-            reach += step
-        values = window.T
-    return values
 
 
 def _components(mask: Mask) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

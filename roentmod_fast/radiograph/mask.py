@@ -18,6 +18,7 @@ from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.orientation import contiguous
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, read_dataset
+from roentmod_fast.radiograph.filters import running_mean
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.raster import looks_like_raster
 from roentmod_fast.radiograph.sources import Source
@@ -73,19 +74,9 @@ def soften(mask: Array, width: float | None = None) -> Array:
         return np.array(mask, dtype=np.float32)
     blurred = mask.astype(np.float64)
     for _ in range(2):  # two boxes make a smooth slope
-        blurred = _box_blur(blurred, window)
+        blurred = running_mean(blurred, window)
     inside = np.clip(2 * blurred - 1, 0, 1)
     return np.asarray(np.minimum(inside * inside * (3 - 2 * inside), mask), dtype=np.float32)
-
-
-def _box_blur(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Return running means of ``window`` pixels in both directions; the picture's edge goes on beyond it."""
-    half = window // 2
-    for _ in range(2):
-        padded = np.pad(values, ((half + 1, half), (0, 0)), mode="edge")
-        total = np.cumsum(padded, axis=0)
-        values = ((total[window:] - total[:-window]) / window).T
-    return values
 
 
 def _placed(mask: Array, radiograph: Radiograph, name: str) -> Array:

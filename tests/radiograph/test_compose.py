@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roentmod_fast.radiograph.compose import HALF_LEVEL, change_statistics, compose
+from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Letterbox
+from roentmod_fast.radiograph.metrics import HALF_LEVEL
 
 RNG = np.random.default_rng(0)
 SOURCE = (0.2 + 0.6 * RNG.random((300, 400))).astype(np.float32)
@@ -91,30 +92,3 @@ def test_wrong_wishes() -> None:
         compose(SOURCE, SQUARE, SQUARE, LETTERBOX, "replace")
     with pytest.raises(ValueError, match="mask of shape"):
         compose(SOURCE, SQUARE, SQUARE, LETTERBOX, "delta", SQUARE)
-
-
-def test_statistics_of_no_change() -> None:
-    statistics = change_statistics(SOURCE, SOURCE)
-    assert (statistics.psnr_db, statistics.ssim, statistics.share_changed) == (None, 1.0, 0.0)
-
-
-def test_statistics_of_a_known_change() -> None:
-    after = SOURCE.copy()
-    after[:30] += 0.1
-    statistics = change_statistics(SOURCE, after)
-    assert statistics.share_changed == pytest.approx(0.1)
-    assert statistics.psnr_db == pytest.approx(-10 * np.log10(0.1 * 0.01), abs=1e-3)
-    assert 0.9 < statistics.ssim < 1
-
-
-def test_ssim_against_the_formula_of_one_window() -> None:
-    a, b = RNG.random((7, 7)).astype(np.float32), RNG.random((7, 7)).astype(np.float32)
-    covariance = np.cov(a.ravel(), b.ravel())
-    top = (2 * a.mean() * b.mean() + 1e-4) * (2 * covariance[0, 1] + 9e-4)
-    bottom = (a.mean() ** 2 + b.mean() ** 2 + 1e-4) * (covariance[0, 0] + covariance[1, 1] + 9e-4)
-    assert change_statistics(a, b).ssim == pytest.approx(float(top / bottom), rel=1e-5)
-
-
-def test_statistics_want_the_same_shape() -> None:
-    with pytest.raises(ValueError, match="cannot be compared"):
-        change_statistics(SOURCE, SQUARE)
