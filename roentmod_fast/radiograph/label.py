@@ -14,8 +14,8 @@ TEXT = "SYNTHETIC"
 def burn_label(image: Array) -> Array:
     """Return a copy of a picture with :data:`TEXT` in white on black in its lower left corner.
 
-    ``image``: float32 (H, W) in [0, 1]; so is the result. Tell :func:`~.dicom_write.write_dicom` that it is
-    ``labelled``.
+    ``image``: float32 (H, W) in [0, 1]; so is the result. Call :func:`~.dicom.write.write_dicom` with
+    ``labelled=True``.
     """
     letters = _letters(*image.shape)
     result = np.array(image, dtype=np.float32)

@@ -20,14 +20,13 @@ from pydicom.dataset import Dataset
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph import png
-from roentmod_fast.radiograph.content import content_of
+from roentmod_fast.radiograph.content import LOSSLESS, LOSSY_COLOUR, content_of, grey_of
 from roentmod_fast.radiograph.dicom.encapsulated import UNWRITTEN
 from roentmod_fast.radiograph.dicom.grayscale import full_range, grayscale_of
 from roentmod_fast.radiograph.dicom.marks import WARNING
 from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, contiguous, given_orientation
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
-from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 
 Array = NDArray[np.float32]
@@ -63,7 +62,7 @@ def read_raster(data: bytes, name: str, *, force: Force = False, orientation: st
     """Read a PNG or JPEG radiograph held in memory: 8 or 16 bit grey, or colour whose channels are equal.
 
     16 bit images whose values have fewer bits are shown as DICOM images of these bits without a window. ``force`` and
-    ``orientation`` as for :func:`.read.read_radiograph`. Raises SourceError for colour, several frames, or what cannot
+    ``orientation`` as for :func:`~.read.read_radiograph`. Raises SourceError for colour, several frames, or what cannot
     be decoded; RefusedError for an output of this package and for what is blank or too small, unless ``force`` names
     that doubt.
     """

@@ -13,8 +13,8 @@ from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.letterbox import Letterbox
-from roentmod_fast.radiograph.mask import box_mask, read_mask, soften
 from roentmod_fast.radiograph.model import Radiograph
+from roentmod_fast.radiograph.region import box_mask, read_mask, soften
 
 from .conftest import make_dataset, to_bytes
 

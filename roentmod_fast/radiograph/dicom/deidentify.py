@@ -1,6 +1,7 @@
 """De-identify a header: pseudonymize it, anonymize it, or keep the patient's identity (PS3.15 Annex E).
 
-:mod:`.retained` lists the attributes that a de-identified header retains.
+:mod:`.retained` lists the attributes that a de-identified header retains. Placeholders, values of Patient ID and
+Patient's Name that many patients share ("ANONYMOUS"), are no basis for a pseudonym.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import datetime
 import hashlib
 import hmac
 import os
+import re
+import unicodedata
 import uuid
 from dataclasses import dataclass, field
 
@@ -24,8 +27,62 @@ from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
-from roentmod_fast.radiograph.dicom.placeholders import is_placeholder
 from roentmod_fast.radiograph.dicom.retained import copy_retained
+
+
+def fold(text: str) -> str:
+    """Return text in lower case, in compatibility form and without accents, for comparisons."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(fold(text).split())
+
+
+WORDS = _words_of(
+    """
+    anon anonym anonyme anonymes anonymous anonymus anonymized anonymised anonymisiert anonymise anonymisee anonimo
+    anonima anonimizado anonimizzato anoniem anonimowy anonyymi anoniman
+    deidentified deidentify deid pseudonym pseudonymized pseudonymised
+    unknown unk unbekannt inconnu inconnue desconocido desconocida desconhecido desconhecida sconosciuto sconosciuta
+    onbekend okand ukendt ukjent tuntematon nieznany neznamy bilinmeyen
+    none null nil nan na no not noname nobody missing undefined unspecified unassigned unidentified
+    blank empty void removed deleted redacted masked hidden confidential erased withheld
+    test tests tester testing testpatient testcase dummy demo default example sample temp tmp tbd todo
+    patient patienten paciente paziente pacjent patientid patientname pid id name given available applicable identified
+    subject person case x y z
+    аноним анонимный анонимно неизвестно неизвестный неизвестная тест пациент
+    匿名 不明 未知 無名 无名 名無し テスト 患者 测试 測試 익명 미상 환자 테스트 مجهول
+    """
+)
+"""Words of placeholders, in lower case and without accents; a value that consists of such words alone is one."""
+
+_NUMBERS = re.compile(r"0*1|9{3,}|1234?5?6?")
+"""Numbers that are placeholders where they stand alone: 1 with leading zeros, 999..., 123 to 123456."""
+
+_FILLING = re.compile(r"0+|x+")
+
+
+def is_placeholder(identifier: str) -> bool:
+    """Tell whether a Patient ID is a placeholder: "ANONYMOUS", "UNKNOWN", "0", "001", "N/A", "xxx"; not "ANON-17".
+
+    The same holds for a Patient's Name: "ANONYMOUS^ANONYMOUS", "^", "Test^Patient".
+    """
+    words = _words(identifier)
+    if not words:
+        return bool(identifier.strip())  # punctuation alone
+    if len(words) == 1 and _NUMBERS.fullmatch(words[0]):
+        return True
+    return all(word in WORDS or _FILLING.fullmatch(word) for word in words)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text in lower case without accents; "N/A" and "de-identified" are one word each."""
+    folded = re.sub(r"\bn[/.]a\b", "na", fold(text))
+    folded = re.sub(r"\bde[-_ ](?=ident)", "de", folded)
+    return re.findall(r"[^\W_]+", folded)
+
 
 PSEUDONYMIZE, NONE, ANONYMIZE = METHODS = ("pseudonymize", "none", "anonymize")
 """Values of ``deidentify``: a stable pseudonym for the patient, the source's own identity, or no link to a patient."""
@@ -116,8 +173,8 @@ def pseudonym_key() -> bytes:
 def patient_key(dataset: Dataset) -> str:
     """Return what tells one patient from another in a header.
 
-    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0",
-    see :mod:`roentmod_fast.radiograph.dicom.placeholders`) count as absent, as many patients share them.
+    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0")
+    count as absent, as many patients share them.
     """
     identifier = header.text(dataset, "PatientID")
     if identifier and not is_placeholder(identifier):

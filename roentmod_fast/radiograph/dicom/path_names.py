@@ -17,8 +17,16 @@ from urllib.parse import unquote
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph.dicom import header
-from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, NONE, Pseudonyms, deidentification, patient_key
-from roentmod_fast.radiograph.dicom.placeholders import WORDS, fold, is_placeholder
+from roentmod_fast.radiograph.dicom.deidentify import (
+    ANONYMIZE,
+    NONE,
+    WORDS,
+    Pseudonyms,
+    deidentification,
+    fold,
+    is_placeholder,
+    patient_key,
+)
 
 NAMES = (
     "PatientName",

@@ -19,10 +19,9 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 
 from roentmod_fast.errors import SourceError
+from roentmod_fast.radiograph.content import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.dicom import gdcm_child, header
-from roentmod_fast.radiograph.dicom.codestream import FrameSize, frame_size
-from roentmod_fast.radiograph.dicom.encapsulated import single_frame, unwritten_end
-from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
+from roentmod_fast.radiograph.dicom.encapsulated import FrameSize, frame_size, single_frame, unwritten_end
 from roentmod_fast.radiograph.model import PixelLayout
 
 MAX_PIXELS = 50_000_000
@@ -74,7 +73,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
 
     The values are int32 (Rows, Columns); the decoder is None where the pixels are not compressed. Raises SourceError,
     naming the file as ``name``, for whatever is not one frame of 8 to 16 bit grey, complete. Colour is grey where its
-    channels are equal, or nearly so after lossy compression (:mod:`.grey`).
+    channels are equal, or nearly so after lossy compression (:mod:`..content`).
     """
     notes: list[str] = []
     rows, columns = _described(dataset, name)

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from roentmod_fast.errors import RoentmodError, SourceError
 from roentmod_fast.radiograph.content import content_of
 from roentmod_fast.radiograph.dicom import header
-from roentmod_fast.radiograph.dicom import scan as dicom_scan
+from roentmod_fast.radiograph.dicom import scan as element_scan
 from roentmod_fast.radiograph.dicom.deidentify import patient_notes
 from roentmod_fast.radiograph.dicom.grayscale import grayscale_of
 from roentmod_fast.radiograph.dicom.orientation import (
@@ -106,30 +106,30 @@ def read_dataset(data: bytes, name: str) -> tuple[Dataset, tuple[str, ...]]:
 
 
 def _parse(data: bytes, name: str, preamble: bool, notes: list[str]) -> Dataset:
-    """Parse a file that was walked through before: see :mod:`.dicom_scan`."""
+    """Parse a file after :mod:`.scan` has walked through its data elements."""
     start = 132 if preamble else 0
-    begin = dicom_scan.file_meta_end(data, start)
-    found = dicom_scan.Scan(len(data))
-    reader: dicom_scan.BoundedReader | None = None
+    begin = element_scan.file_meta_end(data, start)
+    found = element_scan.Scan(len(data))
+    reader: element_scan.BoundedReader | None = None
     try:
         meta = FileMetaDataset()
         if begin > start:
-            meta = pydicom.dcmread(dicom_scan.BoundedReader(data[:begin]), force=True).file_meta
+            meta = pydicom.dcmread(element_scan.BoundedReader(data[:begin]), force=True).file_meta
         syntax = header.text(meta, "TransferSyntaxUID")
         deflated = syntax == uid.DeflatedExplicitVRLittleEndian
         body, at = (_inflate(data[begin:], name), 0) if deflated else (data, begin)
         if at == len(body):
             raise SourceError(f"{name}: the file ends after its meta information: expected a data set: fetch it again")
-        implicit, little = dicom_scan.encoding(body, at, syntax)
+        implicit, little = element_scan.encoding(body, at, syntax)
         try:
-            found = dicom_scan.scan(body, at, implicit=implicit, little=little)
+            found = element_scan.scan(body, at, implicit=implicit, little=little)
         except ValueError as error:
             kind = no_image_kind(header.text(meta, "MediaStorageSOPClassUID"))
             raise SourceError(f"{name}: {error if kind is None else f'{kind}: expected a radiograph'}") from error
         if found.padding:
             notes.append(f"{found.padding} bytes after the data set are ignored")
             body = body[: found.end]
-        reader = dicom_scan.BoundedReader(body)
+        reader = element_scan.BoundedReader(body)
         dataset = pydicom.dcmread(reader, force=deflated or not preamble)
     except RoentmodError:
         raise
@@ -144,10 +144,10 @@ def _parse(data: bytes, name: str, preamble: bool, notes: list[str]) -> Dataset:
     return dataset
 
 
-def _why_not_parsed(found: dicom_scan.Scan, reader: dicom_scan.BoundedReader | None) -> str:
+def _why_not_parsed(found: element_scan.Scan, reader: element_scan.BoundedReader | None) -> str:
     """Say why no whole data set was parsed, by what walking it has found."""
     if reader is not None and reader.left < 0:
-        return dicom_scan.TOO_MANY
+        return element_scan.TOO_MANY
     if found.early:
         return f"the DICOM header is truncated: {found.early}: fetch the file again"
     if found.broken:
@@ -160,7 +160,7 @@ def read_dicom(
 ) -> Radiograph:
     """Read a DICOM radiograph held in memory; ``name`` is for messages.
 
-    Other arguments and errors as for :func:`.read.read_radiograph`.
+    Other arguments and errors as for :func:`roentmod_fast.radiograph.read.read_radiograph`.
     """
     given = None if orientation is None else given_orientation(orientation)
     # Validation of values would warn, and log, with the values themselves: names and identifiers.

@@ -1,18 +1,19 @@
-"""Which radiographs should not be edited, by their header.
+"""Reasons to refuse a radiograph, by the words of its header.
 
-An engine for frontal chest radiographs makes something of anything; what comes out of a lateral view or a hand is
-worthless and looks real. A header that is missing or mute is no reason to refuse: it is noted.
+An engine for frontal chest radiographs edits any image; the edit of a lateral view or a hand is worthless and looks
+real. A header without the attribute, or with one that names nothing, is no reason to refuse: it is noted.
 
-How evidence is weighed, for the view and for the body part alike:
+Evidence for the view and for the body part has a rank, by how near to the image its attribute is:
 
-1. Own attributes: View Position, View Code Sequence, Patient Orientation; Body Part Examined, Anatomic Region Sequence,
-   Primary Anatomic Structure Sequence, the SOP class. UNKNOWN, OTHER, N/A and the like are mute.
-2. Descriptions of the acquisition and its series (:mod:`.evidence` lists the attributes).
-3. Descriptions of the order and the study, which has other images too.
+1. OWN: View Position, View Code Sequence, Patient Orientation; Body Part Examined, Anatomic Region Sequence, Primary
+   Anatomic Structure Sequence, the SOP class. UNKNOWN, OTHER, N/A and the like name nothing.
+2. ACQUIRED: descriptions of the acquisition and its series.
+3. STUDY: descriptions of the order and the study, which has images of other views and body parts too.
 
-An attribute of rank 1 or 2 that names something else is a doubt, also where another one of these ranks says frontal or
-chest: one of them is wrong. Rank 3 is a doubt only where ranks 1 and 2 say nothing; else it is outranked, with a note.
-A text that names both (CHEST PA AND LAT) says nothing of this image. At rank 3 neither does one that counts views.
+An attribute of rank 1 or 2 that names another view or part is a doubt, also where another one of these ranks names
+frontal or chest: one of them is wrong. Rank 3 is a doubt only where ranks 1 and 2 name nothing; otherwise it is
+outranked, with a note. A text that names both (CHEST PA AND LAT) is no evidence for this image. At rank 3 neither is
+one that counts views. Names of persons and free comments, in which they may stand, are never read.
 
 A species is named by its own attributes, by breed, neutering and the role of the responsible person, by the name of a
 veterinary institution, and by any description. An explicit human species outranks descriptions.
@@ -21,14 +22,18 @@ veterinary institution, and by any description. An explicit human species outran
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from pydicom import uid
+from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from roentmod_fast.radiograph.dicom import header
-from roentmod_fast.radiograph.dicom.codes import HUMAN_SPECIES, code_of
-from roentmod_fast.radiograph.dicom.evidence import ACQUIRED, OWN, STUDY, Text, coded_of, texts_of
+from roentmod_fast.radiograph.dicom.codes import FORMER_CHESTS, HUMAN_SPECIES, code_of
 from roentmod_fast.radiograph.dicom.marks import is_synthetic
 from roentmod_fast.radiograph.dicom.vocabulary import (
     ANIMAL,
@@ -36,12 +41,162 @@ from roentmod_fast.radiograph.dicom.vocabulary import (
     FRONTAL,
     HUMAN,
     LATERAL,
+    MUTE,
     NEUTRAL,
     OBLIQUE,
     OTHER,
+    SEVERAL,
+    SPINE,
+    THORACIC,
     kinds_of,
+    words_of,
 )
 from roentmod_fast.radiograph.doubts import Doubt
+
+OWN, ACQUIRED, STUDY = 1, 2, 3
+
+_ACQUIRED = (
+    "AcquisitionDeviceProcessingDescription",
+    "AcquisitionDeviceProcessingCode",
+    "PerformedProtocolCodeSequence",
+    "AcquisitionProtocolName",
+    "AcquisitionProtocolDescription",
+    "ProtocolName",
+    "SeriesDescription",
+    "SeriesDescriptionCodeSequence",
+)
+_STUDY = (
+    "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription",
+    "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProtocolCodeSequence",
+    "ProcedureCodeSequence",
+    "StudyDescription",
+)
+_REQUEST = (
+    "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProtocolCodeSequence",
+)
+"""Attributes of the items of Request Attributes Sequence (PS3.3 Table 10-9)."""
+
+_SCHEMES = {"SCT": "SCT", "SRT": "SRT", "SNM3": "SRT", "99SDM": "SRT", "DCM": "DCM"}
+"""Coding schemes whose codes pydicom knows; the older names of SRT are read as SRT."""
+
+
+class Text:
+    """Words of one text of a header, and what they name. The text itself is never shown."""
+
+    def __init__(self, rank: int, attribute: str, value: str) -> None:
+        self.rank = rank
+        self.attribute = dictionary_description(attribute)
+        self.words = words_of(value)
+        self._joined = "+" in value or "&" in value
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """All that the words may name."""
+        return frozenset().union(*(kinds_of(word) for word in self.words)) - {MUTE}
+
+    @property
+    def mute(self) -> bool:
+        """Whether it says nothing: UNKNOWN, OTHER, N/A, XXX, no letters at all."""
+        return all(MUTE in kinds_of(word) or set(word) <= {"X"} for word in self.words)
+
+    @property
+    def several(self) -> bool:
+        """Whether it speaks of more than one image: 2 VIEWS, and, +."""
+        return self._joined or SEVERAL in self.kinds
+
+    @property
+    def view(self) -> str | None:
+        """Return ``frontal``, ``lateral``, ``oblique``, or None where it names none, or both frontal and lateral.
+
+        Oblique stands for decubitus and lordotic too; AP OBLIQUE is oblique.
+        """
+        frontal, lateral = FRONTAL in self.kinds, LATERAL in self.kinds
+        if frontal and lateral:
+            return None
+        if OBLIQUE in self.kinds:
+            return OBLIQUE
+        return LATERAL if lateral else FRONTAL if frontal else None
+
+    @property
+    def body_part(self) -> str | None:
+        """Return ``chest``, ``other``, or None where no body part is named. A chest beside another part is a chest."""
+        other = bool(self.kinds & {OTHER, SPINE})
+        if CHEST in self.kinds or (THORACIC in self.kinds and not other):
+            return CHEST
+        return OTHER if other else None
+
+    @property
+    def animal(self) -> bool:
+        """Whether an animal is named."""
+        return ANIMAL in self.kinds
+
+
+class Coded(NamedTuple):
+    """One item of a code sequence: the words of its meanings, and whether the code is one of a standard's scheme."""
+
+    text: Text
+    standard: bool
+
+
+def texts_of(dataset: Dataset) -> tuple[Text, ...]:
+    """Return all descriptions of an image, of its series and of its study, those nearest to the image first."""
+    result = [Text(ACQUIRED, "ImageType", " ".join(header.texts(dataset, "ImageType")[2:]))]
+    for rank, keywords in ((ACQUIRED, _ACQUIRED), (STUDY, _STUDY)):
+        result += [Text(rank, keyword, value) for keyword in keywords for value in _values(dataset, keyword)]
+    for item in header.items(dataset, "RequestAttributesSequence"):
+        result += [Text(STUDY, keyword, value) for keyword in _REQUEST for value in _values(item, keyword)]
+    return tuple(text for text in result if text.words)
+
+
+def coded_of(dataset: Dataset, keyword: str) -> tuple[Coded, ...]:
+    """Return the items of an own code sequence, with the meaning that the standard gives to each code."""
+    result = []
+    for item in header.items(dataset, keyword):
+        value, scheme = _code_value(item), header.code(item, "CodingSchemeDesignator")
+        meaning = header.text(item, "CodeMeaning")
+        if value or meaning:
+            known = _standard_meaning(value, _SCHEMES.get(scheme, ""))
+            modifiers = (header.text(part, "CodeMeaning") for part in header.items(item, "ViewModifierCodeSequence"))
+            words = Text(OWN, keyword, " ".join([known or "", meaning, *modifiers]))
+            result.append(Coded(words, known is not None or (scheme in _SCHEMES and bool(value))))
+    return tuple(result)
+
+
+def _values(dataset: Dataset, keyword: str) -> Iterator[str]:
+    """Yield the texts of an attribute; of a code sequence, the meanings of its items."""
+    if not keyword.endswith("Sequence"):
+        value = " ".join(header.texts(dataset, keyword))
+        if value:
+            yield value
+        return
+    for item in header.items(dataset, keyword):
+        if header.text(item, "CodeMeaning"):
+            yield header.text(item, "CodeMeaning")
+
+
+def _code_value(item: Dataset) -> str:
+    return header.text(item, "CodeValue") or header.text(item, "LongCodeValue")
+
+
+@lru_cache(maxsize=256)
+def _standard_meaning(value: str, scheme: str) -> str | None:
+    """Return what PS3.16 CID 4010 (views), 4030 and 4031 (anatomic regions) call a code; None where they have none."""
+    if not value or not scheme:
+        return None
+    code = Code(value, scheme, "")  # equal to the same concept in SCT and SRT
+    for group in (codes.cid4010, codes.cid4030, codes.cid4031):
+        for concept in group.concepts.values():
+            if code == concept:
+                return str(concept.meaning)
+    return next((str(former.meaning) for former in FORMER_CHESTS if code == former), None)
+
 
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")
 """Values of Modality that a radiograph of the chest may come with; DR and SC are not in the standard but are met."""

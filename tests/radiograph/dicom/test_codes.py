@@ -22,8 +22,8 @@ from roentmod_fast.radiograph.dicom import read as dicom_read
 from roentmod_fast.radiograph.dicom.codes import CHEST, POSTERO_ANTERIOR, code_item, code_of, find_code
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.read import read_dicom
+from roentmod_fast.radiograph.dicom.retained import BODY_PARTS
 from roentmod_fast.radiograph.dicom.sample import sample_dataset
-from roentmod_fast.radiograph.dicom.terms import BODY_PARTS
 from roentmod_fast.radiograph.dicom.write import synthetic_dataset
 from roentmod_fast.radiograph.model import Provenance
 from tests.radiograph.conftest import make_dataset, to_bytes

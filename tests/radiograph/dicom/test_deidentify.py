@@ -20,8 +20,7 @@ from roentmod_fast.radiograph.dicom import deidentify
 from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.read import read_dicom
-from roentmod_fast.radiograph.dicom.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN
-from roentmod_fast.radiograph.dicom.terms import TERMS
+from roentmod_fast.radiograph.dicom.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN, TERMS
 from roentmod_fast.radiograph.dicom.write import synthetic_dataset, write_dicom
 from roentmod_fast.radiograph.model import Provenance
 from tests.radiograph.conftest import KEY, make_dataset, to_bytes

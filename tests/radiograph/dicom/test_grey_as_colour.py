@@ -17,9 +17,9 @@ from pydicom.encaps import encapsulate
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.content import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.dicom.write import write_dicom
-from roentmod_fast.radiograph.grey import LOSSLESS, LOSSY_COLOUR, grey_of
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.radiograph.conftest import make_dataset, to_bytes

@@ -7,8 +7,7 @@ import pytest
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
-from roentmod_fast.radiograph.dicom.deidentify import patient_key
-from roentmod_fast.radiograph.dicom.placeholders import is_placeholder
+from roentmod_fast.radiograph.dicom.deidentify import is_placeholder, patient_key
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.dicom.write import synthetic_dataset
 from roentmod_fast.radiograph.model import Provenance

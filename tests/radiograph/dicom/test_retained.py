@@ -25,8 +25,7 @@ from roentmod_fast.radiograph.dicom.codes import CHEST, POSTERO_ANTERIOR, code_i
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import KNOWN
 from roentmod_fast.radiograph.dicom.read import read_dicom
-from roentmod_fast.radiograph.dicom.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN
-from roentmod_fast.radiograph.dicom.terms import TERMS, is_maker, term
+from roentmod_fast.radiograph.dicom.retained import CODED, LUTS, MEASURED, MODIFIERS, SHOWN, TERMS, is_maker, term
 from roentmod_fast.radiograph.dicom.write import synthetic_dataset, write_dicom
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from tests.radiograph.conftest import KEY, lut_item, make_dataset, to_bytes

@@ -16,7 +16,7 @@ from pydicom.encaps import encapsulate, get_frame
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph.dicom import gdcm_child
 from roentmod_fast.radiograph.dicom import pixels as decoding
-from roentmod_fast.radiograph.dicom.codestream import frame_size
+from roentmod_fast.radiograph.dicom.encapsulated import frame_size
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from tests.radiograph import frames
 from tests.radiograph.conftest import make_dataset, to_bytes
