@@ -24,12 +24,12 @@ def compose(
 ) -> Array:
     """Return the edited radiograph at the source's size: float32 (H, W) in [0, 1].
 
-    ``source``: float32 (H, W) in [0, 1]. ``decoded``: the engine's picture of the edit, float32 (S, S) in [0, 1], and
+    ``source``: float32 (H, W) in [0, 1]. ``decoded``: the engine's image of the edit, float32 (S, S) in [0, 1], and
     ``reference`` that of what the edit is compared with: the decoded source for ``delta``, the decoded edit of the
     empty prompt for ``contrast``, None for ``replace``. ``letterbox``: where the source lies in the square. ``mask``:
     float32 (H, W) in [0, 1], how much of the edit each pixel takes; where it is 0 the source stays exactly.
 
-    ``replace`` gives the decoded picture itself, its padding cut off. ``delta`` and ``contrast`` add
+    ``replace`` gives the decoded image itself, its padding cut off. ``delta`` and ``contrast`` add
     ``decoded - reference`` to the source, which keeps the source's resolution and depth; a change below half a grey
     level of 8 bit is left out.
     """

@@ -38,7 +38,7 @@ def forced_doubts(force: Force) -> frozenset[str]:
 def set_aside(name: str, doubts: Sequence[Doubt], force: Force) -> tuple[str, ...]:
     """Return notes on doubts that ``force`` sets aside; ``name``: of the file.
 
-    Raises RefusedError, which says what to type, for the others.
+    Raises RefusedError, with the option to type, for the others.
     """
     allowed = forced_doubts(force)
     left = [doubt for doubt in doubts if doubt.name not in allowed]

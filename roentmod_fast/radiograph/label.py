@@ -1,4 +1,4 @@
-"""Burn the word SYNTHETIC into a corner of a picture, for displays that show no header."""
+"""Burn the word SYNTHETIC into a corner of an image, for displays that show no header."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEXT = "SYNTHETIC"
 
 
 def burn_label(image: Array) -> Array:
-    """Return a copy of a picture with :data:`TEXT` in white on black in its lower left corner.
+    """Return a copy of an image with :data:`TEXT` in white on black in its lower left corner.
 
     ``image``: float32 (H, W) in [0, 1]; so is the result. Call :func:`~.dicom.write.write_dicom` with
     ``labelled=True``.
@@ -24,7 +24,7 @@ def burn_label(image: Array) -> Array:
 
 
 def label_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return where the label stands in a picture of ``shape`` (H, W): bool (H, W)."""
+    """Return where the label stands in an image of ``shape`` (H, W): bool (H, W)."""
     letters = _letters(*shape)
     mask = np.zeros(shape, dtype=bool)
     mask[shape[0] - letters.shape[0] :, : letters.shape[1]] = True
@@ -32,7 +32,7 @@ def label_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _letters(rows: int, columns: int) -> Array:
-    """Return the label for a picture of that size: float32 in [0, 1]."""
+    """Return the label for an image of that size: float32 in [0, 1]."""
     size = max(8, round(min(rows, columns * 0.8) * 0.035))
     font = ImageFont.load_default(size=size)
     left, top, right, bottom = font.getbbox(TEXT)

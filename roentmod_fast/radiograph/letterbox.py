@@ -1,6 +1,6 @@
-"""Bring a picture of any shape to an engine's square, and back to where it came from.
+"""Bring an image of any shape to an engine's square, and back to where it came from.
 
-The picture is scaled to fit, its longer side filling the square, and centred on black. Its place is a box of whole
+The image is scaled to fit, its longer side filling the square, and centred on black. Its place is a box of whole
 pixels, so that way and way back map the same edges onto each other: no half-pixel shift, no black mixed in.
 """
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a picture of ``shape`` (H, W) lies in a square of ``size``: ``height`` rows from ``top`` on, and so on."""
+    """Where an image of ``shape`` (H, W) lies in a square of ``size``: ``height`` rows from ``top`` on, and so on."""
 
     shape: tuple[int, int]
     size: int
@@ -30,17 +30,17 @@ class Letterbox:
 
     @classmethod
     def fit(cls, shape: tuple[int, int], size: int, aspect: float = 1.0) -> Letterbox:
-        """Fit a picture of ``shape`` (H, W), its pixels ``aspect`` times as high as wide, into a square of ``size``."""
+        """Fit an image of ``shape`` (H, W), its pixels ``aspect`` times as high as wide, into a square of ``size``."""
         rows, columns = shape
         if rows < 1 or columns < 1 or size < 1 or not aspect > 0:
-            raise ValueError(f"cannot fit a picture of {rows} x {columns}, aspect {aspect}, into {size} x {size}")
+            raise ValueError(f"cannot fit an image of {rows} x {columns}, aspect {aspect}, into {size} x {size}")
         scale = size / max(rows * aspect, columns)
         height = min(size, max(1, round(rows * aspect * scale)))
         width = min(size, max(1, round(columns * scale)))
         return cls((rows, columns), size, (size - height) // 2, (size - width) // 2, height, width)
 
     def apply(self, image: Array) -> Array:
-        """Return the picture in its square: float32 (size, size), black around, antialiased where it shrinks.
+        """Return the image in its square: float32 (size, size), black around, antialiased where it shrinks.
 
         ``image``: float32 (H, W) in [0, 1]; so is the result.
         """
@@ -51,14 +51,14 @@ class Letterbox:
         return square
 
     def invert(self, square: Array) -> Array:
-        """Return a square's picture at its own shape: float32 (H, W), the padding cut off, bicubic.
+        """Return a square's image at its own shape: float32 (H, W), the padding cut off, bicubic.
 
         ``square``: float32 (size, size). Values may overshoot a little at edges: clip them if they must stay in [0, 1].
         """
         return resample(self.crop(square), self.shape, Image.Resampling.BICUBIC)
 
     def invert_smooth(self, square: Array) -> Array:
-        """Return a square's picture at its own shape, never beyond its neighbours' values: for differences.
+        """Return a square's image at its own shape, never beyond its neighbours' values: for differences.
 
         float32 (size, size) to (H, W). The cubic B-spline is smooth to the second derivative and nowhere negative, so a
         difference brought to native size shows no ringing at edges and no seams between the square's pixels.
@@ -68,27 +68,27 @@ class Letterbox:
         return np.asarray(down @ inside @ across.T, dtype=np.float32)
 
     def crop(self, square: Array) -> Array:
-        """Return the part of the square that holds the picture, float32 (height, width), a view."""
+        """Return the part of the square that holds the image, float32 (height, width), a view."""
         self._check(square, (self.size, self.size))
         return square[self.top : self.top + self.height, self.left : self.left + self.width]
 
     @staticmethod
     def _check(image: Array, shape: tuple[int, int]) -> None:
         if image.shape != shape:
-            raise ValueError(f"picture of shape {image.shape}, expected {shape}")
+            raise ValueError(f"image of shape {image.shape}, expected {shape}")
 
 
 def resample(image: Array, shape: tuple[int, int], method: Image.Resampling) -> Array:
     """Resample float32 (H, W) to ``shape``, antialiased where it shrinks; the outer edges stay the outer edges."""
     if image.shape == shape:
         return np.array(image, dtype=np.float32)
-    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
-    return np.array(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
+    source = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.array(source.resize((shape[1], shape[0]), method), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)  # the radiographs of a study are of one size
 def _spline(new: int, old: int) -> Array:
-    """Return the (new, old) matrix that resamples by the cubic B-spline, widened where the picture shrinks."""
+    """Return the (new, old) matrix that resamples by the cubic B-spline, widened where the image shrinks."""
     scale = old / new
     wide = max(scale, 1.0)
     reach = math.ceil(2 * wide)

@@ -1,6 +1,6 @@
 """Find burned-in side markers and text, so that an edit leaves them alone: diffusion rewrites letters.
 
-A marker is lead or ink: a group of thin strokes, far brighter than what lies around and near the edge of the picture.
+A marker is lead or ink: a group of thin strokes, far brighter than what lies around and near the edge of the image.
 Bones are thin and bright as well, but never by so much at once, or they are longer than any word.
 """
 
@@ -29,7 +29,8 @@ _STRONG = 100
 """...and somewhere in each marker by this much."""
 
 _SATURATED, _VERY_STRONG = 240, 150
-"""Marks that touch bone cannot be told from it by their shape; those of this level that rise by this much are marks."""
+"""Marks that touch bone cannot be distinguished from it by their shape; those of this level that rise by this much are
+marks."""
 
 _JOIN = 9
 """Strokes nearer than about half of this belong together."""
@@ -38,14 +39,14 @@ _LONGEST, _WIDEST = 0.3, 0.13
 """Markers are shorter and narrower than these shares of the longer side, in whichever direction they run."""
 
 _EDGE = 0.14
-"""Markers lie within this share of the picture's side from an edge..."""
+"""Markers lie within this share of the image's side from an edge..."""
 
 _CORNER = (0.27, 0.35)
 """...or within these shares of its width and height from a corner."""
 
 
 def marker_mask(image: Array) -> Mask:
-    """Return where burned-in marks stand, with a margin: bool (H, W).
+    """Return where burned-in marks are, with a margin: bool (H, W).
 
     ``image``: float32 (H, W) in [0, 1], upright. Multiply an edit's mask by the inverse to protect the marks.
     """

@@ -42,13 +42,14 @@ class Radiograph:
     """A radiograph read from a file, with all that is needed to write an edit of it.
 
     ``image``: float32 (H, W) in [0, 1], bright = dense, upright, as a viewer shows it. ``source``: a name for messages.
-    ``dataset``: header and pixels of a DICOM source, else None; never change it. ``grayscale``: the grayscale chain and
-    its inverse. ``stored``: int32 (h, w), stored values before the chain, as they lie in the file (not turned).
-    ``notes``: odd things met on the way, free of the patient's data. ``decoder``: name and version of what decompressed
-    the pixels, None where they were not compressed. ``layout``: how stored values lie in the file. ``orientation``: how
-    the picture was turned upright. ``aspect``: height of a pixel over its width, upright. ``spacing``: millimetres
-    between pixels, down and across, upright, as the file says; None where it does not. ``patient_orientation``:
-    directions of rows and columns that the user gave in place of the header's, which an edit is written with.
+    ``dataset``: header and pixels of a DICOM source, else None; never change it. ``grayscale``: the grayscale pipeline
+    and its inverse. ``stored``: int32 (h, w), stored values before the pipeline, as they lie in the file (not turned).
+    ``notes``: irregularities found while reading, free of the patient's data. ``decoder``: name and version of what
+    decompressed the pixels, None where they were not compressed. ``layout``: how stored values lie in the file.
+    ``orientation``: how the image was turned upright. ``aspect``: height of a pixel over its width, upright.
+    ``spacing``: millimetres between pixels, down and across, upright, as the file says; None where it does not.
+    ``patient_orientation``: directions of rows and columns that the user gave in place of the header's, which an edit
+    is written with.
     """
 
     image: Array
@@ -66,11 +67,11 @@ class Radiograph:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the upright picture in pixels."""
+        """Height and width of the upright image in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
     def to_stored(self, image: Array, over_padding: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
-        """Bring an edited picture back to stored values.
+        """Bring an edited image back to stored values.
 
         ``image``: float32 (H, W) in [0, 1], upright, the shape of :attr:`image`. Returns int32 in the file's own
         orientation; where ``image`` shows what the source shows, the source's stored value. Pixel padding stays, but
@@ -88,7 +89,7 @@ class Radiograph:
 class Provenance:
     """How an edit was made.
 
-    ``strength`` in [0, 1], ``guidance`` and ``steps`` as the editor was told; ``compose``: ``delta``, ``contrast`` or
+    ``strength`` in [0, 1], ``guidance`` and ``steps`` as requested; ``compose``: ``delta``, ``contrast`` or
     ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package;
     ``means``: precision of the networks and what else was done to be quick.
     """

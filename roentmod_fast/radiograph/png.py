@@ -42,10 +42,10 @@ def samples_of_16_bits(data: bytes) -> NDArray[np.uint16]:
 
 
 def _decoded(data: bytes, raw_mode: str) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
         # One tile (decoder, box, offset, raw mode); the filters work on bytes, so the raw mode is free.
-        picture.tile = [tuple.__new__(type(tile), (*tile[:3], raw_mode)) for tile in picture.tile]
-        return np.array(ImageOps.exif_transpose(picture), dtype=np.uint8)
+        opened.tile = [tuple.__new__(type(tile), (*tile[:3], raw_mode)) for tile in opened.tile]
+        return np.array(ImageOps.exif_transpose(opened), dtype=np.uint8)
 
 
 def significant_bits(data: bytes) -> int | None:
@@ -69,7 +69,7 @@ def ends_early(data: bytes) -> bool:
 
 
 def with_chunks(data: bytes, chunks: dict[bytes, bytes]) -> bytes:
-    """Return a PNG with chunks that stand right after IHDR, such as sBIT and pHYs."""
+    """Return a PNG with chunks placed directly after IHDR, such as sBIT and pHYs."""
     parts = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks.items()]
     return data[:_AFTER_IHDR] + b"".join(parts) + data[_AFTER_IHDR:]
 
@@ -81,7 +81,7 @@ def physical_size(aspect: float, spacing: tuple[float, float] | None) -> bytes:
     """
     if spacing is not None:
         down, across = (round(1000 / distance) for distance in spacing)
-        # Coarse pixels cannot be said in whole pixels a metre.
+        # Coarse pixels cannot be expressed in whole pixels a metre.
         if min(down, across) >= 1 and max(down, across) < 1 << 31 and abs(across / down / aspect - 1) < 1e-3:
             return struct.pack(">IIB", across, down, 1)
     return struct.pack(">IIB", round(aspect * 100_000), 100_000, 0)

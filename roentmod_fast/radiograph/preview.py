@@ -52,7 +52,7 @@ def preview(before: Array, after: Array, title: str, *, aspect: float = 1.0) -> 
     if not (np.isfinite(aspect) and aspect > 0):
         raise ValueError(f"pixels {aspect} times as high as wide: expected a number above 0")
     if before.shape != after.shape:
-        raise ValueError(f"pictures of shape {before.shape} and {after.shape} cannot be compared")
+        raise ValueError(f"images of shape {before.shape} and {after.shape} cannot be compared")
     height, width = before.shape[0] * aspect, before.shape[1]
     scale = PANEL / max(height, width)
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))

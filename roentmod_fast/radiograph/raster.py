@@ -1,4 +1,4 @@
-"""PNG and JPEG radiographs: read as grey, written as PNG that says it is synthetic."""
+"""PNG and JPEG radiographs: read as grey, written as PNG that is marked as synthetic."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MARK_KEY = "Description"
 _PROVENANCE_KEY = "roentmod-fast"
 
 _DEPTHS = (8, 10, 12, 14, 15)
-"""Bits of values that are met in cells of 16."""
+"""Depths of values that programs store in 16 bits without scaling."""
 
 _TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that turn rows into columns."""
@@ -80,14 +80,14 @@ def read_raster(data: bytes, name: str, *, force: Force = False, orientation: st
     return dataclasses.replace(radiograph, notes=(*forced, *radiograph.notes, *remarks))
 
 
-def from_image(picture: Image.Image, name: str) -> Radiograph:
+def from_image(image: Image.Image, name: str) -> Radiograph:
     """Take an image of Pillow's as a radiograph; modes and depths are as for :func:`read_raster`.
 
     Raises SourceError for colour.
     """
     notes: list[str] = []
-    pixels = _grey(picture, picture.format or "", name, notes)
-    aspect, spacing = _pixel_shape(picture, notes)
+    pixels = _grey(image, image.format or "", name, notes)
+    aspect, spacing = _pixel_shape(image, notes)
     return _radiograph_of(pixels, b"", name, notes, aspect, spacing)
 
 
@@ -143,7 +143,7 @@ def _bits_in_use(pixels: NDArray[Any], data: bytes) -> int:
     significant = png.significant_bits(data) or 0
     if not 1 <= significant <= 16:
         return bits
-    # Values that have the significant bits alone are not scaled to 16 bits, as the chunk wants them.
+    # Values that have the significant bits alone are not scaled to 16 bits, as the chunk requires.
     return max(significant, 8) if highest < 1 << significant else 16
 
 
@@ -151,29 +151,29 @@ def _decode(data: bytes, name: str, notes: list[str]) -> tuple[NDArray[Any], flo
     """Return grey pixels, uint8 or uint16 (H, W), a pixel's height over its width, and its size in mm where known."""
     _check_written(data, name)
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as opened:
+            width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise SourceError(f"{name}: {height} x {width} pixels: more than {MAX_PIXELS // 10**6} million")
-            if getattr(picture, "n_frames", 1) > 1:
-                raise SourceError(f"{name}: an animation: expected a single picture")
-            kind = picture.format or ""
-            aspect, spacing = _pixel_shape(picture, notes)
-            turned = ImageOps.exif_transpose(picture)
-            turn = picture.getexif().get(0x0112, 1)
-            if turned.size != picture.size or turn != 1:
+            if getattr(opened, "n_frames", 1) > 1:
+                raise SourceError(f"{name}: an animation: expected a single image")
+            kind = opened.format or ""
+            aspect, spacing = _pixel_shape(opened, notes)
+            turned = ImageOps.exif_transpose(opened)
+            turn = opened.getexif().get(0x0112, 1)
+            if turned.size != opened.size or turn != 1:
                 notes.append("turned as its EXIF orientation says")
             if turn in _TRANSPOSED:
                 aspect, spacing = 1 / aspect, spacing and spacing[::-1]
             bits, colour = png.depth_and_colour(data)
             if bits == 16 and colour != png.GREY:
-                transparent = picture.info.get("transparency")
+                transparent = opened.info.get("transparency")
                 return _grey_of_channels(png.samples_of_16_bits(data), transparent, name, notes), aspect, spacing
             return _grey(turned, kind, name, notes), aspect, spacing
     except SourceError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{name}: not a picture that can be read: expected PNG or JPEG") from error
+        raise SourceError(f"{name}: not an image that can be read: expected PNG or JPEG") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise SourceError(f"{name}: {_why_not_decoded(data)}") from error
 
@@ -191,23 +191,23 @@ def _jpeg_ends_early(data: bytes) -> bool:
 
 
 def _why_not_decoded(data: bytes) -> str:
-    """Say what is wrong with a file that Pillow cannot decode."""
+    """Return why Pillow cannot decode a file, as a phrase for a message."""
     if png.ends_early(data) if data.startswith(_PNG) else _jpeg_ends_early(data):
         return "the image is truncated, its end is missing: fetch it again"
     return "the image is damaged: it cannot be decoded"
 
 
-def _pixel_shape(picture: Image.Image, notes: list[str]) -> tuple[float, tuple[float, float] | None]:
-    """Return a pixel's height over its width, and millimetres between pixels down and across where they are said.
+def _pixel_shape(image: Image.Image, notes: list[str]) -> tuple[float, tuple[float, float] | None]:
+    """Return a pixel's height over its width, and millimetres between pixels down and across where the file has them.
 
     From PNG's pHYs chunk or JPEG's JFIF header, which count pixels a unit of length, across first.
     """
-    info, unit = picture.info, picture.info.get("jfif_unit")
-    if picture.format == "JPEG":
+    info, unit = image.info, image.info.get("jfif_unit")
+    if image.format == "JPEG":
         across, down = info.get("jfif_density", (1, 1))
         length = {1: 25.4, 2: 10.0}.get(unit) if isinstance(unit, int) else None
     else:
-        # Pillow gives what is said a metre in inches.
+        # Pillow converts pixels a metre to pixels an inch.
         across, down = info.get("dpi", info.get("aspect", (1, 1)))
         length = 25.4 if "dpi" in info else None
     if min(across, down) <= 0 or not 0.2 <= across / down <= 5:
@@ -242,20 +242,20 @@ def _grey_of_channels(samples: NDArray[np.uint16], key: object, name: str, notes
     return np.rint(luminance).astype(np.uint16)
 
 
-def _grey(picture: Image.Image, kind: str, name: str, notes: list[str]) -> NDArray[Any]:
-    if picture.mode.startswith("I"):
+def _grey(image: Image.Image, kind: str, name: str, notes: list[str]) -> NDArray[Any]:
+    if image.mode.startswith("I"):
         # Pillow's modes of 16 bit grey: "I;16" in any byte order, or "I", which holds 32 bits.
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise SourceError(f"{name}: values outside 16 bit: expected 8 or 16 bit grey")
         return values.astype(np.uint16)
-    if picture.mode == "1":
-        raise SourceError(f"{name}: a black and white picture of 1 bit: expected 8 or 16 bit grey")
-    if picture.mode == "L":
-        return np.array(picture, dtype=np.uint8)
-    if picture.mode not in ("LA", "P", "PA", "RGB", "RGBA", "RGBX"):
-        raise SourceError(f"{name}: a colour image ({picture.mode}): expected grey")
-    channels = np.asarray(picture.convert("RGBA")).astype(np.int16)
+    if image.mode == "1":
+        raise SourceError(f"{name}: a black and white image of 1 bit: expected 8 or 16 bit grey")
+    if image.mode == "L":
+        return np.array(image, dtype=np.uint8)
+    if image.mode not in ("LA", "P", "PA", "RGB", "RGBA", "RGBX"):
+        raise SourceError(f"{name}: a colour image ({image.mode}): expected grey")
+    channels = np.asarray(image.convert("RGBA")).astype(np.int16)
     if channels[..., 3].min() < 255:
         raise SourceError(f"{name}: {_TRANSPARENT}")
     grey = grey_of(channels[..., :3], _CHROMA.get(kind, LOSSLESS))
@@ -274,7 +274,7 @@ def write_png(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write an edited picture as a grey PNG that says it is synthetic and how it was made.
+    """Write an edited image as a grey PNG, marked as synthetic, with its provenance.
 
     ``image``: float32 (H, W) in [0, 1], upright. A source of more than 8 bit gives 16 bit, else 8; of a PNG or JPEG
     source, pixels that the edit leaves alone keep their value. The matrix is the source's; the shape of its pixels, and
@@ -285,7 +285,7 @@ def write_png(
     else:
         bits = 16 if radiograph.layout is not None and radiograph.layout.bits_stored > 8 else 8
         values = np.rint(np.clip(image, 0, 1) * np.float32((1 << bits) - 1)).astype(np.int32)
-    picture = Image.fromarray(values.astype(np.uint16 if bits == 16 else np.uint8))
+    encoded = Image.fromarray(values.astype(np.uint16 if bits == 16 else np.uint8))
     chunks = {}
     if bits == 16 and (
         radiograph.dataset is not None or radiograph.layout is None or radiograph.layout.bits_stored == 16
@@ -294,15 +294,15 @@ def write_png(
         chunks[b"sBIT"] = b"\x10"
     if radiograph.aspect != 1 or radiograph.spacing is not None:
         chunks[b"pHYs"] = png.physical_size(radiograph.aspect, radiograph.spacing)
-    data = png.with_chunks(png_bytes(picture, provenance), chunks)
+    data = png.with_chunks(png_bytes(encoded, provenance), chunks)
     write_atomically(Path(path), data, overwrite=overwrite)
 
 
-def png_bytes(picture: Image.Image, provenance: Provenance | None) -> bytes:
-    """Encode a picture as PNG with the mark and, where given, how it was made."""
+def png_bytes(image: Image.Image, provenance: Provenance | None) -> bytes:
+    """Encode an image as PNG with the mark and, where given, how it was made."""
     info = PngInfo()
     info.add_text(_MARK_KEY, WARNING)
     info.add_itxt(_PROVENANCE_KEY, json.dumps(asdict(provenance) if provenance else {}, ensure_ascii=False))
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", pnginfo=info)
+    image.save(buffer, format="PNG", pnginfo=info)
     return buffer.getvalue()

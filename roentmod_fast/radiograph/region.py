@@ -61,7 +61,7 @@ def _chosen(radiograph: Radiograph, region: Region) -> Array:
 
 
 def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> Array:
-    """Read a mask for a radiograph: a PNG, a DICOM segmentation or any DICOM picture, in the source's pixels.
+    """Read a mask for a radiograph: a PNG, a DICOM segmentation or any DICOM image, in the source's pixels.
 
     Returns float32 (H, W) in [0, 1], upright as ``radiograph.image``: 1 where the edit may act. Grey values of a PNG
     are shares of 255; several segments are joined. Raises SourceError for what cannot be read and SettingError for a
@@ -72,7 +72,7 @@ def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if looks_like_raster(data):
-            mask = _from_picture(data, source.name)
+            mask = _from_raster(data, source.name)
         elif looks_like_dicom(data[:132]):
             mask = _from_dicom(data, source.name)
         else:
@@ -83,7 +83,7 @@ def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> Array:
 def box_mask(box: tuple[int, int, int, int], radiograph: Radiograph) -> Array:
     """Return a mask of a box (x0, y0, x1, y1) in the source's pixels, x1 and y1 not included.
 
-    float32 (H, W), 1 inside, upright. Raises SettingError for a box that is empty or leaves the picture.
+    float32 (H, W), 1 inside, upright. Raises SettingError for a box that is empty or leaves the image.
     """
     x0, y0, x1, y1 = box
     rows, columns = radiograph.orientation.back(radiograph.image).shape
@@ -97,7 +97,7 @@ def box_mask(box: tuple[int, int, int, int], radiograph: Radiograph) -> Array:
 def soften(mask: Array, width: float | None = None) -> Array:
     """Return a mask whose edge rises softly, all of it inside: where ``mask`` is 0 the result is 0.
 
-    ``mask``: float32 (H, W) in [0, 1]. ``width``: of the edge in pixels; None for a share of the picture.
+    ``mask``: float32 (H, W) in [0, 1]. ``width``: of the edge in pixels; None for a share of the image.
     """
     reach = max(mask.shape) * SOFT_SHARE if width is None else width
     window = 2 * round(reach / 2) + 1
@@ -122,15 +122,15 @@ def _placed(mask: Array, radiograph: Radiograph, name: str) -> Array:
     return np.asarray(contiguous(radiograph.orientation.upright(mask)), dtype=np.float32)
 
 
-def _from_picture(data: bytes, name: str) -> Array:
+def _from_raster(data: bytes, name: str) -> Array:
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise SourceError(f"{name}: {picture.height} x {picture.width} pixels: too large for a mask")
-            if picture.mode.startswith("I"):
-                values: NDArray[Any] = np.asarray(picture).astype(np.float32) / 65535
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise SourceError(f"{name}: {opened.height} x {opened.width} pixels: too large for a mask")
+            if opened.mode.startswith("I"):
+                values: NDArray[Any] = np.asarray(opened).astype(np.float32) / 65535
             else:
-                values = np.asarray(picture.convert("L")).astype(np.float32) / 255
+                values = np.asarray(opened.convert("L")).astype(np.float32) / 255
     except SourceError:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -139,12 +139,12 @@ def _from_picture(data: bytes, name: str) -> Array:
 
 
 def _from_dicom(data: bytes, name: str) -> Array:
-    """Read a segmentation (PS3.3 A.51) or any grey picture, whose values above 0 are the mask."""
+    """Read a segmentation (PS3.3 A.51) or any grey image, whose values above 0 are the mask."""
     dataset, _ = read_dataset(data, name)
     rows, columns = header.integer(dataset, "Rows", 0) or 0, header.integer(dataset, "Columns", 0) or 0
     frames = header.integer(dataset, "NumberOfFrames", 1) or 1
     if "PixelData" not in dataset or not 0 < rows * columns * frames <= MAX_PIXELS:
-        raise SourceError(f"{name}: no mask that can be read: expected a segmentation or a picture")
+        raise SourceError(f"{name}: no mask that can be read: expected a segmentation or an image")
     try:
         values = pixel_array(dataset).astype(np.float32)
     except Exception as error:  # whatever a damaged file makes the decoders raise

@@ -1,4 +1,4 @@
-"""Find radiographs: files, folders and zip archives, told apart by content and never by name alone."""
+"""Find radiographs: files, folders and zip archives, recognized by content and never by name alone."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from roentmod_fast.radiograph.doubts import Force, forced_doubts
 from roentmod_fast.radiograph.raster import is_marked_synthetic, looks_like_raster
 
 MAX_MEMBERS = 100_000
-"""The most members of a zip archive that are looked at."""
+"""The most members that a zip archive may have."""
 
 _ENDINGS = (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg")
 _HEAD = 1 << 16
 """Bytes that are read to see what a file is: enough for the header of most radiographs."""
 
-# RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown method.
+# zipfile raises RuntimeError for an encrypted member, NotImplementedError for an unknown method.
 _UNPACKING = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
@@ -41,7 +41,7 @@ class Source:
     """One file that may be a radiograph, on disk or in a zip archive.
 
     ``name``: for messages. ``stem``: the file's name without its ending, from which an output's name is made.
-    ``folder``: where an output stands unless told otherwise. ``path``: the file, or the archive that holds ``member``.
+    ``folder``: where outputs are written by default. ``path``: the file, or the archive that holds ``member``.
     ``inside``: the member's own folder in the archive, a path that stays below where it is put. ``named``: the user
     named this file itself, and no folder or archive that holds it.
     """
@@ -112,7 +112,7 @@ class Source:
 class SourceList:
     """What was found: ``sources`` in a stable order.
 
-    ``skipped``: for each reason how many files are no radiographs to edit. ``unreadable``: what could not be looked at,
+    ``skipped``: for each reason how many files are no radiographs to edit. ``unreadable``: what could not be opened,
     a file, a folder or a member, by its name, each with the reason: there may be radiographs in it.
     """
 
@@ -132,10 +132,10 @@ def stem_of(name: str) -> str:
 def find_sources(paths: Iterable[str | os.PathLike[str]], *, force: Force = False) -> SourceList:
     """Find the radiographs that ``paths`` name: files, folders (all below them, sorted) and zip archives.
 
-    A file that is named itself is always a source, whatever it holds, so that what is wrong with it is said when it is
-    read. In folders and archives, what is no picture is skipped and counted, and so are pictures that are already
+    A file that is named itself is always a source, whatever it holds, so that its error is reported when it is
+    read. In folders and archives, what is no image is skipped and counted, and so are images that are already
     synthetic (outputs of an earlier run) unless ``force`` names ``synthetic``. Raises SourceError for a path that does
-    not exist or may not be looked at, an archive that cannot be opened, and where nothing is found at all.
+    not exist or may not be opened, an archive that cannot be opened, and where nothing is found at all.
     """
     synthetic_too = "synthetic" in forced_doubts(force)
     found: dict[tuple[Path, str | None], Source] = {}
@@ -265,5 +265,5 @@ def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
 def _header_of(head: bytes) -> pydicom.Dataset:
     """Parse the header of a DICOM file that begins with ``head``. Raises whatever pydicom stumbles on."""
     with disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whatever is odd about a file is told when it is read as a whole
+        warnings.simplefilter("ignore")  # irregularities are reported when the whole file is read
         return pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)

@@ -19,7 +19,7 @@ SUFFIXES = {"dicom": ".dcm", "png": ".png"}
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """Return the format that a file's name says. Raises SettingError where it says none."""
+    """Return the format of a file's name ending. Raises SettingError for another ending."""
     ending = Path(path).suffix.lower()
     for name, suffix in SUFFIXES.items():
         if ending == suffix:

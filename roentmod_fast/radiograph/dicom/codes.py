@@ -1,6 +1,6 @@
 """Coded concepts, by pydicom's dictionary of the codes of PS3.16; no code value is typed by hand.
 
-The dictionary holds what the standard's context groups name, so a meaning that stands in it is no free text.
+The dictionary holds what the standard's context groups name, so a meaning from it is no free text.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ WORDS = _words_of(
 """Words of placeholders, in lower case and without accents; a value that consists of such words alone is one."""
 
 _NUMBERS = re.compile(r"0*1|9{3,}|1234?5?6?")
-"""Numbers that are placeholders where they stand alone: 1 with leading zeros, 999..., 123 to 123456."""
+"""Numbers that are placeholders on their own: 1 with leading zeros, 999..., 123 to 123456."""
 
 _FILLING = re.compile(r"0+|x+")
 
@@ -171,7 +171,7 @@ def pseudonym_key() -> bytes:
 
 
 def patient_key(dataset: Dataset) -> str:
-    """Return what tells one patient from another in a header.
+    """Return what distinguishes patients in a header.
 
     Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0")
     count as absent, as many patients share them.
@@ -284,7 +284,7 @@ def _holds_numbers(element: DataElement | None) -> bool:
 
 
 def _may_be_kept(element: DataElement) -> bool:
-    """Tell whether an element of the source may stay in an edit of the same patient.
+    """Tell whether an element may be retained in an edit under the patient's own identity.
 
     Vendors' own elements describe the source's pixels in ways we cannot redo, signatures no longer hold, icons and
     encrypted attributes show the source.

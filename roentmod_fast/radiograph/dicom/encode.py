@@ -21,7 +21,7 @@ SYNTAXES: dict[str, uid.UID] = {
 """Transfer syntaxes that can be written, all lossless."""
 
 IMPLEMENTATION = uid.UID("2.25.176906216937427640316316943273527093517")
-"""Implementation Class UID (PS3.7 D.3.3.2): says which software wrote the file."""
+"""Implementation Class UID (PS3.7 D.3.3.2): identifies the software that wrote the file."""
 
 _ENCODERS = {uid.RLELossless: "pydicom", uid.JPEG2000Lossless: "pylibjpeg"}
 
@@ -29,8 +29,8 @@ _ENCODERS = {uid.RLELossless: "pydicom", uid.JPEG2000Lossless: "pylibjpeg"}
 def encode(dataset: Dataset, syntax: uid.UID, name: str) -> bytes:
     """Return an uncompressed data set as the bytes of a file in a transfer syntax of :data:`SYNTAXES`.
 
-    ``dataset`` is given its file meta information, and compressed pixel data where the syntax wants them. ``name``: for
-    messages. Raises OutputError where the pixels cannot be compressed.
+    ``dataset`` is given its file meta information, and compressed pixel data where the syntax requires it. ``name``:
+    for messages. Raises OutputError where the pixels cannot be compressed.
     """
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian

@@ -1,8 +1,8 @@
 """Decompress one frame with GDCM in a process of its own: ``python -m roentmod_fast.radiograph.dicom.gdcm_child``.
 
 GDCM is the only free decoder of lossless and 12 bit JPEG, and it ends the whole process on some damaged frames, or
-fills in grey and only says so on stderr. Here it can do either without harm: :func:`decompress` starts this module as
-a child, reads pixels from its stdout and takes a complaint for a failure.
+fills in grey and reports that on stderr only. In a child process neither does harm: :func:`decompress` starts this
+module as a child, reads pixels from its stdout and takes an error message for a failure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 START, MEGAPIXEL = 5.0, 1.0
 """Seconds for the start of the child and for each million pixels; after them a frame counts as damaged."""
 
-_COMPLAINTS = (b"Premature end", b"Corrupt", b"Bogus", b"Invalid", b"invalid")
+_ERRORS = (b"Premature end", b"Corrupt", b"Bogus", b"Invalid", b"invalid")
 
 
 def decompress(frame: bytes, syntax: str, rows: int, columns: int, precision: int, samples: int = 1) -> bytes:
@@ -33,7 +33,7 @@ def decompress(frame: bytes, syntax: str, rows: int, columns: int, precision: in
         raise ValueError(f"GDCM gives no answer: {type(error).__name__}") from error
     if done.returncode != 0:
         raise ValueError(f"GDCM fails with status {done.returncode}")
-    if any(complaint in done.stderr for complaint in _COMPLAINTS):
+    if any(message in done.stderr for message in _ERRORS):
         raise ValueError("GDCM finds the frame damaged")
     expected = rows * columns * samples * (1 if precision <= 8 else 2)
     if len(done.stdout) != expected:

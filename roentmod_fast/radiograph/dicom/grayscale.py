@@ -1,10 +1,10 @@
-"""The grayscale chain of DICOM: stored values to what a viewer shows, and back.
+"""Grayscale transformations of DICOM: stored values to displayed values, and back.
 
 The order is the standard's (PS3.4 N.2): Modality LUT Sequence or rescale (PS3.3 C.11.1), then VOI LUT Sequence or
 window (C.11.2), then polarity, once, for MONOCHROME1 (C.7.6.3.1.2) and Presentation LUT Shape INVERSE (C.11.6) alike.
 
-A stored value has at most 16 bits, so the whole chain is one table of at most 65536 entries, and its inverse a search
-in that table. Nothing in here looks at pixels, only at their histogram.
+A stored value has at most 16 bits, so the whole pipeline is one table of at most 65536 entries, and its inverse a
+search in that table. Nothing in here looks at pixels, only at their histogram.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Values = NDArray[np.float64]
 Voi = Callable[[Values], Values]
 
 PERCENTILES = (0.5, 99.5)
-"""Percentiles of the picture that become black and white where no window or LUT says so."""
+"""Percentiles of the image that become black and white where there is no window or LUT."""
 
 _FINE = 2.0**24
-"""The table holds multiples of 1/2**24: a picture and its negative, 1 - picture, are then both exact in float32."""
+"""The table holds multiples of 1/2**24: an image and its negative, 1 - image, are then both exact in float32."""
 
 
 _CELLS, _FAR = 1 << 16, 4
@@ -36,11 +36,11 @@ _CELLS, _FAR = 1 << 16, 4
 
 @dataclass(frozen=True, eq=False)
 class GrayscalePipeline:
-    """The grayscale chain of one radiograph.
+    """The grayscale transformations of one radiograph, as one table.
 
     ``table``: float32 (2**bits,) in [0, 1], what is shown for each stored value, the lowest possible value first.
-    ``lowest``: that value. ``padding``: lowest and highest stored value that stands for "no picture here" (PS3.3
-    C.7.5.1.1.2): shown black, never changed. ``description``: the chain in words, for reports.
+    ``lowest``: that value. ``padding``: lowest and highest stored value that stands for "no image here" (PS3.3
+    C.7.5.1.1.2): shown black, never changed. ``description``: the transformations in words, for reports.
     """
 
     table: Array
@@ -65,10 +65,10 @@ class GrayscalePipeline:
         ``image``: float32 in [0, 1]; ``stored``: the source's stored values, int32 of the same shape. A pixel that
         shows what its stored value shows keeps it, also outside the window, where many values show the same. Another
         pixel takes, among the values that show its brightness best, the one nearest to its old value. Padding stays
-        padding, but where ``over_padding`` (bool, of the same shape) is true a picture may be put over it.
+        padding, but where ``over_padding`` (bool, of the same shape) is true an image may be put over it.
         """
         if not np.isfinite(image).all():
-            raise ValueError("the edited picture holds values that are no numbers")
+            raise ValueError("the edited image holds values that are no numbers")
         result = np.array(stored, dtype=np.int32)
         changed = image != self.apply(stored)
         outside = self._padded(stored)
@@ -103,7 +103,7 @@ class GrayscalePipeline:
 def _search(ordered: Values, values: Values) -> NDArray[np.int64]:
     """Return ``np.searchsorted(ordered, values)`` for values mostly in [0, 1], several times as quick.
 
-    A table says where to begin for each of :data:`_CELLS` parts of [0, 1]; few values have far to go from there. Where
+    A table holds where to begin for each of :data:`_CELLS` parts of [0, 1]; few values have far to go from there. Where
     ``ordered`` is crowded, as a sigmoid's ends are, it is left to numpy.
     """
     begin = np.searchsorted(ordered, np.arange(_CELLS + 1) / _CELLS)
@@ -125,11 +125,11 @@ def full_range(bits: int) -> GrayscalePipeline:
 def grayscale_of(
     dataset: Dataset, histogram: NDArray[np.int64], lowest: int, voi: int = 0
 ) -> tuple[GrayscalePipeline, tuple[str, ...]]:
-    """Build the grayscale chain of a DICOM header.
+    """Build the grayscale pipeline of a DICOM header.
 
     ``histogram``: how often each stored value occurs, the value ``lowest`` first, 2**BitsStored entries. ``voi``: which
-    of several VOI LUTs and windows to take, counted from 0, LUTs first. Returns the chain and notes on what was odd.
-    Raises SourceError where ``voi`` names none.
+    of several VOI LUTs and windows to take, counted from 0, LUTs first. Returns the pipeline and notes on irregular
+    attributes. Raises SourceError where ``voi`` names none.
     """
     notes: list[str] = []
     stored = np.arange(lowest, lowest + len(histogram), dtype=np.float64)
@@ -204,7 +204,7 @@ def _lut(item: Dataset, dataset: Dataset, inputs: Values, notes: list[str]) -> t
         fitting = max(8, top.bit_length())
         notes.append(f"LUT of {bits} bits holds values of {fitting}")
         bits = fitting
-    # The first mapped value is signed where the values before the LUT are; its VR may say otherwise.
+    # The first mapped value is signed where the values before the LUT are; its VR may be the other one.
     if first > inputs.max() and inputs.min() < 0:
         first -= 65536
     elif first < 0 <= inputs.min() and first + 65536 <= inputs.max():
@@ -237,7 +237,7 @@ def _shown(
         dark, bright = _percentiles(shown, counts)
         if bright - dark > 0.02 or usual[0] == usual[1]:
             return shown, words
-        notes.append(f"{words} misses the picture: shown between percentiles {PERCENTILES[0]} and {PERCENTILES[1]}")
+        notes.append(f"{words} misses the image: shown between percentiles {PERCENTILES[0]} and {PERCENTILES[1]}")
     elif len(counts) == 256 and np.ptp(np.flatnonzero(counts)) >= 128:
         # 8 bit without a window is an image ready for display, as a PNG is.
         notes.append("neither window nor VOI LUT: the whole 8 bit range is shown")
@@ -302,7 +302,7 @@ def _percentiles(values: Values, counts: NDArray[np.int64]) -> tuple[float, floa
 
 
 def _inverted(dataset: Dataset, notes: list[str]) -> bool:
-    """Tell whether low values are bright: said by the photometric interpretation or the LUT shape, inverted once."""
+    """Tell whether low values are bright, by photometric interpretation or Presentation LUT Shape, inverted once."""
     monochrome1 = header.code(dataset, "PhotometricInterpretation") == "MONOCHROME1"
     shape = header.code(dataset, "PresentationLUTShape")
     if monochrome1 and shape == "IDENTITY":

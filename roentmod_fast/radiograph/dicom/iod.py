@@ -1,7 +1,7 @@
 """Attributes that an instance must have (type 1) or must at least hold empty (type 2), by SOP class (PS3.3 Annex A).
 
-A derived instance has what its source has. What the source lacks and the standard wants is filled in here: type 2
-empty, type 1 with the value that says least. What nobody can know afterwards (Imager Pixel Spacing, Radiation Setting)
+A derived instance has what its source has. What the source lacks and the standard requires is added here: Type 2
+empty, Type 1 with the most neutral value. What nobody can know afterwards (Imager Pixel Spacing, Radiation Setting)
 stays missing, as in the source.
 """
 
@@ -43,7 +43,7 @@ _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
 
 
 def add_required_attributes(dataset: Dataset) -> None:
-    """Add to ``dataset`` what its SOP class wants and it lacks."""
+    """Add to ``dataset`` the Type 1 and 2 attributes that its SOP class requires and it lacks."""
     sop_class = str(dataset.SOPClassUID)
     wanted = [*_EVERYWHERE, *_TYPE_2.get(sop_class, [])]
     is_dx = sop_class in (DX, DX_PROCESSING)
@@ -82,7 +82,7 @@ def add_required_attributes(dataset: Dataset) -> None:
         # Processed for display, in no known way (C.8.7.1.1.2).
         dataset.PixelIntensityRelationship = "DISP"
     if sop_class == RF and len(dataset.get("ImageType", ())) == 2:
-        # The third value tells single from biplane acquisitions (C.8.7.1.1.1); we read single frames only.
+        # The third value distinguishes single from biplane acquisitions (C.8.7.1.1.1); only single frames are read.
         dataset.ImageType = [*dataset.ImageType, "SINGLE PLANE"]
 
 
@@ -120,7 +120,7 @@ def _add_dx(dataset: Dataset) -> None:
         for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType"):
             del defaults[keyword]
     if header.code(dataset, "ViewPosition") in ("AP", "PA"):
-        # Without a word to the contrary a frontal picture was read as upright, and is told to be so (C.8.11.3).
+        # Without Patient Orientation a frontal image was read as upright: written as such (C.8.11.3).
         defaults["PatientOrientation"] = ["L", "F"]
     for keyword, value in defaults.items():
         if not header.texts(dataset, keyword):

@@ -1,7 +1,7 @@
-"""The marks that say of a file that it is synthetic, and how to see them.
+"""Attributes that mark a file as synthetic, and the check for them.
 
-Written into every output, and read so that a synthetic picture is not edited again by mistake: an edit of an edit has
-lost its patient. A phantom is synthetic too, but drawn to be edited: it carries the phantom's model name instead.
+Written into every output, and read so that a synthetic image is not edited again by mistake: an edit of an edit has
+lost its patient. A phantom is synthetic too, but made to be edited: it has the phantom's model name instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PHANTOM_MODEL = "roentmod-fast phantom"
 
 
 def is_synthetic(dataset: Dataset) -> bool:
-    """Tell whether a header says that its picture is synthetic and no phantom drawn to be edited."""
+    """Tell whether a header marks its image as synthetic and not as a phantom, which is made to be edited."""
     for item in header.items(dataset, "ContributingEquipmentSequence"):
         for purpose in header.items(item, "PurposeOfReferenceCodeSequence"):
             if header.text(purpose, "CodeValue") == SYNTHESIZING_EQUIPMENT.value:

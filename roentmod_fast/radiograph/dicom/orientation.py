@@ -1,6 +1,6 @@
-"""Patient Orientation (0020,0020): turn a frontal picture upright, and back (PS3.3 C.7.6.1.1.1).
+"""Patient Orientation (0020,0020): turn a frontal image upright, and back (PS3.3 C.7.6.1.1.1).
 
-An upright frontal picture has the patient's left at its right and the feet at its lower edge: rows run towards L,
+An upright frontal image has the patient's left at its right and the feet at its lower edge: rows run towards L,
 columns towards F.
 """
 
@@ -21,7 +21,7 @@ AS_STORED = "stored"
 
 @dataclass(frozen=True)
 class Orientation:
-    """How to turn a stored picture upright: transpose first, then flip rows (up-down) and columns (left-right)."""
+    """How to turn a stored image upright: transpose first, then flip rows (up-down) and columns (left-right)."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -43,10 +43,10 @@ UPRIGHT = Orientation()
 
 
 def orientation_of(row: str, column: str) -> Orientation | None:
-    """Return how to turn a picture upright whose rows run towards ``row`` and columns towards ``column``.
+    """Return how to turn an image upright whose rows run towards ``row`` and columns towards ``column``.
 
     The directions are values of Patient Orientation: letters A, P, R, L, H, F, the first one leading. None means that
-    they do not describe a frontal picture.
+    they do not describe a frontal image.
     """
     ahead, down = row[:1].upper(), column[:1].upper()
     if ahead in ("L", "R") and down in ("F", "H"):

@@ -1,4 +1,4 @@
-"""Names of folders and files that tell who the patient is, and pseudonymous ones in their place.
+"""Names of folders and files that identify the patient, and pseudonymous ones in their place.
 
 Archives name what they export after the patient ("PID-90210 Quixworth^Zebediah", "QUIXWORTH_ZEBEDIAH_19520607.dcm").
 Everything here is a function of text and header; no file is touched.
@@ -36,13 +36,13 @@ NAMES = (
     "ResponsiblePerson",
     "ReferringPhysicianName",
 )
-"""Attributes with names of persons that a path must not tell."""
+"""Attributes with names of persons that a path must not hold."""
 
 IDENTIFIERS = ("PatientID", "OtherPatientIDs", "IssuerOfPatientID", "AccessionNumber", "StudyID")
-"""Attributes with identifiers that a path must not tell; those of Other Patient IDs Sequence as well."""
+"""Attributes with identifiers that a path must not hold; those of Other Patient IDs Sequence as well."""
 
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-"""UIDs that a path must not tell, as outputs have new ones (PS3.15 E.1.1)."""
+"""UIDs that a path must not hold, as outputs have new ones (PS3.15 E.1.1)."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -65,7 +65,7 @@ COMMON = NO_NAMES | _words(
     scans set side slice source spine standing str the upright ward xr
     """
 )
-"""Words that stand beside a name in one word ("leechest")."""
+"""Words that are written together with a name ("leechest")."""
 
 MONTHS = (
     "jan janv ene gen янв",
@@ -92,7 +92,7 @@ _KANA = {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F7)}
 
 @dataclass(frozen=True)
 class Identifying:
-    """What tells who a header's patient is, folded for comparisons.
+    """Strings that identify a header's patient, folded for comparisons.
 
     ``words``: parts of names, found as words. ``runs``: parts that are found inside words as well. ``patterns``:
     regular expressions of identifiers, dates and UIDs over text in lower case.
@@ -137,7 +137,7 @@ def reveals_identity(text: str, dataset: Dataset) -> bool:
 def pseudonymous_path(
     parts: Sequence[str], stem: str, dataset: Dataset, deidentify: str, key: bytes
 ) -> tuple[tuple[str, ...], str, bool]:
-    """Return the folders and the stem of an output's relative path without what tells who the patient is.
+    """Return the folders and the stem of an output's relative path without what identifies the patient.
 
     ``parts``: folders, outermost first; ``stem``: the source's file name without its extension. ``deidentify``:
     ``pseudonymize``: a name that reveals the patient becomes the output's Patient ID and 8 characters that stand for
@@ -261,7 +261,7 @@ def _patched_patterns(name: str) -> list[str]:
 
 
 def _tells(word: str) -> bool:
-    """Tell whether a word of a name names someone."""
+    """Tell whether a word of a name identifies a person."""
     if word in NO_NAMES or word in WORDS:
         return False
     return len(word) >= (3 if _alphabetic(word) else 2)

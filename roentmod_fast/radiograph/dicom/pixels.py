@@ -25,7 +25,7 @@ from roentmod_fast.radiograph.dicom.encapsulated import FrameSize, frame_size, s
 from roentmod_fast.radiograph.model import PixelLayout
 
 MAX_PIXELS = 50_000_000
-"""Larger pictures are refused before anything is allocated; the largest detectors have 20 million pixels."""
+"""Larger images are refused before anything is allocated; the largest detectors have 20 million pixels."""
 
 DECODERS: dict[str, tuple[str, ...]] = {
     uid.ImplicitVRLittleEndian: (),
@@ -47,8 +47,8 @@ DECODERS: dict[str, tuple[str, ...]] = {
 }
 """Transfer syntaxes read, and their decoders (pydicom's plugin names): the first one that is installed is used.
 
-Where it fails no other one is tried: a more lenient decoder would make a picture of what is damaged. GDCM, in a process
-of its own, comes before pyjpegls, which takes 4 s to find some damaged frames of 64 x 64 pixels damaged.
+Where it fails no other one is tried: a more lenient decoder would decode a damaged file to wrong pixels. GDCM, in a
+process of its own, comes before pyjpegls, which takes 4 s to find some damaged frames of 64 x 64 pixels damaged.
 """
 
 LOSSY = {
@@ -81,7 +81,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise SourceError(f"{name}: transfer syntax {uid.UID(syntax).name} is not supported: decompress it first")
-    # Length and place that stand in the file; pydicom forgets them as soon as the value is touched.
+    # Length and place in the file; pydicom forgets them as soon as the value is touched.
     raw = dataset.get_item("PixelData")
     claimed, place = getattr(raw, "length", 0), getattr(raw, "value_tell", 0)
     data = dataset.PixelData or b""
@@ -123,7 +123,7 @@ def compressed_frame(dataset: Dataset) -> tuple[int, FrameSize | None]:
 
 
 def _too_short(actual: int, expected: int, claimed: int) -> str:
-    """Say why there are fewer bytes than the header describes: the file ends early, or it contradicts itself."""
+    """Return why there are fewer bytes than the header describes: the file ends early, or it contradicts itself."""
     if claimed > actual:
         return f"pixel data is truncated: {actual} bytes, expected {expected}: fetch it again"
     return f"pixel data has {actual} bytes, the header claims {expected}: the file is damaged"
@@ -162,7 +162,7 @@ def _described(dataset: Dataset, name: str) -> tuple[int, int]:
         raise SourceError(f"{name}: {frames} frames: expected a single one; split the file first")
     rows, columns = header.integer(dataset, "Rows", 0) or 0, header.integer(dataset, "Columns", 0) or 0
     if rows <= 0 or columns <= 0:
-        raise SourceError(f"{name}: the header gives no picture size (Rows {rows}, Columns {columns})")
+        raise SourceError(f"{name}: the header gives no image size (Rows {rows}, Columns {columns})")
     if rows * columns > MAX_PIXELS:
         raise SourceError(
             f"{name}: the header claims {rows} x {columns} pixels: more than {MAX_PIXELS // 10**6} million"
@@ -229,14 +229,14 @@ def _decompress(dataset: Dataset, frame: bytes, name: str, order: tuple[str, ...
     claimed = frame_size(frame)
     if claimed is not None and (claimed.rows, claimed.columns) != (rows, columns):
         raise SourceError(
-            f"{name}: the compressed picture has {claimed.rows} x {claimed.columns} pixels, the header says"
+            f"{name}: the compressed image has {claimed.rows} x {claimed.columns} pixels, the header says"
             f" {rows} x {columns}: the file is damaged"
         )
     samples = dataset.SamplesPerPixel
     if claimed is not None and claimed.components != samples:
         if samples == 3:
             raise SourceError(
-                f"{name}: the compressed picture has {claimed.components} components, the header says 3: the file is"
+                f"{name}: the compressed image has {claimed.components} components, the header says 3: the file is"
                 " damaged"
             )
         raise SourceError(f"{name}: a colour image ({claimed.components} components): expected grey")

@@ -82,7 +82,7 @@ def looks_like_dicom(head: bytes) -> bool:
 
 
 def no_image_kind(sop_class: str) -> str | None:
-    """Return in words what an object of this SOP class is, if it is no picture."""
+    """Return in words what an object of this SOP class is, if it is no image."""
     if sop_class in NO_IMAGE:
         return NO_IMAGE[sop_class]
     return next((words for start, words in _NO_IMAGE_FAMILIES.items() if sop_class.startswith(start)), None)
@@ -145,7 +145,7 @@ def _parse(data: bytes, name: str, preamble: bool, notes: list[str]) -> Dataset:
 
 
 def _why_not_parsed(found: element_scan.Scan, reader: element_scan.BoundedReader | None) -> str:
-    """Say why no whole data set was parsed, by what walking it has found."""
+    """Return why no whole data set was parsed, by what :mod:`.scan` found, as a phrase for a message."""
     if reader is not None and reader.left < 0:
         return element_scan.TOO_MANY
     if found.early:
@@ -208,7 +208,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
     image = contiguous(orientation.upright(grayscale.apply(stored)))
     content, content_notes = content_of(image, stored, grayscale.padding)
-    # What cannot be read stands above: it helps no one to be told to --force it.
+    # Errors that --force cannot override were raised above.
     forced = set_aside(name, [*doubts, *content], force)
     notes = (
         *notes,
@@ -241,7 +241,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
 def _describe_as_grey(dataset: Dataset, layout: PixelLayout) -> None:
     """Give a header that describes grey stored as colour the attributes of the grey image that was decoded.
 
-    Colour is shown as it is stored (PS3.3 C.7.6.3.1.2): the window is the whole range, whatever else the header says.
+    Colour is shown as it is stored (PS3.3 C.7.6.3.1.2): the window is the whole range, whatever else is in the header.
     """
     for keyword in _OF_COLOUR:
         if keyword in dataset:
@@ -269,7 +269,7 @@ def _inflate(deflated: bytes, name: str) -> bytes:
 
 
 def _complete_meta(dataset: Dataset, name: str, notes: list[str]) -> None:
-    """Make sure that the data set says how it is encoded; without file meta information pydicom has guessed it."""
+    """Make sure that the data set has a transfer syntax; without file meta information pydicom has guessed it."""
     if not hasattr(dataset, "file_meta") or dataset.file_meta is None:
         dataset.file_meta = FileMetaDataset()
     syntax = header.text(dataset.file_meta, "TransferSyntaxUID")

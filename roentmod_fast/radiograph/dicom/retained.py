@@ -76,7 +76,7 @@ VIEW_WORDS = VIEW_POSITIONS | _terms(
     ANTEROPOSTERIOR POSTEROANTERIOR ANTERO POSTERO ANTERIOR POSTERIOR UNKNOWN OTHER
     """
 )
-"""Words of projections and positions that stand in View Position and Body Part Examined of many files."""
+"""Words of projections and positions that many files have in View Position and Body Part Examined."""
 
 PATIENT_DIRECTIONS = frozenset(
     "".join(letters)
@@ -98,7 +98,7 @@ IMAGE_TYPES = frozenset(
 
 TERMS: dict[str, frozenset[str]] = {
     "SpecificCharacterSet": frozenset(python_encoding),  # C.12.1.1.2, as far as pydicom knows them
-    # C.7.3.1.1.1; DR is not in the standard but is met.
+    # C.7.3.1.1.1; DR is not in the standard but occurs.
     "Modality": _terms(
         "AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DMS DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT"
         " IVUS KER KO LEN LP LS M3D MG MR NM OAM OCT OP OPM OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP"
@@ -225,7 +225,7 @@ LUTS = _words("ModalityLUTSequence VOILUTSequence")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _RANGES = {"IS": (-(1 << 31), (1 << 31) - 1), "US": (0, 65535), "SS": (-32768, 32767)}
 _LUT_LENGTH = 256
-"""Entries from which a look-up table of the length that its descriptor says is no text in disguise."""
+"""Entries from which a look-up table of its descriptor's length cannot be text."""
 
 
 def copy_retained(source: Dataset, target: Dataset, *, device: bool) -> None:
@@ -349,8 +349,8 @@ def _code_items(source: Dataset, keyword: str) -> list[Dataset]:
 def _lut(item: Dataset, source: Dataset, keyword: str) -> Dataset | None:
     """Return the item of a look-up table as numbers alone (PS3.3 C.11.1.1), or None where nothing can read it.
 
-    Entries beyond what the descriptor says, which nothing shows, are left out. Raises OutputError where the table is
-    used, but is neither monotonic nor of the length that its descriptor says: its bytes may be text, and without it
+    Entries beyond the descriptor's number, which no viewer applies, are left out. Raises OutputError where the table is
+    used, but is neither monotonic nor of its descriptor's length: its bytes may be text, and without it
     the image would be shown otherwise.
     """
     descriptor = header.numbers(item, "LUTDescriptor")

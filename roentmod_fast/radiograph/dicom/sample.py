@@ -1,4 +1,4 @@
-"""Write a drawn phantom as a DICOM radiograph: a valid Digital X-Ray image that says it is drawn."""
+"""Write a digital phantom as a DICOM radiograph: a valid Digital X-Ray image that is marked as a phantom."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def write_sample(
 ) -> str:
     """Write a phantom as a DX image for presentation, 12 bit MONOCHROME2; return its SOP Instance UID.
 
-    ``image``: float32 (H, W) in [0, 1], bright = dense. ``seed`` and ``findings``: what was drawn, told in the header.
-    The file is marked as synthetic data, and by its model name as a phantom, which may be edited. Raises OutputError.
+    ``image``: float32 (H, W) in [0, 1], bright = dense. ``seed`` and ``findings``: of the phantom, recorded in the
+    header. The file is marked as synthetic data, and by its model name as a phantom, which may be edited. Raises
+    OutputError.
     """
     dataset = sample_dataset(image, seed=seed, findings=findings)
     write_atomically(Path(path), encode(dataset, SYNTAXES["explicit"], str(path)), overwrite=overwrite)

@@ -222,7 +222,7 @@ class _Walk:
 
 def _below(outer: _Level, sequence: bool, data: bytes, at: int, length: int) -> _Level:
     """Return the level of a sequence or an item whose content begins at byte ``at``."""
-    # Within an explicit data set an item may be in implicit VR: its first element tells.
+    # Within an explicit data set an item may be in implicit VR: its first element shows which.
     implicit = outer.implicit or (not sequence and not _is_vr(data[at + 4 : at + 6]))
     if length == _UNDEFINED:
         return _Level(sequence, outer.end, False, implicit)
@@ -285,7 +285,7 @@ def _after_fragments(data: bytes, start: int, tag: int, order: str, most: int) -
 
 
 def _filled(data: bytes, at: int) -> str:
-    """Say what is wrong where one byte is repeated in place of a data element."""
+    """Return the error message for one byte repeated in place of a data element."""
     byte, size = data[at : at + 1], 1 << 20
     shown = "zeros" if byte == b"\0" else f"bytes {byte[0]:#04x}"
     run = byte * size

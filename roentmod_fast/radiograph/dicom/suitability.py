@@ -13,7 +13,7 @@ Evidence for the view and for the body part has a rank, by how near to the image
 An attribute of rank 1 or 2 that names another view or part is a doubt, also where another one of these ranks names
 frontal or chest: one of them is wrong. Rank 3 is a doubt only where ranks 1 and 2 name nothing; otherwise it is
 outranked, with a note. A text that names both (CHEST PA AND LAT) is no evidence for this image. At rank 3 neither is
-one that counts views. Names of persons and free comments, in which they may stand, are never read.
+one that counts views. Names of persons and free comments, which may hold them, are never read.
 
 A species is named by its own attributes, by breed, neutering and the role of the responsible person, by the name of a
 veterinary institution, and by any description. An explicit human species outranks descriptions.
@@ -103,7 +103,7 @@ class Text:
 
     @property
     def mute(self) -> bool:
-        """Whether it says nothing: UNKNOWN, OTHER, N/A, XXX, no letters at all."""
+        """Whether it names nothing: UNKNOWN, OTHER, N/A, XXX, no letters at all."""
         return all(MUTE in kinds_of(word) or set(word) <= {"X"} for word in self.words)
 
     @property
@@ -199,7 +199,7 @@ def _standard_meaning(value: str, scheme: str) -> str | None:
 
 
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")
-"""Values of Modality that a radiograph of the chest may come with; DR and SC are not in the standard but are met."""
+"""Values of Modality that a radiograph of the chest may come with; DR and SC are not in the standard but occur."""
 
 _SHOWN_MODALITIES = """
     AR BDUS BI BMD CT CTPROTOCOL DMS DG DOC ECG EPS ES FID GM HC HD IO IOL IVOCT IVUS KER KO LEN LS MG MR NM OAM OCT
@@ -248,9 +248,9 @@ _EXPECTED_VIEW, _EXPECTED_PART = "expected a frontal view, AP or PA", "expected 
 
 
 def reasons_to_refuse(dataset: Dataset, *, oriented: bool = False) -> tuple[tuple[Doubt, ...], tuple[str, ...]]:
-    """Return why a radiograph should not be edited, and notes on what its header does not say.
+    """Return why a radiograph should not be edited, and notes on what its header lacks.
 
-    ``oriented``: the user said how the image lies, so Patient Orientation says nothing. None of the reasons and notes
+    ``oriented``: the user gave the orientation, so Patient Orientation is no evidence. None of the reasons and notes
     repeats free text of the header.
     """
     doubts: list[Doubt] = []

@@ -1,7 +1,7 @@
 """Write an edit as a derived DICOM object that no system can mistake for a patient's examination.
 
-The object is the source's twin: SOP class, matrix, bits, polarity and grayscale chain are the source's, so a viewer
-shows it exactly as it shows the source. What it is stands in the file: Synthetic Data YES (PS3.3 C.7.6.1), Image Type
+SOP class, matrix, bits, polarity and grayscale transformations are the source's, so a viewer
+shows it exactly as it shows the source. It is marked in the file: Synthetic Data YES (PS3.3 C.7.6.1), Image Type
 DERIVED, the series description, how it was derived and by what.
 """
 
@@ -117,7 +117,7 @@ def synthetic_dataset(
     result = Dataset()
     source = radiograph.dataset
     if source is None:
-        _describe_picture(result, now)
+        _describe_headerless(result, now)
         if radiograph.aspect != 1:
             ratio = Fraction(radiograph.aspect).limit_denominator(1000)
             result.PixelAspectRatio = [ratio.numerator, ratio.denominator]
@@ -139,9 +139,9 @@ def synthetic_dataset(
         result.StudyInstanceUID = new_uid()
 
     if method != NONE and layout.unused_bits is not None:
-        # Text of old overlays may stand in the unused bits.
+        # The unused bits may hold text of older overlays.
         layout = dataclasses.replace(layout, unused_bits=None)
-    # The label stands in a corner, where padding often is.
+    # The label is in a corner, where padding often is.
     over_padding = label_mask(radiograph.shape) if labelled else None
     _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
     _mark(result, source, now, provenance)
@@ -179,7 +179,7 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
 
 
 def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
-    """Say what it is and how it was made."""
+    """Mark the object as synthetic and record its provenance."""
     before = header.texts(result, "ImageType")
     second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
     if second is None:
@@ -213,8 +213,8 @@ def _series_description(result: Dataset, prompt: str) -> str:
 def _series_number(source: Dataset | None, how: Provenance) -> int:
     """Return 100,000 times the source's series number, plus 10,000 to 99,999 by prompt and settings.
 
-    So all edits of a series stand together and after the study's own series, an edit that is made again has the same
-    number, and two different edits seldom have the same one.
+    So all edits of a series are listed together and after the study's own series, an edit that is made again has the
+    same number, and two different edits seldom have the same one.
     """
     number = (header.integer(source, "SeriesNumber", 0) or 0) if source is not None else 0
     settings = (how.prompt, how.strength, how.guidance, how.steps, how.seed, how.compose, how.engine_hash)
@@ -306,8 +306,8 @@ def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | 
     result.SourceImageSequence = [item]
 
 
-def _describe_picture(result: Dataset, now: datetime.datetime) -> None:
-    """Say the little that is known of a PNG or JPEG source (Secondary Capture, A.8.1)."""
+def _describe_headerless(result: Dataset, now: datetime.datetime) -> None:
+    """Describe a PNG or JPEG source, of which little is known (Secondary Capture, A.8.1)."""
     result.Modality = "OT"
     result.PatientName = "SYNTHETIC"
     result.PatientID = "SYNTHETIC"

@@ -178,7 +178,7 @@ def test_a_window_that_misses_the_data_gives_percentiles() -> None:
     histogram[1000:1100] = 10
     header = make_dataset(WindowCenter=40, WindowWidth=80)
     grayscale, notes = grayscale_of(header, histogram, 0)
-    assert any("misses the picture" in note for note in notes)
+    assert any("misses the image" in note for note in notes)
     assert grayscale.table[1000] == 0 and grayscale.table[1099] == 1 and 0.4 < grayscale.table[1050] < 0.6
 
 

@@ -116,8 +116,8 @@ def test_too_many_bytes_are_noted() -> None:
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "a colour image"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour image"),
         ({"Rows": 65535, "Columns": 65535}, "claims 65535 x 65535 pixels"),
-        ({"Rows": 0}, "no picture size"),
-        ({"Rows": None}, "no picture size"),
+        ({"Rows": 0}, "no image size"),
+        ({"Rows": None}, "no image size"),
         ({"Rows": 49}, "pixel data has 6144 bytes, the header claims 6272"),
     ],
 )

@@ -274,7 +274,7 @@ def test_a_deflated_file_cut_short_and_a_damaged_one() -> None:
     ("old", "new", "message"),
     [
         (b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00US\x01\x00", "the DICOM header is damaged"),
-        (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00UQ", "the header gives no picture size"),
+        (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00UQ", "the header gives no image size"),
         (b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00OQ", "damaged|without pixels"),
         (b"\x02\x00\x10\x00UI\x14\x00", b"\x02\x00\x10\x00UI\x13\x00", "damaged|transfer syntax|truncated"),
     ],
