@@ -56,10 +56,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS / "first-start.json")
     parser.add_argument("--be", action="store_true", help=argparse.SUPPRESS)
-    wishes = parser.parse_args()
+    args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    if wishes.be:
-        print(json.dumps(compile_once(wishes.engine, wishes.architecture, wishes.batch)))
+    if args.be:
+        print(json.dumps(compile_once(args.engine, args.architecture, args.batch)))
         return
     from roentmod_fast.runtime.devices import RTX_PACKAGE
     from tests.cuda import hollow
@@ -68,30 +68,30 @@ def main() -> None:
     if missing:
         parser.error(missing)
     rounds = []
-    for number in range(wishes.rounds):
+    for number in range(args.rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             hollow.build(folder)
             hollow.plug_in(folder / "pci")
-            card = {"HOLLOW_SM": wishes.architecture.removeprefix("sm"), "HOLLOW_PCI": str(folder / "pci")}
-            command = [__file__, str(wishes.engine.resolve()), "--be", "--batch", str(wishes.batch)]
-            command += ["--architecture", wishes.architecture]
+            card = {"HOLLOW_SM": args.architecture.removeprefix("sm"), "HOLLOW_PCI": str(folder / "pci")}
+            command = [__file__, str(args.engine.resolve()), "--be", "--batch", str(args.batch)]
+            command += ["--architecture", args.architecture]
             done = hollow.run(folder, *command, **card, XDG_CACHE_HOME=str(folder / "cache"), seconds=3600)
         if done.returncode != 0:
             raise SystemExit(done.stderr)
         rounds.append(json.loads(done.stdout))
-        print(f"round {number + 1} of {wishes.rounds}: {sum(rounds[-1]['seconds'].values()):.1f} s", file=sys.stderr)
+        print(f"round {number + 1} of {args.rounds}: {sum(rounds[-1]['seconds'].values()):.1f} s", file=sys.stderr)
     found = {
         **rounds[0],
-        "architecture": wishes.architecture,
-        "batch": wishes.batch,
-        "rounds": wishes.rounds,
+        "architecture": args.architecture,
+        "batch": args.batch,
+        "rounds": args.rounds,
         "seconds": {name: statistics.median(each["seconds"][name] for each in rounds) for name in rounds[0]["seconds"]},
         "peak_gb": max(each["peak_gb"] for each in rounds),
     }
     report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **found}
     print(json.dumps(found, indent=1))
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

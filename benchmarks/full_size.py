@@ -46,20 +46,20 @@ def main() -> None:
     parser.add_argument("--tensorrt", default="")
     parser.add_argument("--radiograph", type=Path)
     parser.add_argument("--out", type=Path)
-    wishes = parser.parse_args()
-    out = wishes.out or RESULTS / f"full_size-{wishes.checkpoint.name}.json"
-    again = wishes.engine.exists() and out.exists()  # then the export is as it was measured, and where
+    args = parser.parse_args()
+    out = args.out or RESULTS / f"full_size-{args.checkpoint.name}.json"
+    again = args.engine.exists() and out.exists()  # then the export is as it was measured, and where
     report = json.loads(out.read_text()) if again else {"date": time.strftime("%Y-%m-%d"), **machine_facts()}
-    if not wishes.engine.exists():
-        export = ["export", str(wishes.checkpoint), "-o", str(wishes.engine), "--precision", wishes.precision]
-        report["export"] = measure(*export, *(["--tensorrt", wishes.tensorrt] if wishes.tensorrt else []))
-    manifest = read_bundle(wishes.engine).manifest
+    if not args.engine.exists():
+        export = ["export", str(args.checkpoint), "-o", str(args.engine), "--precision", args.precision]
+        report["export"] = measure(*export, *(["--tensorrt", args.tensorrt] if args.tensorrt else []))
+    manifest = read_bundle(args.engine).manifest
     report["files_gb"] = {name: round(fact.bytes / 1e9, 3) for name, fact in manifest.files.items()}
     report["parity"] = manifest.parity
     report["tools"] = manifest.made["tools"]
-    if wishes.radiograph is not None:
-        edited = wishes.engine.parent / f"{wishes.engine.name}-edit.dcm"
-        words = ["edit", str(wishes.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(wishes.engine)]
+    if args.radiograph is not None:
+        edited = args.engine.parent / f"{args.engine.name}-edit.dcm"
+        words = ["edit", str(args.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(args.engine)]
         keep(report, out)  # an export of a quarter of an hour is not lost with an edit that fails
         report["edit"] = measure(
             *words, "--device", "cpu", "--compose", "replace", "--overwrite", "--report", f"{edited}.json"

@@ -101,26 +101,26 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--out", type=Path, default=RESULTS / "host-side.json")
     parser.add_argument("--be", action="store_true", help=argparse.SUPPRESS)
-    wishes = parser.parse_args()
+    args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    if wishes.be:
-        print(json.dumps(measure(wishes.engine, wishes.edits, wishes.batches)))
+    if args.be:
+        print(json.dumps(measure(args.engine, args.edits, args.batches)))
         return
     from tests.cuda import hollow
 
-    asked = [str(wishes.python), "-c", "from tests.cuda.hollow import why_not; print(why_not() or '')"]
+    asked = [str(args.python), "-c", "from tests.cuda.hollow import why_not; print(why_not() or '')"]
     missing = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     if missing:
-        parser.error(f"{wishes.python}: {missing}")
+        parser.error(f"{args.python}: {missing}")
     with tempfile.TemporaryDirectory() as folder:
         hollow.build(Path(folder))
-        command = [str(wishes.python), __file__, str(wishes.engine.resolve()), "--be", "--edits", str(wishes.edits)]
-        command += ["--batches", *map(str, wishes.batches)]
+        command = [str(args.python), __file__, str(args.engine.resolve()), "--be", "--edits", str(args.edits)]
+        command += ["--batches", *map(str, args.batches)]
         environment = {**os.environ, "LD_LIBRARY_PATH": folder}
         found = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
     report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **found}
     print(json.dumps(found, indent=1))
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

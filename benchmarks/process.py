@@ -24,10 +24,10 @@ class Took:
     stdout: str
 
 
-def run_process(command: Sequence[str], **wishes: Any) -> Took:
-    """Run ``command`` to its end; ``wishes`` go to ``subprocess.Popen``. A failure ends the benchmark."""
+def run_process(command: Sequence[str], **options: Any) -> Took:
+    """Run ``command`` to its end; ``options`` go to ``subprocess.Popen``. A failure ends the benchmark."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **wishes)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
