@@ -4,6 +4,7 @@
 # make test-export   the tests of the torch side, in an environment of their own
 # make test-openvino   the runtime's tests on OpenVINO, in an environment of their own
 # make test-cuda   onnxruntime-gpu with stub CUDA libraries, in an environment of their own
+# make stubs   builds the stub CUDA libraries for benchmarks, for the architecture SM=sm89
 # make docs   writes docs/cli.md and the tables of measurements
 # All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
@@ -17,7 +18,7 @@ VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
 EXPORT_TESTS := tests/export tests/engines tests/test_import_diet.py tests/test_telemetry.py tests/runtime/test_devices.py tests/cuda
 
-.PHONY: demo docs test test-all test-export test-openvino test-cuda lint clean
+.PHONY: demo docs stubs test test-all test-export test-openvino test-cuda lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -31,6 +32,9 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+stubs: $(VENV)/.dev
+	$(BIN)/python -m tests.cuda.hollow stubs $(SM)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_cli.py
@@ -77,4 +81,4 @@ $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) $(VENV_CUDA) demo
+	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) $(VENV_CUDA) demo stubs

@@ -25,9 +25,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
-    """Run the command line once; return wall and processor seconds and the peak of resident memory in MB."""
+    """Run the command line once; return wall and CPU seconds and the peak of resident memory in MB."""
     took = run_process([*ROENTMOD, *arguments], stderr=subprocess.DEVNULL)
-    return {"wall_s": took.wall_s, "processor_s": took.processor_s, "peak_mb": took.peak_bytes / 1024**2}
+    return {"wall_s": took.wall_s, "cpu_s": took.cpu_s, "peak_mb": took.peak_bytes / 1024**2}
 
 
 def spread(runs: list[dict[str, float]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What does it cost to export a checkpoint of RoentGen's size, and to edit with it? Time, memory, disk, verdicts.
+"""What does it cost to export a checkpoint of RoentGen's size, and to edit with it? Time, memory, disk, parity.
 
     python benchmarks/make_checkpoint.py sd1 WORK/sd1
     python benchmarks/full_size.py WORK/sd1 WORK/sd1-engine --radiograph chest.dcm
@@ -22,12 +22,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(*arguments: str) -> dict[str, float]:
-    """Run the command line once; return wall and processor seconds and the peak of resident memory in GB, of the
+    """Run the command line once; return wall and CPU seconds and the peak of resident memory in GB, of the
     largest process."""
     took = run_process([*ROENTMOD, *arguments])
     return {
         "wall_s": round(took.wall_s, 1),
-        "processor_s": round(took.processor_s, 1),
+        "cpu_s": round(took.cpu_s, 1),
         "peak_gb": round(took.peak_bytes / 1024**3, 2),
     }
 

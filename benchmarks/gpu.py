@@ -74,7 +74,7 @@ def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, 
 
 
 def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
-    """Return diffusers' tasks in half precision, and the GPU's own measures."""
+    """Return diffusers' tasks in fp16, and the GPU's own measures."""
     import torch
 
     from roentmod_fast_export import verdict
@@ -106,7 +106,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
             return done((pipeline.vae.encode(image), pipeline.vae.decode(latents[:batch], return_dict=False)))
 
     def ceiling() -> float:
-        """TFLOP/s of a large product in half precision."""
+        """TFLOP/s of a large product in fp16."""
         side = 8192
         left, right = torch.randn(side, side, **half), torch.randn(side, side, **half)
         done(left @ right)

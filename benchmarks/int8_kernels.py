@@ -1,10 +1,10 @@
 """What do OpenVINO's kernels make of an int8 UNet? By instruction set, with activations in uint8 and in int8.
 
     pip install -e '.[export,int8]'
-    python benchmarks/int8_kernels.py ENGINE        # an engine with fp32 and int8, on a processor with AMX
+    python benchmarks/int8_kernels.py ENGINE        # an engine with fp32 and int8, on a CPU with AMX
 
-oneDNN is kept from instruction sets by ``ONEDNN_MAX_CPU_ISA``, so one processor shows what others do. The samples are
-UNet calls of edits of drawn radiographs; each result is compared with that of the float32 network. The first row is
+oneDNN is kept from instruction sets by ``ONEDNN_MAX_CPU_ISA``, so one CPU shows what others do. The samples are
+UNet calls of edits of phantoms; each result is compared with that of the float32 network. The first row is
 what the file says: ONNX Runtime without optimizations, which computes each operator by itself.
 """
 

@@ -8,7 +8,7 @@ put back in each compose mode and read by ``phantom_reader``: is the asked findi
 the patient is kept outside the finding's true mask, how near is the whole to the perfect edit. Then two dose curves:
 guidance against the amount of the finding, strength against what is kept of the patient.
 
-``--card`` writes the tables into the engine's CARD.md, between its marks.
+``--model-card`` writes the tables into the engine's CARD.md, between its marks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from roentmod_fast.settings import COMPOSE_MODES, EditConfig
 
 RESULTS = Path(__file__).parent / "results"
 KEY_OF = {finding.prompt: finding.key for finding in FINDINGS}
-CARD_MARKS = ("<!-- fidelity: written by benchmarks/phantom_fidelity.py -->", "<!-- end of fidelity -->")
+MODEL_CARD_MARKS = ("<!-- fidelity: written by benchmarks/phantom_fidelity.py -->", "<!-- end of fidelity -->")
 
 Array = NDArray[np.float32]
 
@@ -92,7 +92,7 @@ def measure_edits(editor: Editor, seeds: Iterable[int], size: int) -> tuple[list
 
 
 def measure_doses(editor: Editor, seeds: Iterable[int], size: int, mode: str) -> dict[str, list[dict[str, float]]]:
-    """Vary guidance and strength apart; return the means over phantoms and findings."""
+    """Vary guidance and strength apart; return averages over phantoms and findings."""
     curves: dict[str, list[dict[str, float]]] = {"guidance": [], "strength": []}
     settings = [("guidance", value) for value in (1.0, 2.0, 4.0, 7.5)] + [
         ("strength", value) for value in (0.2, 0.4, 0.6, 0.8)
@@ -181,11 +181,11 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_card(card: Path, text: str) -> None:
+def write_model_card(model_card: Path, text: str) -> None:
     """Put ``text`` between the marks of an engine's model card."""
-    head, rest = card.read_text(encoding="utf-8").split(CARD_MARKS[0])
-    tail = rest.split(CARD_MARKS[1])[1]
-    card.write_text(f"{head}{CARD_MARKS[0]}\n\n{text}\n{CARD_MARKS[1]}{tail}", encoding="utf-8")
+    head, rest = model_card.read_text(encoding="utf-8").split(MODEL_CARD_MARKS[0])
+    tail = rest.split(MODEL_CARD_MARKS[1])[1]
+    model_card.write_text(f"{head}{MODEL_CARD_MARKS[0]}\n\n{text}\n{MODEL_CARD_MARKS[1]}{tail}", encoding="utf-8")
 
 
 def main() -> None:
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=70)
     parser.add_argument("--dose-phantoms", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS / "phantom_fidelity.json")
-    parser.add_argument("--card", action="store_true", help="write the tables into the engine's CARD.md")
+    parser.add_argument("--model-card", action="store_true", help="write the tables into the engine's CARD.md")
     args = parser.parse_args()
     editor = Editor.load(args.engine)
     size = editor.model.image_size
@@ -221,8 +221,8 @@ def main() -> None:
     sheets = Image.fromarray((np.concatenate(sheet) * 255).round().astype(np.uint8))
     sheets.save(args.out.with_suffix(".png"))
     text = table(report)
-    if args.card:
-        write_card(editor.bundle.path("CARD.md"), text)
+    if args.model_card:
+        write_model_card(editor.bundle.path("CARD.md"), text)
     print(text)
 
 

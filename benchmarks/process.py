@@ -16,10 +16,10 @@ ROENTMOD = (sys.executable, "-m", "roentmod_fast")
 
 @dataclass(frozen=True)
 class Took:
-    """Wall and processor seconds, and the peak of resident memory in bytes, of the largest process."""
+    """Wall and CPU seconds, and the peak of resident memory in bytes, of the largest process."""
 
     wall_s: float
-    processor_s: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
 

@@ -1,4 +1,4 @@
-"""How fast is an edit of RoentGen's size on this processor, against its peers? Interleaved, each in its own process.
+"""How fast is an edit of RoentGen's size on this CPU, against its peers? Interleaved, each in its own process.
 
     python benchmarks/peers/environments.py ENVIRONMENTS
     python benchmarks/make_checkpoint.py sd1 WORK/sd1
@@ -11,7 +11,7 @@ every way runs in one process: first an edit with nothing warmed up, then ``--ed
 with the files of environment and model dropped from the system's memory and torch.compile's cache empty; later rounds
 start with the files read and that cache full. ``--edits`` takes a number for each round, the last for all that follow;
 0 times the stages alone, in edits of two calls. ``--short-first`` makes the first edit such a one, which warms up at a
-quarter of the cost. Beside them, in the same round, a large float32 matrix product says what the processor can do.
+quarter of the cost. Beside them, in the same round, a large float32 matrix product shows what the CPU can do.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GUIDED_CALL_TFLOP = 1.61
 
 @dataclass(frozen=True)
 class Way:
-    """A file of ``peers/``, the environment it runs in and what is said to it; ``conversion``: of the checkpoint."""
+    """A file of ``peers/``, the environment it runs in and its arguments; ``conversion``: of the checkpoint."""
 
     peer: str
     environment: str

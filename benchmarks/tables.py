@@ -119,17 +119,17 @@ def settings(report: dict[str, Any]) -> str:
 def full_size(report: dict[str, Any]) -> str:
     """Cost of the export of one checkpoint, and its parity."""
     rows = [
-        (stage, report[stage]["wall_s"], report[stage]["processor_s"], report[stage]["peak_gb"])
+        (stage, report[stage]["wall_s"], report[stage]["cpu_s"], report[stage]["peak_gb"])
         for stage in ("export", "edit")
         if stage in report
     ]
     costs = table(("stage", "wall, s", "CPU, s", "peak memory, GB"), rows)
-    verdicts = [
+    differences = [
         (precision, network, f"{values['relative']:.1g}", f"{values['psnr_db']:.1f}")
         for precision, networks in report["parity"].items()
         for network, values in networks.items()
     ]
-    parity = table(("precision", "network", "largest difference over the range", "dB"), verdicts)
+    parity = table(("precision", "network", "largest difference over the range", "dB"), differences)
     return f"{costs}\n\n{parity}\n\n{provenance(report)}"
 
 
@@ -240,7 +240,7 @@ def one_edit(report: dict[str, Any]) -> str:
     rows = [
         (
             title,
-            *(f"{report[key][part]['median']:.2f}" for part in ("wall_s", "processor_s")),
+            *(f"{report[key][part]['median']:.2f}" for part in ("wall_s", "cpu_s")),
             f"{report[key]['peak_mb']['median']:.0f}",
         )
         for title, key in (("`edit`, one 1024x1024 DICOM", "edit"), ("`--help`", "help"))

@@ -5,7 +5,7 @@
 
 Each is FOLDER/NAME; packages that decide a figure are pinned, which also lets pip resolve in minutes. Sizes go to
 ``results/sizes.json``: ``du`` over all that is installed, without pip and without compiled bytecode. Where the index
-that pip asks has no build of torch for processors alone, set ``PIP_EXTRA_INDEX_URL`` to one that has. Ours are wheels
+that pip asks has no CPU build of torch, set ``PIP_EXTRA_INDEX_URL`` to one that has. Ours are wheels
 of this checkout. ``ggml`` is compiled for this machine, with cmake and a C++ compiler.
 """
 
