@@ -25,13 +25,14 @@ from phantom_fidelity import KEY_OF, RESULTS, psnr
 from phantom_reader import read
 from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
 from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
-from roentmod_fast.editor import Editor, Prepared
+from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.runtime.networks import precisions_on
 from roentmod_fast.settings import EditConfig
+from roentmod_fast.stages import Prepared
 
 Array = NDArray[np.float32]
 GUIDANCE = 4.0

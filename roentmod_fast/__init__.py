@@ -42,7 +42,7 @@ _HOME = {
     "Radiograph": "radiograph.model",
     "RoentmodError": "errors",
     "read_radiograph": "radiograph.read",
-    "write_dicom": "radiograph.dicom_write",
+    "write_dicom": "radiograph.dicom.write",
 }
 
 

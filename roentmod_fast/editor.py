@@ -17,10 +17,9 @@ edit or several at once.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
@@ -39,13 +38,14 @@ from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Placement
-from roentmod_fast.radiograph.model import Provenance, Radiograph
+from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.result import EditResult
 from roentmod_fast.runtime.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditSettings
+from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch
 
 Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
@@ -54,84 +54,6 @@ Progress = Callable[[int, int], None]
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 """To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
-
-
-@dataclass
-class Stopwatch:
-    """Seconds spent in each named stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of the ``with`` block to ``stage``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._add(stage, time.perf_counter() - started)
-
-    def add_share(self, seconds: Mapping[str, float], count: int) -> None:
-        """Add to each stage one ``count``-th of its ``seconds``: what one of ``count`` equal parts of a batch took."""
-        for stage, value in seconds.items():
-            self._add(stage, value / count)
-
-    def _add(self, stage: str, seconds: float) -> None:
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-
-
-@dataclass(eq=False)
-class Placed:
-    """A radiograph placed for the engine, before any network has seen it.
-
-    ``square``: float32 (S, S) in [0, 1], in the engine's size. ``encoder_noise`` and ``noise``: the draw of the encoder
-    and the noise that is added, (1, channels, s, s). ``region``: where to edit, float32 (H, W) in [0, 1], None for
-    everywhere; ``latent_region``, float32 (1, 1, s, s), is 1 for the latents that it touches and 0 for those that are
-    held to the source.
-    """
-
-    radiograph: Radiograph
-    placement: Placement
-    settings: EditSettings
-    course: Course
-    square: Array
-    encoder_noise: Array
-    noise: Array
-    watch: Stopwatch
-    region: Array | None
-    latent_region: Array | None
-
-
-@dataclass(eq=False)
-class Prepared(Placed):
-    """A radiograph made ready once for any number of prompts.
-
-    ``x_0``: its scaled latents, (1, channels, s, s). ``empty_text``: the states of the empty prompt, (max_tokens,
-    width). ``reference`` is what the edit is compared with when it is put back, decoded (S, S), and
-    ``first_unconditional`` what the UNet sees at the first step with the empty prompt, (channels, s, s): both are made
-    when first needed, the same for all prompts.
-    """
-
-    x_0: Array
-    empty_text: Array
-    reference: Array | None = None
-    first_unconditional: Array | None = None
-    unet_calls: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """An edit as the engine made it, ``picture`` (S, S) in [0, 1], not yet put into the source.
-
-    The rest as in :class:`EditResult`, ``seconds`` up to here.
-    """
-
-    prepared: Prepared
-    prompt: str
-    picture: Array
-    seconds: dict[str, float]
-    unet_calls: int
-    truncated: str
 
 
 class Editor:
@@ -376,15 +298,12 @@ class Editor:
         return Placed(radiograph, placement, settings, course, square, first, second, watch, touched, latent_region)
 
     def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
-        """Encode placed images, at most ``batch`` of them, in one call of the network."""
+        """Encode placed images in one call of the network."""
         if not placed:
             return []
-        self._check_batch(len(placed))
         watch = Stopwatch()
         with watch.measure("vae_encoder"):
             mean, log_variance = self.networks.encode_image(_to_network([item.square for item in placed]))
-        with watch.measure("text_encoder"):
-            empty_text = self._encode_texts([""])[""]
         deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
         draw = np.concatenate([item.encoder_noise for item in placed])
         x_0 = np.asarray((mean + deviation * draw) * np.float32(self.model.latent_scaling), dtype=np.float32)
@@ -393,7 +312,7 @@ class Editor:
             # A watch of its own: what is placed may be encoded more than once.
             own = Stopwatch(dict(item.watch.seconds))
             own.add_share(watch.seconds, len(placed))
-            prepared.append(Prepared(**{**vars(item), "watch": own}, x_0=latents[None], empty_text=empty_text))
+            prepared.append(Prepared(**{**vars(item), "watch": own}, x_0=latents[None]))
         return prepared
 
     def apply(self, prepared: Prepared, prompt: str, *, progress: Progress | None = None) -> EditResult:
@@ -406,51 +325,50 @@ class Editor:
     ) -> list[EditResult]:
         """Edit prepared images, each towards its prompt, all at once; an image may come with several prompts.
 
-        At most ``batch`` pairs, of one setting but for the seed. What an edit gives does not depend on what it is made
-        with, within float rounding. Raises :class:`SettingError` for pairs that cannot be one batch.
+        They are of one setting but for the seed; a network takes as many at once as it was opened for. What an edit
+        gives does not depend on what it is made with, within float rounding. Raises :class:`SettingError` for pairs
+        that cannot be one batch.
         """
         return [self.finish(decoded) for decoded in self.run(pairs, progress=progress)]
 
     def run(self, pairs: Sequence[tuple[Prepared, str]], *, progress: Progress | None = None) -> list[Decoded]:
-        """Do of :meth:`apply_batch` what needs the networks; :meth:`finish` does the rest."""
+        """Do of :meth:`apply_batch` what needs the networks; :meth:`finish` does the rest.
+
+        An edit that is composed by ``contrast`` is compared with the edit of the empty prompt: one more row of the same
+        loop, which the first edit of an image brings with it.
+        """
         if not pairs:
             return []
-        self._check_batch(len(pairs))
         # The seed shows in the noise alone, which each image brings with it.
         if len({replace(prepared.settings, seed=0) for prepared, _ in pairs}) > 1:
             raise SettingError("edits of different settings in one batch: make a batch of each setting")
-        tell = _Counter(self.count_calls(pairs), progress)
         compose_mode, calls = pairs[0][0].settings.compose, len(pairs[0][0].course)
-
-        missing = _without_reference(pairs)
-        if missing:
-            watch = Stopwatch()
-            if compose_mode == "contrast":
-                references = self._run([(prepared, None) for prepared in missing], tell, watch)
-            else:
-                references = self._decode(np.concatenate([prepared.x_0 for prepared in missing]), watch)
-            for prepared, reference in zip(missing, references, strict=True):
-                prepared.reference = reference
-                prepared.watch.add_share(watch.seconds, len(missing))
-                prepared.unet_calls += calls if compose_mode == "contrast" else 0
+        new = [image for image in dict.fromkeys(image for image, _ in pairs) if image.reference is None]
+        compared = new if compose_mode == "contrast" else []
+        rows: list[tuple[Prepared, str | None]] = [*pairs, *((image, None) for image in compared)]
 
         watch = Stopwatch()
-        pictures = self._run(pairs, tell, watch)
+        latents = self._denoise(rows, progress, watch)
+        if compose_mode == "delta":
+            latents = np.concatenate([latents, *(image.x_0 for image in new)])
+        decoded = self._decode(latents, watch)
+        for image, reference in zip([] if compose_mode == "replace" else new, decoded[len(pairs) :], strict=True):
+            image.reference = reference
+
         edits = []
-        for (prepared, prompt), picture in zip(pairs, pictures, strict=True):
-            prepared.watch.add_share(watch.seconds, len(pairs))
-            seconds, unet_calls = prepared.watch.seconds, prepared.unet_calls + calls
-            # What was shared is counted once: the next prompt starts from zero.
-            prepared.watch, prepared.unet_calls = Stopwatch(), 0
-            truncated = self._tokenizer.truncated(prompt)
-            edits.append(Decoded(prepared, prompt, picture, seconds, unet_calls, truncated))
+        for (prepared, prompt), image in zip(pairs, decoded, strict=False):
+            own = prepared.watch
+            own.add_share(watch.seconds, len(pairs))
+            evaluations = calls * (2 if prepared in compared else 1)
+            edits.append(Decoded(prepared, prompt, image, own.seconds, evaluations, self._tokenizer.truncated(prompt)))
+            # What is shared by the prompts of an image counts for the first.
+            prepared.watch = Stopwatch()
+            compared = [image for image in compared if image is not prepared]
         return edits
 
     def count_calls(self, pairs: Sequence[tuple[Prepared, str]]) -> int:
-        """Return how often :meth:`run` will call the UNet, and so how often it tells of its progress."""
-        first = pairs[0][0]
-        runs = 2 if first.settings.compose == "contrast" and _without_reference(pairs) else 1
-        return runs * len(first.course)
+        """Return how often :meth:`run` will report progress: once a step."""
+        return len(pairs[0][0].course)
 
     def finish(self, decoded: Decoded) -> EditResult:
         """Put an edit into its source. Needs no network: it may run in another thread."""
@@ -458,7 +376,7 @@ class Editor:
         with watch.measure("compose"):
             image = compose(
                 prepared.radiograph.image,
-                decoded.picture,
+                decoded.image,
                 prepared.reference,
                 prepared.placement,
                 prepared.settings.compose,
@@ -467,7 +385,7 @@ class Editor:
         return EditResult(
             radiograph=prepared.radiograph,
             image=image,
-            decoded=decoded.picture,
+            decoded=decoded.image,
             prompt=decoded.prompt,
             settings=prepared.settings,
             provenance=self._provenance(decoded.prompt, prepared.settings),
@@ -478,79 +396,74 @@ class Editor:
 
     def reconstruct(self, prepared: Prepared) -> Array:
         """Return the source as the autoencoder gives it back, float32 (S, S) in [0, 1]."""
-        picture: Array = self._decode(prepared.x_0, prepared.watch)[0]
-        return picture
+        image: Array = self._decode(prepared.x_0, prepared.watch)[0]
+        return image
 
-    def _check_batch(self, count: int) -> None:
-        if count > self.batch:
-            raise SettingError(f"{count} edits at once, the editor was loaded for {self.batch}: give Editor.load batch")
+    def _denoise(
+        self, rows: Sequence[tuple[Prepared, str | None]], progress: Progress | None, watch: Stopwatch
+    ) -> Array:
+        """Noise and denoise all rows in one loop; return scaled latents (N, channels, s, s).
 
-    def _run(self, pairs: Sequence[tuple[Prepared, str | None]], tell: _Counter, watch: Stopwatch) -> Array:
-        """Noise, denoise and decode all pairs in one loop; ``None`` is the empty prompt, which needs no guidance.
-
-        Returns (N, S, S) in [0, 1].
+        A row is an image and a prompt; ``None`` is the empty prompt, which needs no guidance.
         """
-        images = [prepared for prepared, _ in pairs]
+        images = [image for image, _ in rows]
         settings, course = images[0].settings, images[0].course
+        x_0 = np.concatenate([image.x_0 for image in images])
+        if not course:
+            return x_0
         with watch.measure("text_encoder"):
-            texts = self._encode_texts([prompt for _, prompt in pairs if prompt is not None])
+            texts = self._encode_texts([prompt for _, prompt in rows if prompt is not None])
+            texts[None] = self.empty_text
 
         def predict(x_t: Array, timestep: int) -> Array:
             with watch.measure("unet"):
-                output = self._look(pairs, texts, x_t, timestep)
-            tell.call()
-            return output
+                return self._predict(rows, texts, x_t, timestep)
 
-        x_0 = np.concatenate([prepared.x_0 for prepared in images])
-        noise = np.concatenate([prepared.noise for prepared in images])
-        if not course:
-            return self._decode(x_0, watch)
+        noise = np.concatenate([image.noise for image in images])
         x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(course.start))
         solver = _held(images, x_0, noise, SOLVERS[settings.means.solver](len(course)))
         for step in denoise(x_t, self.schedule, course, predict, solver):
             x_t = step.x_t
-        return self._decode(x_t, watch)
+            if progress is not None:
+                progress(step.index + 1, step.count)
+        return x_t
 
-    def _look(
-        self, pairs: Sequence[tuple[Prepared, str | None]], texts: Mapping[str, Array], x_t: Array, timestep: int
+    def _predict(
+        self,
+        rows: Sequence[tuple[Prepared, str | None]],
+        texts: Mapping[str | None, Array],
+        x_t: Array,
+        timestep: int,
     ) -> Array:
-        """Return what the UNet gives for all pairs, guided, (N, channels, s, s): one call, however many they are.
-
-        For each pair first with the empty prompt, then with the text, as in diffusers.
-        """
-        settings, course = pairs[0][0].settings, pairs[0][0].course
+        """Return the guided prediction for all rows, (N, channels, s, s), by one call of the UNet."""
+        settings, course = rows[0][0].settings, rows[0][0].course
         # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
         guided = settings.guidance > 1
-        # At the start all prompts of one image see the same latents, and so share what they would see without a text.
+        # At the start all rows of an image have the same latents, and share the evaluation without a text.
         at_start = timestep == course.start
-        owners: list[Prepared | int] = [item if at_start else index for index, (item, _) in enumerate(pairs)]
-        looks: dict[tuple[Prepared | int, str | None], tuple[Array, Array]] = {}
-        for owner, latents, (prepared, prompt) in zip(owners, x_t, pairs, strict=True):
-            if guided or prompt is None:
-                looks[owner, None] = latents, prepared.empty_text
-            if prompt is not None:
-                looks[owner, prompt] = latents, texts[prompt]
-        seen: dict[tuple[Prepared | int, str | None], Array] = {}
-        for prepared, _ in pairs:
-            if at_start and prepared.first_unconditional is not None:
-                seen[prepared, None] = prepared.first_unconditional
-        new = [look for look in looks if look not in seen]
-        if new:
-            latents, states = (np.stack(parts) for parts in zip(*(looks[look] for look in new), strict=True))
-            seen.update(zip(new, self.networks.predict(latents, timestep, states), strict=True))
-        if at_start:
-            for prepared, _ in pairs:
-                prepared.first_unconditional = seen.get((prepared, None))
+        owners = [image if at_start else index for index, (image, _) in enumerate(rows)]
+        inputs: dict[tuple[Prepared | int, str | None], tuple[Array, Array]] = {}
+        for owner, latents, (_, prompt) in zip(owners, x_t, rows, strict=True):
+            for text in (None, prompt) if guided else (prompt,):
+                inputs[owner, text] = latents, texts[text]
+        latents, states = (np.stack(parts) for parts in zip(*inputs.values(), strict=True))
+        outputs = dict(zip(inputs, self.networks.predict(latents, timestep, states), strict=True))
         return np.stack(
             [
-                guide(seen[owner, None], seen[owner, prompt], settings.guidance)
-                if guided and prompt is not None
-                else seen[owner, prompt]
-                for owner, (_, prompt) in zip(owners, pairs, strict=True)
+                outputs[owner, prompt]
+                if prompt is None or not guided
+                else guide(outputs[owner, None], outputs[owner, prompt], settings.guidance)
+                for owner, (_, prompt) in zip(owners, rows, strict=True)
             ]
         )
 
-    def _encode_texts(self, texts: Iterable[str]) -> dict[str, Array]:
+    @cached_property
+    def empty_text(self) -> Array:
+        """The states of the empty prompt, (max_tokens, width): the same for all edits."""
+        states: Array = self._encode_texts([""])[""]
+        return states
+
+    def _encode_texts(self, texts: Iterable[str]) -> dict[str | None, Array]:
         """Return the states of each text, (max_tokens, width); a text that comes again is encoded once."""
         different = list(dict.fromkeys(texts))
         if not different:
@@ -584,26 +497,6 @@ class Editor:
             device=self.device.name,
             means=settings.means.describe(),
         )
-
-
-class _Counter:
-    """Counts UNet calls for a progress report."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total = total
-        self._progress = progress
-        self._done = 0
-
-    def call(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
-def _without_reference(pairs: Sequence[tuple[Prepared, str]]) -> list[Prepared]:
-    """Return the images, each once, that still lack what their edits are compared with."""
-    images = dict.fromkeys(prepared for prepared, _ in pairs)
-    return [item for item in images if item.settings.compose != "replace" and item.reference is None]
 
 
 def _held(images: Sequence[Prepared], x_0: Array, noise: Array, solver: Solver) -> Solver:

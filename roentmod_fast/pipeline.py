@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from roentmod_fast.atomic import make_folder
-from roentmod_fast.editor import Decoded, Editor, Placed, Prepared
+from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job, check_job, exists
 from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
@@ -33,6 +33,7 @@ from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.radiograph.write import write_edit
 from roentmod_fast.result import EditResult
 from roentmod_fast.settings import EditConfig
+from roentmod_fast.stages import Decoded, Placed, Prepared
 
 logger = logging.getLogger(__name__)
 

@@ -108,22 +108,3 @@ def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.Monkey
     assert [text for text in logged if "no quicker" in text] == [
         f"{precision} is no quicker than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")
     ]
-
-
-def test_the_first_step_without_text_is_shared() -> None:
-    """One look at the network fewer for the edit without text: the first one is that of the edit with text."""
-    editor = Editor.load(BUNDLE, "cpu")
-    looks: list[int] = []
-    predict = editor.networks.predict
-
-    def spy(latents: np.ndarray, timestep: int, states: np.ndarray) -> np.ndarray:
-        looks.extend([timestep] * len(latents))
-        return predict(latents, timestep, states)
-
-    object.__setattr__(editor.networks, "predict", spy)
-    prepared = editor.prepare(IMAGE, EditConfig(steps=10))
-    editor.apply(prepared, "edema")
-    assert len(looks) == 3 * 4 - 1
-    looks.clear()
-    editor.apply(prepared, "hernia")
-    assert len(looks) == 2 * 4 - 1
