@@ -13,6 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist worksteal
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
@@ -28,10 +29,10 @@ demo: $(VENV)/.runtime
 	@echo "The edit is demo/chest.edema.dcm; look at demo/chest.edema.preview.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest $(PARALLEL)
 
 stubs: $(VENV)/.dev
 	$(BIN)/python -m tests.cuda.hollow stubs $(SM)

@@ -65,6 +65,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("compose", ["contrast", "delta", "replace"])
 def test_outside_a_mask_or_a_box_stored_values_are_the_sources(
@@ -390,6 +391,7 @@ def test_as_secondary_capture(roentmod: Run, tmp_path: Path) -> None:
     assert apart.PixelData == twin.PixelData
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "signed"), [(8, False), (10, False), (12, True), (15, False), (16, False), (16, True)]
 )
