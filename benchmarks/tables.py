@@ -26,8 +26,8 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def provenance(report: dict[str, Any]) -> str:
     """Return where and with what a result was measured."""
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
-    processor = f" ({report['processor']})" if "processor" in report else ""
-    return f"{report['date']}, {report['machine']}{processor}, Python {report['python']}, {packages}."
+    cpu = f" ({report['processor']})" if "processor" in report else ""
+    return f"{report['date']}, {report['machine']}{cpu}, Python {report['python']}, {packages}."
 
 
 def speed(report: dict[str, Any]) -> str:
