@@ -18,7 +18,7 @@ pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
 ROOT = Path(__file__).parent.parent
 REAL_FILES = ROOT.parent / "shared" / "radiographs"
-SHOWN = "../shared/radiographs"
+NO_REAL_FILES = "needs real radiographs, which are not part of the project: no folder ../shared/radiographs beside it"
 
 
 def pytest_configure() -> None:
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 def real_files() -> Path:
     """The folder of real radiographs; it is not part of the project, so tests that need it skip without it."""
     if not REAL_FILES.is_dir():
-        pytest.skip(f"needs real radiographs, which are not part of the project: no folder {SHOWN} beside it")
+        pytest.skip(NO_REAL_FILES)
     return REAL_FILES
 
 
