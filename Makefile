@@ -1,20 +1,25 @@
-# make demo   an edit of a drawn radiograph, from nothing
-# make test   all tests, from nothing
+# make demo   installs and edits a phantom
+# make test   installs and runs the tests of the runtime but the slow ones, in two processes; WORKERS=4 sets the number
+# make test-all   the same with the slow ones
 # make test-export   the tests of the torch side, in an environment of their own
 # make test-openvino   the runtime's tests on OpenVINO, in an environment of their own
-# make test-cuda   onnxruntime-gpu on a hollow card, which computes nothing, in an environment of their own
+# make test-cuda   onnxruntime-gpu with stub CUDA libraries, in an environment of their own
+# make stubs   builds the stub CUDA libraries for benchmarks, for the architecture SM=sm89
+# make docs   writes docs/cli.md and the tables of measurements
 # All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist worksteal
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
 EXPORT_TESTS := tests/export tests/engines tests/test_import_diet.py tests/test_telemetry.py tests/runtime/test_devices.py tests/cuda
 
-.PHONY: demo test test-export test-openvino test-cuda lint clean
+.PHONY: demo docs stubs test test-all test-export test-openvino test-cuda lint clean
 
 demo: $(VENV)/.runtime
 	mkdir -p demo
@@ -24,7 +29,17 @@ demo: $(VENV)/.runtime
 	@echo "The edit is demo/chest.edema.dcm; look at demo/chest.edema.preview.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL)
+
+stubs: $(VENV)/.dev
+	$(BIN)/python -m tests.cuda.hollow stubs $(SM)
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/write_cli.py
+	$(BIN)/python benchmarks/tables.py
 
 test-export: $(VENV_EXPORT)/.dev
 	$(VENV_EXPORT)/bin/python -m pytest $(EXPORT_TESTS)
@@ -67,4 +82,4 @@ $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) $(VENV_CUDA) demo
+	rm -rf $(VENV) $(VENV_EXPORT) $(VENV_OPENVINO) $(VENV_CUDA) demo stubs

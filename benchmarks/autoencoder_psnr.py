@@ -1,4 +1,4 @@
-"""How well do pictures pass through an engine's autoencoder? PSNR of phantoms and of files, none of them trained on.
+"""How well do images pass through an engine's autoencoder? PSNR of phantoms and of files, none of them trained on.
 
     python benchmarks/autoencoder_psnr.py                              # 20 phantoms
     python benchmarks/autoencoder_psnr.py FOLDER --out results.json    # and the radiographs in a folder
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def reconstruction_psnr(editor: Editor, image: np.ndarray) -> float:
-    """PSNR in dB of a picture's reconstruction at the engine's size, over the part that the picture covers."""
+    """PSNR in dB of an image's reconstruction at the engine's size, over the area that the image covers."""
     noise = np.zeros((2, editor.model.latent_channels, editor.model.latent_size, editor.model.latent_size), np.float32)
     prepared = editor.prepare(image, EditConfig(), noise=noise)
     placement = prepared.placement
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--engine", default="phantom")
     parser.add_argument("--out", type=Path, default=RESULTS / "autoencoder_psnr.json")
-    wishes = parser.parse_args()
-    editor = Editor.load(wishes.engine)
+    args = parser.parse_args()
+    editor = Editor.load(args.engine)
     rows = {}
     phantoms = [reconstruction_psnr(editor, draw(editor.model.image_size, seed).image) for seed in range(20)]
     rows["20 phantoms, median"] = round(float(np.median(phantoms)), 2)
-    for source in find_sources(wishes.folders).sources if wishes.folders else ():
+    for source in find_sources(args.folders).sources if args.folders else ():
         if "mask" in source.stem:
             continue
         try:
@@ -64,8 +64,8 @@ def main() -> None:
         "engine_hash": editor.bundle.manifest_hash,
         "psnr_db": rows,
     }
-    wishes.out.parent.mkdir(parents=True, exist_ok=True)
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

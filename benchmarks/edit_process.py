@@ -25,9 +25,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
-    """Run the command line once; return wall and processor seconds and the peak of resident memory in MB."""
+    """Run the command line once; return wall and CPU seconds and the peak of resident memory in MB."""
     took = run_process([*ROENTMOD, *arguments], stderr=subprocess.DEVNULL)
-    return {"wall_s": took.wall_s, "processor_s": took.processor_s, "peak_mb": took.peak_bytes / 1024**2}
+    return {"wall_s": took.wall_s, "cpu_s": took.cpu_s, "peak_mb": took.peak_bytes / 1024**2}
 
 
 def spread(runs: list[dict[str, float]]) -> dict[str, Any]:
@@ -46,28 +46,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--out", type=Path, default=RESULTS / "edit_process.json")
     parser.add_argument("extra", nargs="*", help="more options for edit, after --")
-    wishes = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chest = str(Path(folder) / "chest.dcm")
         measure(["sample", chest])
-        edit = ["edit", chest, "-p", "edema", "--overwrite", *wishes.extra]
+        edit = ["edit", chest, "-p", "edema", "--overwrite", *args.extra]
         commands = {"edit": edit, "help": ["--help"]}
         for arguments in commands.values():
             measure(arguments)
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
-        for _ in range(wishes.runs):  # interleaved, so that a slow minute of the machine meets both
+        for _ in range(args.runs):  # interleaved, so that a slow minute of the machine meets both
             for name, arguments in commands.items():
                 runs[name].append(measure(arguments))
     report = {
         "date": time.strftime("%Y-%m-%d"),
         **machine_facts(),
-        "runs": wishes.runs,
-        "options": wishes.extra,
+        "runs": args.runs,
+        "options": args.extra,
         **{name: spread(values) for name, values in runs.items()},
     }
     print(json.dumps(report, indent=1))
-    wishes.out.parent.mkdir(parents=True, exist_ok=True)
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What does it cost to export a checkpoint of RoentGen's size, and to edit with it? Time, memory, disk, verdicts.
+"""What does it cost to export a checkpoint of RoentGen's size, and to edit with it? Time, memory, disk, parity.
 
     python benchmarks/make_checkpoint.py sd1 WORK/sd1
     python benchmarks/full_size.py WORK/sd1 WORK/sd1-engine --radiograph chest.dcm
@@ -22,12 +22,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(*arguments: str) -> dict[str, float]:
-    """Run the command line once; return wall and processor seconds and the peak of resident memory in GB, of the
+    """Run the command line once; return wall and CPU seconds and the peak of resident memory in GB, of the
     largest process."""
     took = run_process([*ROENTMOD, *arguments])
     return {
         "wall_s": round(took.wall_s, 1),
-        "processor_s": round(took.processor_s, 1),
+        "cpu_s": round(took.cpu_s, 1),
         "peak_gb": round(took.peak_bytes / 1024**3, 2),
     }
 
@@ -46,20 +46,20 @@ def main() -> None:
     parser.add_argument("--tensorrt", default="")
     parser.add_argument("--radiograph", type=Path)
     parser.add_argument("--out", type=Path)
-    wishes = parser.parse_args()
-    out = wishes.out or RESULTS / f"full_size-{wishes.checkpoint.name}.json"
-    again = wishes.engine.exists() and out.exists()  # then the export is as it was measured, and where
+    args = parser.parse_args()
+    out = args.out or RESULTS / f"full_size-{args.checkpoint.name}.json"
+    again = args.engine.exists() and out.exists()  # then the export is as it was measured, and where
     report = json.loads(out.read_text()) if again else {"date": time.strftime("%Y-%m-%d"), **machine_facts()}
-    if not wishes.engine.exists():
-        export = ["export", str(wishes.checkpoint), "-o", str(wishes.engine), "--precision", wishes.precision]
-        report["export"] = measure(*export, *(["--tensorrt", wishes.tensorrt] if wishes.tensorrt else []))
-    manifest = read_bundle(wishes.engine).manifest
+    if not args.engine.exists():
+        export = ["export", str(args.checkpoint), "-o", str(args.engine), "--precision", args.precision]
+        report["export"] = measure(*export, *(["--tensorrt", args.tensorrt] if args.tensorrt else []))
+    manifest = read_bundle(args.engine).manifest
     report["files_gb"] = {name: round(fact.bytes / 1e9, 3) for name, fact in manifest.files.items()}
     report["parity"] = manifest.parity
     report["tools"] = manifest.made["tools"]
-    if wishes.radiograph is not None:
-        edited = wishes.engine.parent / f"{wishes.engine.name}-edit.dcm"
-        words = ["edit", str(wishes.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(wishes.engine)]
+    if args.radiograph is not None:
+        edited = args.engine.parent / f"{args.engine.name}-edit.dcm"
+        words = ["edit", str(args.radiograph), "-p", "edema", "-o", str(edited), "--engine", str(args.engine)]
         keep(report, out)  # an export of a quarter of an hour is not lost with an edit that fails
         report["edit"] = measure(
             *words, "--device", "cpu", "--compose", "replace", "--overwrite", "--report", f"{edited}.json"

@@ -1,23 +1,23 @@
-"""How fast is an edit on an NVIDIA card, against diffusers on the same card? NOT RUN ON A CARD YET: none was at hand.
+"""How fast is an edit on an NVIDIA GPU, against diffusers on the same GPU? NOT RUN YET: no GPU was at hand.
 
     python -m venv torch && torch/bin/pip install -e '.[export]' && torch/bin/pip install --no-deps clip-anytorch
     python -m venv cuda && cuda/bin/pip install -e '.[gpu]'
-    python -m venv rtx && rtx/bin/pip install -e '.[rtx]'        # GeForce RTX and RTX PRO cards only
+    python -m venv rtx && rtx/bin/pip install -e '.[rtx]'        # GeForce RTX and RTX PRO only
     torch/bin/python benchmarks/gpu.py WORK eager=torch compile=torch cuda=cuda cuda-nographs=cuda rtx=rtx
 
 Weights are random, of full size; they and the fp16 engine are made in WORK where they are not there yet. Each peer is
 a process in an environment of its own, given as NAME=ENVIRONMENT: ``eager`` and ``compile`` are diffusers in half
 precision, any other name is a device of ours, ``-nographs`` behind it one without CUDA graphs. Peers take turns, one
-task each, so that a card that warms up or throttles does so for all of them. They lie on the card together: where that
-is too much, name fewer peers or ``--batches``. ``cpu`` is a device as well, with which this script can be tried.
+task each, so that a GPU that warms up or throttles affects all of them. They share the GPU memory: where that
+is too small, name fewer peers or ``--batches``. ``cpu`` is a device as well, with which this script can be tried.
 
-Before anything is timed each of our devices is compared with the processor (``engines verify --device``). One that
+Before anything is timed each of our devices is compared with the CPU (``engines verify --device``). One that
 computes wrongly ends the run, for its time would mean nothing.
 
-For each of ``--batches``, how many pictures are edited together: ``cold`` is from the start of the process to the end
-of its first edit, with nothing compiled yet; ``unet``: one guided step, two items a picture; ``vae``: encoder and
-decoder; ``edit``: all pictures.
-``memory`` is what the card holds more when the peer has edited once. ``share`` is the UNet's arithmetic over that of
+For each of ``--batches``, how many images are edited together: ``cold`` is from the start of the process to the end
+of its first edit, with nothing compiled yet; ``unet``: one guided step, two items an image; ``vae``: encoder and
+decoder; ``edit``: all images.
+``memory`` is the GPU memory a peer takes for its first edit. ``share`` is the UNet's arithmetic over that of
 ``ceiling``, the largest fp16 matrix product that torch reaches.
 """
 
@@ -45,7 +45,7 @@ Task = Callable[[], Any]
 
 
 def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, Task]:
-    """Return what a device of ours is timed at, and what it notes."""
+    """Return the tasks of one of our devices, and its notes."""
     import numpy as np
 
     from roentmod_fast.editor import Editor
@@ -58,11 +58,11 @@ def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, 
     latents = np.zeros((2 * batch, model.latent_channels, model.latent_size, model.latent_size), np.float32)
     image = np.zeros((batch, 3, model.image_size, model.image_size), np.float32)
     text = networks.encode_text(np.zeros((2 * batch, model.max_tokens), np.int64))
-    picture = draw(model.image_size, 1).image
+    radiograph = draw(model.image_size, 1).image
     config = EditConfig(0.4, 4.0, 50, 0, "replace")
 
     def edit() -> Any:
-        prepared = editor.encode([editor.place(picture, config) for _ in range(batch)])
+        prepared = editor.encode([editor.place(radiograph, config) for _ in range(batch)])
         return editor.apply_batch([(item, PROMPT) for item in prepared])
 
     return {
@@ -74,7 +74,7 @@ def our_tasks(name: str, engine: Path, batch: int, precision: str) -> dict[str, 
 
 
 def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
-    """Return what diffusers is timed at, in half precision, and the card's own measures."""
+    """Return diffusers' tasks in fp16, and the GPU's own measures."""
     import torch
 
     from roentmod_fast_export import verdict
@@ -91,7 +91,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     latents = torch.zeros(2 * batch, opened.model.latent_channels, size, size, **half)
     text = torch.zeros(2 * batch, opened.model.max_tokens, pipeline.unet.config.cross_attention_dim, **half)
     image = torch.zeros(batch, 3, opened.model.image_size, opened.model.image_size, **half)
-    picture = torch.from_numpy(edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
+    radiograph = torch.from_numpy(edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
 
     def done(result: Any) -> Any:
         torch.cuda.synchronize()
@@ -106,7 +106,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
             return done((pipeline.vae.encode(image), pipeline.vae.decode(latents[:batch], return_dict=False)))
 
     def ceiling() -> float:
-        """TFLOP/s of a large product in half precision."""
+        """TFLOP/s of a large product in fp16."""
         side = 8192
         left, right = torch.randn(side, side, **half), torch.randn(side, side, **half)
         done(left @ right)
@@ -127,7 +127,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     def edit() -> Any:
         result = pipeline(
             prompt=[PROMPT] * batch,
-            image=picture,
+            image=radiograph,
             strength=0.4,
             guidance_scale=4.0,
             num_inference_steps=50,
@@ -141,7 +141,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
 
 
 def work(name: str, folder: Path, batch: int, precision: str) -> None:
-    """Be a peer: for each task that is named on stdin, carry it out and answer its seconds and what it tells."""
+    """Be a peer: for each task that is named on stdin, carry it out and answer its seconds and its value."""
     if name in DIFFUSERS:
         tasks = diffusers_tasks(name, folder / "checkpoint", batch)
     else:
@@ -151,8 +151,8 @@ def work(name: str, folder: Path, batch: int, precision: str) -> None:
         started = time.perf_counter()
         result = tasks[task]()
         seconds = time.perf_counter() - started
-        told = None if task in TASKS else result
-        print(json.dumps({"seconds": seconds, "told": told}), flush=True)
+        value = None if task in TASKS else result
+        print(json.dumps({"seconds": seconds, "value": value}), flush=True)
 
 
 class Peer:
@@ -195,18 +195,18 @@ class Peer:
             "median": median,
             "spread": spread,
             "images_per_second": self.batch / median["edit"],
-            "notes": self.ask("notes")["told"],
+            "notes": self.ask("notes")["value"],
         }
 
 
 def memory_used() -> int | None:
-    """Return the bytes in use on all cards, None where there is no card to ask."""
+    """Return the bytes in use on all GPUs, None where there is none."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
         return None
-    return sum(int(line) for line in said.split()) * 2**20
+    return sum(int(line) for line in output.split()) * 2**20
 
 
 def prepare(folder: Path, layout: str, names: list[str]) -> None:
@@ -216,8 +216,8 @@ def prepare(folder: Path, layout: str, names: list[str]) -> None:
         maker = Path(__file__).with_name("make_checkpoint.py")
         subprocess.run([sys.executable, str(maker), layout, str(folder / "checkpoint")], check=True)
     if not made:
-        wishes = ["-o", str(folder / "engine"), "--precision", "fp16", "--keep-anyway"]
-        subprocess.run([*ROENTMOD, "export", str(folder / "checkpoint"), *wishes], check=True)
+        options = ["-o", str(folder / "engine"), "--precision", "fp16", "--keep-anyway"]
+        subprocess.run([*ROENTMOD, "export", str(folder / "checkpoint"), *options], check=True)
 
 
 def with_own_cache(folder: str) -> dict[str, str]:
@@ -226,27 +226,27 @@ def with_own_cache(folder: str) -> dict[str, str]:
 
 
 def verify(device: str, environment: Path, engine: Path) -> list[str]:
-    """Compare a device of ours with the processor; return what is said of each network."""
+    """Compare a device of ours with the CPU; return its line for each network."""
     command = [str(environment / "bin" / "python"), "-m", "roentmod_fast", "engines", "verify", str(engine)]
     with tempfile.TemporaryDirectory() as cache:
         own = with_own_cache(cache)
         done = subprocess.run([*command, "--device", device], env=own, capture_output=True, text=True, check=False)
-    said = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
-    print(*said, sep="\n")
+    lines = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
+    print(*lines, sep="\n")
     if done.returncode != 0:
         raise SystemExit(f"{device}: {done.stderr.strip()}")
-    return said
+    return lines
 
 
 def measure(peers: list[Peer], rounds: int) -> list[dict[str, Any]]:
-    """Let the peers take turns at each task; return a row for each, with the card's own measures where one has them."""
+    """Let the peers take turns at each task; return a row for each, with the GPU's own measures where one has them."""
     for task in TASKS:
         for _ in range(rounds):
             for peer in peers:
                 peer.seconds[task].append(peer.ask(task)["seconds"])
     rows = [peer.row() for peer in peers]
     for eager in [peer for peer in peers if peer.name == "eager"]:
-        ceiling, arithmetic = (eager.ask(name)["told"] for name in ("ceiling", "arithmetic"))
+        ceiling, arithmetic = (eager.ask(name)["value"] for name in ("ceiling", "arithmetic"))
         for row in rows:
             row |= {"ceiling": ceiling, "arithmetic": arithmetic}
             row["share"] = arithmetic / row["median"]["unet"] / ceiling
@@ -277,45 +277,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("peers", nargs="*", metavar="NAME=ENVIRONMENT")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], metavar="PICTURES")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], metavar="IMAGES")
     parser.add_argument("--layout", default="sd1", choices=("sd1", "sd2"))
     parser.add_argument("--precision", default="fp16", help="of our networks; diffusers is in fp16 always")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
     parser.add_argument("--be", help=argparse.SUPPRESS)
-    wishes = parser.parse_args()
-    if wishes.be:
-        work(wishes.be, wishes.work, wishes.batches[0], wishes.precision)
+    args = parser.parse_args()
+    if args.be:
+        work(args.be, args.work, args.batches[0], args.precision)
         return
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.runtime import gpus as nvidia
 
-    named = [tuple(peer.split("=", 1)) for peer in wishes.peers]
+    named = [tuple(peer.split("=", 1)) for peer in args.peers]
     if not named or any(len(pair) != 2 for pair in named):
         parser.error("give peers as NAME=ENVIRONMENT, such as cuda=/path/to/venv")
-    prepare(wishes.work, wishes.layout, [name for name, _ in named])
+    prepare(args.work, args.layout, [name for name, _ in named])
     ours = {(name.partition("-")[0], place) for name, place in named if name not in DIFFUSERS}
-    likeness = {
-        f"{device}={place}": verify(device, Path(place), wishes.work / "engine") for device, place in sorted(ours)
-    }
+    parity = {f"{device}={place}": verify(device, Path(place), args.work / "engine") for device, place in sorted(ours)}
     rows: list[dict[str, Any]] = []
-    for batch in wishes.batches:
-        peers = [Peer(name, Path(place), wishes.work, batch, wishes.precision) for name, place in named]
-        rows += measure(peers, wishes.rounds)
+    for batch in args.batches:
+        peers = [Peer(name, Path(place), args.work, batch, args.precision) for name, place in named]
+        rows += measure(peers, args.rounds)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "command": sys.argv,
         **machine_facts(),
-        "cards": [card.__dict__ for card in nvidia.list_cards()],
-        "layout": wishes.layout,
-        "precision": wishes.precision,
-        "rounds": wishes.rounds,
-        "likeness": likeness,
+        "gpus": [gpu.__dict__ for gpu in nvidia.list_cards()],
+        "layout": args.layout,
+        "precision": args.precision,
+        "rounds": args.rounds,
+        "parity": parity,
         "rows": rows,
     }
     show(rows)
-    wishes.out.parent.mkdir(parents=True, exist_ok=True)
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What do OpenVINO's kernels make of an int8 UNet? By instruction set, with activations in uint8 and in int8.
 
     pip install -e '.[export,int8]'
-    python benchmarks/int8_kernels.py ENGINE        # an engine with fp32 and int8, on a processor with AMX
+    python benchmarks/int8_kernels.py ENGINE        # an engine with fp32 and int8, on a CPU with AMX
 
-oneDNN is kept from instruction sets by ``ONEDNN_MAX_CPU_ISA``, so one processor shows what others do. The samples are
-UNet calls of edits of drawn radiographs; each result is compared with that of the float32 network. The first row is
+oneDNN is kept from instruction sets by ``ONEDNN_MAX_CPU_ISA``, so one CPU shows what others do. The samples are
+UNet calls of edits of phantoms; each result is compared with that of the float32 network. The first row is
 what the file says: ONNX Runtime without optimizations, which computes each operator by itself.
 """
 
@@ -87,12 +87,12 @@ def main() -> None:
     parser.add_argument("engine")
     parser.add_argument("--out", type=Path, default=RESULTS / "int8_kernels.json")
     parser.add_argument("--one", nargs=3, type=Path, metavar=("NETWORK", "SAMPLES", "FOUND"), help=argparse.SUPPRESS)
-    wishes = parser.parse_args()
-    if wishes.one is not None:
-        network, samples_file, target = wishes.one
+    args = parser.parse_args()
+    if args.one is not None:
+        network, samples_file, target = args.one
         target.write_bytes(pickle.dumps(by_openvino(network, pickle.loads(samples_file.read_bytes()))))
         return
-    bundle = find_bundle(wishes.engine)
+    bundle = find_bundle(args.engine)
     full, small = (bundle.path(bundle.networks_of(precision)["unet"]) for precision in ("fp32", "int8"))
     watched = watch_edits(bundle.folder, None)["unet"]
     samples = [sample for number, sample in enumerate(watched) if number // 2 % EVERY == 0]
@@ -111,7 +111,7 @@ def main() -> None:
         (work / "samples").write_bytes(pickle.dumps(samples))
         for kernels in INSTRUCTION_SETS:
             for activations, network in (("uint8", small), ("int8", work / "signed.onnx")):
-                command = [sys.executable, __file__, wishes.engine, "--one", network, work / "samples", work / "found"]
+                command = [sys.executable, __file__, args.engine, "--one", network, work / "samples", work / "found"]
                 run_process([str(word) for word in command], env={**os.environ, "ONEDNN_MAX_CPU_ISA": kernels})
                 found = pickle.loads((work / "found").read_bytes())
                 rows.append(row(kernels, activations, **found))
@@ -122,7 +122,7 @@ def main() -> None:
         "samples": len(samples),
         "rows": rows,
     }
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 Shapes and vocabulary are the real ones, and so are the costs. The weights come from a fixed seed and depend on the
 versions of the ``export`` extra alone. Attention to the prompt is scaled up from its usual start, or else it would not
-show in the picture.
+show in the image.
 """
 
 from __future__ import annotations
@@ -155,11 +155,11 @@ def main() -> None:
     parser.add_argument("layout", choices=LAYOUTS)
     parser.add_argument("folder", type=Path, help="must not exist")
     parser.add_argument("--seed", type=int, default=0)
-    wishes = parser.parse_args()
-    if wishes.folder.exists():
-        raise SystemExit(f"{wishes.folder}: exists: name a new folder")
-    make_checkpoint(wishes.layout, wishes.folder, wishes.seed)
-    print(wishes.folder)
+    args = parser.parse_args()
+    if args.folder.exists():
+        raise SystemExit(f"{args.folder}: exists: name a new folder")
+    make_checkpoint(args.layout, args.folder, args.seed)
+    print(args.folder)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ put back in each compose mode and read by ``phantom_reader``: is the asked findi
 the patient is kept outside the finding's true mask, how near is the whole to the perfect edit. Then two dose curves:
 guidance against the amount of the finding, strength against what is kept of the patient.
 
-``--card`` writes the tables into the engine's CARD.md, between its marks.
+``--model-card`` writes the tables into the engine's CARD.md, between its marks.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from roentmod_fast.settings import COMPOSE_MODES, EditConfig
 
 RESULTS = Path(__file__).parent / "results"
 KEY_OF = {finding.prompt: finding.key for finding in FINDINGS}
-CARD_MARKS = ("<!-- fidelity: written by benchmarks/phantom_fidelity.py -->", "<!-- end of fidelity -->")
+MODEL_CARD_MARKS = ("<!-- fidelity: written by benchmarks/phantom_fidelity.py -->", "<!-- end of fidelity -->")
 
 Array = NDArray[np.float32]
 
 
 def psnr(a: Array, b: Array, where: NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures in [0, 1], over ``where``."""
+    """Peak signal-to-noise ratio in dB of two images in [0, 1], over ``where``."""
     error = np.square(a - b) if where is None else np.square(a - b)[where]
     return float(-10 * np.log10(max(float(error.mean()), 1e-12)))
 
@@ -54,7 +54,7 @@ def amount(source: Phantom, truth: Phantom, edited: Array) -> float:
 
 
 def measure_edits(editor: Editor, seeds: Iterable[int], size: int) -> tuple[list[dict[str, Any]], list[Array]]:
-    """Edit each phantom towards each prompt; return one record an edit and compose mode, and pictures of a few."""
+    """Edit each phantom towards each prompt; return one record an edit and compose mode, and images of a few."""
     records, sheet = [], []
     for seed in seeds:
         source = draw(size, seed)
@@ -92,12 +92,12 @@ def measure_edits(editor: Editor, seeds: Iterable[int], size: int) -> tuple[list
 
 
 def measure_doses(editor: Editor, seeds: Iterable[int], size: int, mode: str) -> dict[str, list[dict[str, float]]]:
-    """Vary guidance and strength apart; return the means over phantoms and findings."""
+    """Vary guidance and strength apart; return averages over phantoms and findings."""
     curves: dict[str, list[dict[str, float]]] = {"guidance": [], "strength": []}
-    wishes = [("guidance", value) for value in (1.0, 2.0, 4.0, 7.5)] + [
+    settings = [("guidance", value) for value in (1.0, 2.0, 4.0, 7.5)] + [
         ("strength", value) for value in (0.2, 0.4, 0.6, 0.8)
     ]
-    for name, value in wishes:
+    for name, value in settings:
         amounts, kept = [], []
         for seed in seeds:
             source = draw(size, seed)
@@ -168,7 +168,7 @@ def table(report: dict[str, Any]) -> str:
         "",
         f"More guidance gives more of the finding, more strength less of the patient "
         f"({report['dose_phantoms']} phantoms, "
-        "six findings, means; kept: the engine's own picture outside the mask):",
+        "six findings, means; kept: the engine's own image outside the mask):",
         "",
         "| setting | amount of the finding | kept outside the mask |",
         "|---|---|---|",
@@ -181,11 +181,11 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_card(card: Path, text: str) -> None:
-    """Put ``text`` between the marks of an engine's card."""
-    head, rest = card.read_text(encoding="utf-8").split(CARD_MARKS[0])
-    tail = rest.split(CARD_MARKS[1])[1]
-    card.write_text(f"{head}{CARD_MARKS[0]}\n\n{text}\n{CARD_MARKS[1]}{tail}", encoding="utf-8")
+def write_model_card(model_card: Path, text: str) -> None:
+    """Put ``text`` between the marks of an engine's model card."""
+    head, rest = model_card.read_text(encoding="utf-8").split(MODEL_CARD_MARKS[0])
+    tail = rest.split(MODEL_CARD_MARKS[1])[1]
+    model_card.write_text(f"{head}{MODEL_CARD_MARKS[0]}\n\n{text}\n{MODEL_CARD_MARKS[1]}{tail}", encoding="utf-8")
 
 
 def main() -> None:
@@ -194,13 +194,13 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=70)
     parser.add_argument("--dose-phantoms", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS / "phantom_fidelity.json")
-    parser.add_argument("--card", action="store_true", help="write the tables into the engine's CARD.md")
-    wishes = parser.parse_args()
-    editor = Editor.load(wishes.engine)
+    parser.add_argument("--model-card", action="store_true", help="write the tables into the engine's CARD.md")
+    args = parser.parse_args()
+    editor = Editor.load(args.engine)
     size = editor.model.image_size
     started = time.monotonic()
-    records, sheet = measure_edits(editor, range(wishes.phantoms), size)
-    doses = measure_doses(editor, range(wishes.dose_phantoms), size, "contrast")
+    records, sheet = measure_edits(editor, range(args.phantoms), size)
+    doses = measure_doses(editor, range(args.dose_phantoms), size, "contrast")
     report = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -208,21 +208,21 @@ def main() -> None:
         "engine": editor.bundle.name,
         "engine_hash": editor.bundle.manifest_hash,
         "size": size,
-        "phantoms": wishes.phantoms,
-        "dose_phantoms": wishes.dose_phantoms,
+        "phantoms": args.phantoms,
+        "dose_phantoms": args.dose_phantoms,
         "normal_prompt": NORMAL_PROMPT,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "rows": summarise(records),
         "doses": doses,
         "records": records,
     }
-    wishes.out.parent.mkdir(parents=True, exist_ok=True)
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    picture = Image.fromarray((np.concatenate(sheet) * 255).round().astype(np.uint8))
-    picture.save(wishes.out.with_suffix(".png"))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    sheets = Image.fromarray((np.concatenate(sheet) * 255).round().astype(np.uint8))
+    sheets.save(args.out.with_suffix(".png"))
     text = table(report)
-    if wishes.card:
-        write_card(editor.bundle.path("CARD.md"), text)
+    if args.model_card:
+        write_model_card(editor.bundle.path("CARD.md"), text)
     print(text)
 
 

@@ -1,7 +1,7 @@
 """Reads an edited phantom: which findings does it show? By rules on the known geometry, without any network.
 
-The reader knows the patient (the phantom's anatomy) and both pictures, source and edit. It looks at where the edit
-changed the picture and how, in regions fixed by the anatomy; it does not know what was asked. Each limit is about
+The reader knows the patient (the phantom's anatomy) and both images, source and edit. It examines where the edit
+changed the image and how, in regions fixed by the anatomy; it does not know what was asked. Each limit is about
 half of what a drawn finding measures (``python benchmarks/phantom_reader.py`` prints the truth's readings), and was
 set on drawn findings, before any edit was read.
 """
@@ -67,10 +67,10 @@ def heart_reach(image: Array, regions: Regions) -> tuple[float, float]:
     Both in half thoracic widths, so that half their sum is the cardiothoracic ratio.
     """
     a, side, v = regions.anatomy, regions.side, regions.v
-    picture = smooth(image, image.shape[0] / 170)
-    lung = np.median(picture[regions.left_upper])
+    smoothed = smooth(image, image.shape[0] / 170)
+    lung = np.median(smoothed[regions.left_upper])
     heart_zone = (np.abs(side - 0.02) < 0.03) & (np.abs(v - a.right_dome + 0.08) < 0.05)
-    limit = 0.5 * (lung + np.median(picture[heart_zone]))
+    limit = 0.5 * (lung + np.median(smoothed[heart_zone]))
     reach = {-1: 0.0, 1: 0.0}
     rows = np.flatnonzero(np.abs(v[:, v.shape[1] // 2] - a.right_dome + 0.08) < 0.05)  # clear of the diaphragm
     for row in rows:
@@ -78,7 +78,7 @@ def heart_reach(image: Array, regions: Regions) -> tuple[float, float]:
             outward = sign * side[row]
             order = np.argsort(outward)
             order = order[outward[order] > 0.03]
-            below = np.flatnonzero(picture[row, order] < limit)
+            below = np.flatnonzero(smoothed[row, order] < limit)
             if below.size:
                 reach[sign] = max(reach[sign], float(outward[order[below[0]]]))
     return reach[-1] / a.half_thorax, reach[1] / a.half_thorax

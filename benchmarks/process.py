@@ -16,18 +16,18 @@ ROENTMOD = (sys.executable, "-m", "roentmod_fast")
 
 @dataclass(frozen=True)
 class Took:
-    """Wall and processor seconds, and the peak of resident memory in bytes, of the largest process."""
+    """Wall and CPU seconds, and the peak of resident memory in bytes, of the largest process."""
 
     wall_s: float
-    processor_s: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
 
 
-def run_process(command: Sequence[str], **wishes: Any) -> Took:
-    """Run ``command`` to its end; ``wishes`` go to ``subprocess.Popen``. A failure ends the benchmark."""
+def run_process(command: Sequence[str], **options: Any) -> Took:
+    """Run ``command`` to its end; ``options`` go to ``subprocess.Popen``. A failure ends the benchmark."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **wishes)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -4,7 +4,7 @@
     python benchmarks/sameness.py CHECKPOINT ENGINE                      # the whole grid, for small engines
     python benchmarks/sameness.py CHECKPOINT ENGINE --steps 20 --out benchmarks/results/sameness-sd1.json
 
-The same weights, picture, prompt and seed; theirs is ``StableDiffusionImg2ImgPipeline`` with ``DDIMScheduler`` and
+The same weights, image, prompt and seed; theirs is ``StableDiffusionImg2ImgPipeline`` with ``DDIMScheduler`` and
 ``torch.Generator("cpu").manual_seed(42)``, in float32. Rows are written as they come; a row
 that is there is not run again.
 """
@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--vae", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS / "sameness.json")
-    wishes = parser.parse_args()
+    args = parser.parse_args()
 
-    opened = open_checkpoint(wishes.checkpoint, wishes.vae)
+    opened = open_checkpoint(args.checkpoint, args.vae)
     pipeline = verdict.reference_pipeline(opened)
-    editor = Editor.load(wishes.engine, device="cpu", precision="fp32")
-    picture = edit_picture(opened.model)
+    editor = Editor.load(args.engine, device="cpu", precision="fp32")
+    image = edit_picture(opened.model)
     facts = machine_facts()
     report = {
         "date": time.strftime("%Y-%m-%d"),
@@ -59,17 +59,17 @@ def main() -> None:
         "image_size": opened.model.image_size,
         "prompt": PROMPT,
         "seed": SEED,
-        "rows": json.loads(wishes.out.read_text())["rows"] if wishes.out.exists() else [],
+        "rows": json.loads(args.out.read_text())["rows"] if args.out.exists() else [],
     }
     done = {(row["strength"], row["guidance"], row["steps"]) for row in report["rows"]}
-    for steps, guidance, strength in itertools.product(wishes.steps, wishes.guidances, wishes.strengths):
+    for steps, guidance, strength in itertools.product(args.steps, args.guidances, args.strengths):
         if (strength, guidance, steps) in done:
             continue
         config = EditConfig(strength, guidance, steps, SEED, "replace")
         started = time.perf_counter()
-        theirs = verdict.reference_edit(pipeline, picture, config, PROMPT)
+        theirs = verdict.reference_edit(pipeline, image, config, PROMPT)
         between = time.perf_counter()
-        result = editor.edit(picture, PROMPT, config)
+        result = editor.edit(image, PROMPT, config)
         ended = time.perf_counter()
         difference = edit_difference(theirs, result.decoded)
         row = {
@@ -84,8 +84,8 @@ def main() -> None:
         }
         print(json.dumps(row), flush=True)
         report["rows"].append(row)
-        wishes.out.parent.mkdir(parents=True, exist_ok=True)
-        wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"worst of {len(report['rows'])}: {min(row['psnr_db'] for row in report['rows'])} dB")
 
 

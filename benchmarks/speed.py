@@ -1,4 +1,4 @@
-"""How fast is an edit of RoentGen's size on this processor, against its peers? Interleaved, each in its own process.
+"""How fast is an edit of RoentGen's size on this CPU, against its peers? Interleaved, each in its own process.
 
     python benchmarks/peers/environments.py ENVIRONMENTS
     python benchmarks/make_checkpoint.py sd1 WORK/sd1
@@ -11,7 +11,7 @@ every way runs in one process: first an edit with nothing warmed up, then ``--ed
 with the files of environment and model dropped from the system's memory and torch.compile's cache empty; later rounds
 start with the files read and that cache full. ``--edits`` takes a number for each round, the last for all that follow;
 0 times the stages alone, in edits of two calls. ``--short-first`` makes the first edit such a one, which warms up at a
-quarter of the cost. Beside them, in the same round, a large float32 matrix product says what the processor can do.
+quarter of the cost. Beside them, in the same round, a large float32 matrix product shows what the CPU can do.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GUIDED_CALL_TFLOP = 1.61
 
 @dataclass(frozen=True)
 class Way:
-    """A file of ``peers/``, the environment it runs in and what is said to it; ``conversion``: of the checkpoint."""
+    """A file of ``peers/``, the environment it runs in and its arguments; ``conversion``: of the checkpoint."""
 
     peer: str
     environment: str
@@ -75,9 +75,9 @@ WAYS = {
         f"ours, openvino, {precision}, DDIM": ours("--precision", precision)
         for precision in ("fp32", "bf16", "int8", "int8-bf16")
     },
-    "ours, openvino, fp32, DPM-Solver++ in 5 calls": ours("--solver", "dpm++", "--calls", "5"),
+    "ours, openvino, fp32, DPM-Solver++ in 5 steps": ours("--solver", "dpm++", "--calls", "5"),
     **{
-        f"ours, openvino, {precision}, DPM-Solver++ in {calls} calls": ours(
+        f"ours, openvino, {precision}, DPM-Solver++ in {calls} steps": ours(
             "--precision", precision, "--solver", "dpm++", "--calls", str(calls)
         )
         for precision in ("bf16", "int8", "int8-bf16")
@@ -88,12 +88,12 @@ CONVERTERS = {"optimum_onnx": "optimum_onnx", "genai": "openvino_convert", "ggml
 """Which environment converts for which peer."""
 
 
-def convert(wishes: argparse.Namespace) -> None:
+def convert(args: argparse.Namespace) -> None:
     """Write what is missing of the checkpoint's other forms."""
-    for peer in sorted({WAYS[name].peer for name in wishes.ways} & set(CONVERTERS)):
-        if not beside(wishes.checkpoint, peer).exists():
-            python = python_of(wishes.environments / CONVERTERS[peer])
-            command = [str(python), str(HERE / "peers" / f"{peer}.py"), str(wishes.checkpoint), "--convert"]
+    for peer in sorted({WAYS[name].peer for name in args.ways} & set(CONVERTERS)):
+        if not beside(args.checkpoint, peer).exists():
+            python = python_of(args.environments / CONVERTERS[peer])
+            command = [str(python), str(HERE / "peers" / f"{peer}.py"), str(args.checkpoint), "--convert"]
             subprocess.run(command, check=True)
 
 
@@ -108,14 +108,14 @@ def matrix_product_gflops(size: int = 4096) -> float:
     return max(rates)
 
 
-def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: bool) -> dict[str, Any]:
+def run(way: Way, args: argparse.Namespace, work: Path, *, edits: int, cold: bool) -> dict[str, Any]:
     """Run one way in a process; return its figures with its peak of resident memory in GB.
 
     ``work`` holds the radiograph as ``chest.png`` and what a way compiles: a cold start finds none of it.
     """
-    source = wishes.engine if way.peer == "ours" else wishes.checkpoint
+    source = args.engine if way.peer == "ours" else args.checkpoint
     files = source if way.conversion is None else beside(source, way.conversion)
-    environment = wishes.environments / way.environment
+    environment = args.environments / way.environment
     compiled = work / "-".join((way.peer, *way.words))
     threads = str(physical_cores())
     command = [
@@ -126,7 +126,7 @@ def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: b
     ]
     command += ["--threads", threads, *way.words]
     command += ["--edits", str(edits)] if edits else ["--no-edit"]
-    command += ["--short-first"] if wishes.short_first else []
+    command += ["--short-first"] if args.short_first else []
     (page_cache.drop if cold else page_cache.warm)(environment, files, compiled)
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(compiled), "XDG_CACHE_HOME": str(compiled)}
     variables = {**os.environ, "OMP_NUM_THREADS": threads, **caches}
@@ -137,9 +137,9 @@ def run(way: Way, wishes: argparse.Namespace, work: Path, *, edits: int, cold: b
 
 
 def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return medians over the rounds, of which the first one started cold; None for what a peer does not tell."""
+    """Return medians over the rounds, of which the first one started cold; None for what a peer does not report."""
     edits = [seconds for figures in rounds for seconds in figures["edit_s"]]
-    first_pictures = [figures["first_picture_after_s"] for figures in rounds if figures["first_picture_after_s"]]
+    first_images = [figures["first_image_after_s"] for figures in rounds if figures["first_image_after_s"]]
     return {
         "guided_unet_call_s": median((call for figures in rounds for call in figures["guided_unet_call_s"]), 3),
         "vae_encoder_s": median((value for figures in rounds for value in figures["vae_encoder_s"]), 2),
@@ -147,13 +147,13 @@ def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "open_warm_s": median((figures["load_s"] for figures in rounds[1:]), 1),
         "first_unet_call_cold_s": median((figures["first_unet_call_after_s"] for figures in rounds[:1]), 1),
         "first_unet_call_warm_s": median((figures["first_unet_call_after_s"] for figures in rounds[1:]), 1),
-        "first_picture_cold_s": median(first_pictures[:1], 1),
-        "first_picture_warm_s": median(first_pictures[1:], 1),
+        "first_image_cold_s": median(first_images[:1], 1),
+        "first_image_warm_s": median(first_images[1:], 1),
         "edit_s": median(edits, 1),
         "edit_s_lowest": round(min(edits), 1) if edits else None,
         "edit_s_highest": round(max(edits), 1) if edits else None,
         "edits": len(edits),
-        # Rounds that time stages alone tell none.
+        # Rounds that time stages alone have none.
         "unet_calls": next((figures["unet_calls"] for figures in rounds if figures["unet_calls"]), None),
         "peak_gb": round(max(figures["peak_gb"] for figures in rounds), 2),
         "peak_warm_gb": max((round(figures["peak_gb"], 2) for figures in rounds[1:]), default=None),
@@ -187,24 +187,24 @@ def main() -> None:
     parser.add_argument(
         "--edits", type=int, nargs="+", default=[1], metavar="N", help="warm whole edits in a process of each round"
     )
-    parser.add_argument("--short-first", action="store_true", help="the first picture of a process in two calls")
+    parser.add_argument("--short-first", action="store_true", help="the first image of a process in two calls")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "speed.json")
-    wishes = parser.parse_args()
-    if wishes.convert:
-        convert(wishes)
+    args = parser.parse_args()
+    if args.convert:
+        convert(args)
         return
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in wishes.ways}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in args.ways}
     rates = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        grey = (read_radiograph(wishes.radiograph).image * 255).round().astype("uint8")
+        grey = (read_radiograph(args.radiograph).image * 255).round().astype("uint8")
         Image.fromarray(grey).save(work / "chest.png")
-        for number in range(wishes.rounds):
-            for name in wishes.ways:
+        for number in range(args.rounds):
+            for name in args.ways:
                 rates.append(matrix_product_gflops())
-                edits = wishes.edits[min(number, len(wishes.edits) - 1)]
-                found[name].append(run(WAYS[name], wishes, work, edits=edits, cold=number == 0))
+                edits = args.edits[min(number, len(args.edits) - 1)]
+                found[name].append(run(WAYS[name], args, work, edits=edits, cold=number == 0))
                 print(f"round {number + 1}: {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
                 report = {
                     "date": time.strftime("%Y-%m-%d"),
@@ -216,8 +216,8 @@ def main() -> None:
                     "ways": {way: summarize(rounds) for way, rounds in found.items() if rounds},
                     "all": found,
                 }
-                wishes.out.parent.mkdir(parents=True, exist_ok=True)
-                wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                args.out.parent.mkdir(parents=True, exist_ok=True)
+                args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report["ways"], indent=1))
 
 

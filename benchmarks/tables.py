@@ -1,37 +1,37 @@
-"""Write the tables of docs/performance.md from the JSON in results/.
+"""Write the tables of the Markdown pages in :data:`PAGES` from the JSON in results/ and archive/results/.
 
 python benchmarks/tables.py            # writes
-python benchmarks/tables.py --check    # exit 1 where the page is not what the results say
+python benchmarks/tables.py --check    # exit 1, with the pages that differ, where one is not what the results give
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+HERE = Path(__file__).parent
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """Return a Markdown table; None is said as not measured."""
+    """Return a Markdown table; None becomes "not measured"."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join("not measured" if cell is None else str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def provenance(report: dict[str, Any]) -> str:
-    """Say where and with what a result was measured."""
+    """Return where and with what a result was measured."""
     packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items())
-    processor = f" ({report['processor']})" if "processor" in report else ""
-    return f"{report['date']}, {report['machine']}{processor}, Python {report['python']}, {packages}."
+    cpu = f" ({report['processor']})" if "processor" in report else ""
+    return f"{report['date']}, {report['machine']}{cpu}, Python {report['python']}, {packages}."
 
 
 def speed(report: dict[str, Any]) -> str:
-    """Seconds of each way, and how many times as fast as diffusers; - for what a peer does not tell."""
+    """Seconds of each way, and how many times as fast as diffusers; - for what a peer does not report."""
     ways = report["ways"]
     base = ways["diffusers, eager"]["edit_s"] if "diffusers, eager" in ways else None
     rows = []
@@ -40,17 +40,17 @@ def speed(report: dict[str, Any]) -> str:
         rows.append(
             (
                 name,
-                told(call),
+                reported(call),
                 "-" if call is None else f"{1000 * report['guided_call_tflop'] / call:.0f}",
-                told(way["vae_encoder_s"]),
-                told(way["vae_decoder_s"]),
+                reported(way["vae_encoder_s"]),
+                reported(way["vae_decoder_s"]),
                 None if whole is None else whole_edit(way),
                 None if whole is None or base is None else f"{base / whole:.2f}",
-                told(way["first_unet_call_cold_s"]),
-                told(way["first_unet_call_warm_s"]),
-                told(way["open_warm_s"]),
+                reported(way["first_unet_call_cold_s"]),
+                reported(way["first_unet_call_warm_s"]),
+                reported(way["open_warm_s"]),
                 way["peak_gb"],
-                told(way["peak_warm_gb"]),
+                reported(way["peak_warm_gb"]),
             )
         )
     rate = report["matrix_product_gflops"]
@@ -77,15 +77,15 @@ def speed(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{note}"
 
 
-def told(value: float | None) -> float | str:
-    """Return what a peer tells, - where it does not."""
+def reported(value: float | None) -> float | str:
+    """Return a value, - where the peer does not report it."""
     return "-" if value is None else value
 
 
 def whole_edit(way: dict[str, Any]) -> str:
-    """Say what whole edits took: the median, the spread of several, and the UNet calls of one."""
+    """Return the time of whole edits: the median, the spread of several, and the steps of one."""
     spread = f", {way['edit_s_lowest']} to {way['edit_s_highest']}" if way["edits"] > 1 else ""
-    return f"{way['edit_s']} ({way['unet_calls']} calls{spread})"
+    return f"{way['edit_s']} ({way['unet_calls']} steps{spread})"
 
 
 def sizes(report: dict[str, Any]) -> str:
@@ -98,58 +98,65 @@ def sizes(report: dict[str, Any]) -> str:
     return f"{table(('environment', 'asked for', 'MB'), rows)}\n\n{note}"
 
 
-def means(report: dict[str, Any]) -> str:
-    """Fidelity of each short cut to the exact edit."""
-    exact = next(row for row in report["rows"] if row["means"] == "exact")
+def settings(report: dict[str, Any]) -> str:
+    """Fidelity of each lossy setting to the exact edit."""
+    exact = next(row for row in report["rows"] if row["settings"] == "exact")
     rows = [
         (
-            row["means"],
-            row["looks_at_unet"],
+            row["settings"],
+            row["unet_evaluations"],
             "" if row is exact else row["psnr_db_median"],
             "" if row is exact else row["psnr_db_lowest"],
             f"{100 * row['present']:.0f} %",
         )
         for row in report["rows"]
     ]
-    head = ("means", "looks at the UNet", "dB to exact, median", "lowest", "finding present")
+    head = ("settings", "UNet evaluations", "dB to exact, median", "lowest", "finding present")
     note = f"{report['phantoms']} phantoms, {report['edits_a_row']} edits a row, device {report['device']}. "
     return f"{table(head, rows)}\n\n{note}{provenance(report)}"
 
 
 def full_size(report: dict[str, Any]) -> str:
-    """What the export of one checkpoint took, and its verdict."""
+    """Cost of the export of one checkpoint, and its parity."""
     rows = [
-        (stage, report[stage]["wall_s"], report[stage]["processor_s"], report[stage]["peak_gb"])
+        (stage, report[stage]["wall_s"], report[stage]["cpu_s"], report[stage]["peak_gb"])
         for stage in ("export", "edit")
         if stage in report
     ]
-    costs = table(("stage", "wall, s", "processor, s", "peak memory, GB"), rows)
-    verdicts = [
+    costs = table(("stage", "wall, s", "CPU, s", "peak memory, GB"), rows)
+    differences = [
         (precision, network, f"{values['relative']:.1g}", f"{values['psnr_db']:.1f}")
         for precision, networks in report["parity"].items()
         for network, values in networks.items()
     ]
-    parity = table(("precision", "network", "largest difference over the range", "dB"), verdicts)
+    parity = table(("precision", "network", "largest difference over the range", "dB"), differences)
     return f"{costs}\n\n{parity}\n\n{provenance(report)}"
 
 
 def full_size_int8(report: dict[str, Any]) -> str:
-    """The same of an export with int8; what it says of float32 stands in another table."""
+    """The same of an export with int8, without the rows of float32, which stand in another table."""
     return full_size({**report, "parity": {"int8": report["parity"]["int8"]}})
 
 
 def int8_kernels(report: dict[str, Any]) -> str:
-    """What OpenVINO's kernels of each instruction set make of an int8 UNet."""
+    """Fidelity and speed of OpenVINO's int8 kernels of each instruction set."""
     names = ("kernels", "activations", "db", "db_lowest", "integer_convolutions", "ms")
     rows = [tuple(row.get(name, "-") for name in names) for row in report["rows"]]
-    head = ("kernels", "activations", "dB to float32, median", "lowest", "convolutions in integers", "a call, ms")
+    head = (
+        "kernels",
+        "activations",
+        "dB to float32, median",
+        "lowest",
+        "convolutions in integers",
+        "an evaluation, ms",
+    )
     return f"{table(head, rows)}\n\nEngine {report['engine']}, {report['samples']} samples. {provenance(report)}"
 
 
 def reuse(report: dict[str, Any]) -> str:
-    """What a shallow call of the UNet costs against a whole one."""
+    """Cost of a shallow UNet evaluation against a whole one."""
     rows = [(row["joins"], f"{row['whole_s']:.2f}", f"{row['shallow_s']:.2f}", row["share"]) for row in report["rows"]]
-    head = ("joins", "whole call, s", "shallow call, s", "shallow over whole")
+    head = ("joins", "whole evaluation, s", "shallow evaluation, s", "shallow over whole")
     return f"{table(head, rows)}\n\nOne item, device cpu, medians. {provenance(report)}"
 
 
@@ -165,12 +172,12 @@ def sameness(report: dict[str, Any]) -> str:
 
 
 def host_side(report: dict[str, Any]) -> str:
-    """What an edit beside a card costs the processor, and how many launches each graph of the UNet takes."""
-    launches = table(("graph", "launches of a guided UNet call"), list(report["launches"].items()))
+    """CPU time of an edit on a GPU, and the kernel launches of each graph of the UNet."""
+    launches = table(("graph", "launches of a guided UNet evaluation"), list(report["launches"].items()))
     stages = ("placement", "vae_encoder", "text_encoder", "unet", "vae_decoder", "compose")
     rows = [
         (
-            " x ".join(map(str, row["picture"])),
+            " x ".join(map(str, row["image_size"])),
             row["compose"],
             row["batch"],
             f"{1000 * row['seconds_an_edit']:.1f}",
@@ -179,64 +186,154 @@ def host_side(report: dict[str, Any]) -> str:
         )
         for row in report["edits"]
     ]
-    parts = ("placement", "VAE encoder", "text encoder", "UNet and loop", "VAE decoder", "compose")
-    head = ("picture", "compose", "edits at once", "an edit, ms", *parts, "memory, GB")
+    parts = ("letterbox", "VAE encoder", "text encoder", "UNet and loop", "VAE decoder", "compose")
+    head = ("image", "compose", "batch", "an edit, ms", *parts, "memory, GB")
     return f"{launches}\n\n{table(head, rows)}\n\nMedians. {provenance(report)}"
 
 
 def first_start(report: dict[str, Any]) -> str:
-    """What the first start on an RTX card costs the processor."""
+    """CPU time of the first start on an RTX GPU."""
     rows = [
-        (network.replace("_", " "), f"{seconds:.1f}", f"{report['kept_gb'][network]:.2f}")
+        (network.replace("_", " "), f"{seconds:.1f}", f"{report['cached_gb'][network]:.2f}")
         for network, seconds in report["seconds"].items()
     ]
-    rows.append(("all", f"{sum(report['seconds'].values()):.1f}", f"{sum(report['kept_gb'].values()):.2f}"))
-    body = table(("network", "compiled in, s", "kept, GB"), rows)
-    head = f"For {report['architecture']}, {report['batch']} picture at once, medians of {report['rounds']} rounds"
-    return f"{body}\n\n{head}; the process holds {report['peak_gb']:.1f} GB at most. {provenance(report)}"
+    rows.append(("all", f"{sum(report['seconds'].values()):.1f}", f"{sum(report['cached_gb'].values()):.2f}"))
+    body = table(("network", "compiled in, s", "cached, GB"), rows)
+    head = f"For {report['architecture']}, {report['batch']} image at once, medians of {report['rounds']} rounds"
+    return f"{body}\n\n{head}; peak memory of the process {report['peak_gb']:.1f} GB. {provenance(report)}"
 
 
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "speed": ("speed.json", speed),
-    "speed, AMX": ("speed-amx.json", speed),
-    "speed, peers": ("speed-peers.json", speed),
-    "speed, ggml": ("speed-ggml.json", speed),
-    "means": ("means.json", means),
-    "means, 35 phantoms": ("means-35.json", means),
-    "means, reuse": ("means-reuse.json", means),
-    "int8 kernels": ("int8_kernels.json", int8_kernels),
-    "reuse": ("reuse.json", reuse),
-    "host side": ("host-side.json", host_side),
-    "first start": ("first-start.json", first_start),
-    "installed sizes": ("sizes.json", sizes),
-    "full size, 1.4": ("full_size-sd1.json", full_size),
-    "full size, 1.4, int8": ("full_size-sd1-int8.json", full_size_int8),
-    "full size, 2.1": ("full_size-sd2.json", full_size),
-    "sameness, tiny": ("sameness-tiny-sd1.json", sameness),
-    "sameness, full size": ("sameness-sd1.json", sameness),
+def summary(report: dict[str, Any]) -> str:
+    """Whole edits and memory of the ways that a user chooses from, beside the peers'."""
+    base = report["ways"]["diffusers, eager"]["edit_s"]
+    rows = [
+        (name, way["edit_s"], f"{base / way['edit_s']:.1f}", way["peak_gb"], reported(way["peak_warm_gb"]))
+        for name, way in report["ways"].items()
+        if way["edit_s"] is not None and not re.search("compile|8 steps", name)
+    ]
+    head = ("way", "whole edit, s", "times diffusers", "peak memory, GB", "from the second start on, GB")
+    return f"{table(head, rows)}\n\n{provenance(report)}"
+
+
+def headline(report: dict[str, Any]) -> str:
+    """A few whole edits, for the first page."""
+    rows = [
+        (title, f"{report['ways'][way]['edit_s']:.0f}", f"{report['ways'][way]['peak_gb']:.1f}")
+        for title, way in (
+            ("diffusers, float32", "diffusers, eager"),
+            ("`--device openvino`, exact", "ours, openvino, fp32, DDIM"),
+            ("the same, int8", "ours, openvino, int8, DDIM"),
+            ("the same, int8, 4 steps of DPM-Solver++", "ours, openvino, int8, DPM-Solver++ in 4 steps"),
+        )
+    ]
+    return table(("whole edit at RoentGen's size", "s", "peak memory, GB"), rows)
+
+
+def some_settings(report: dict[str, Any]) -> str:
+    """The rows of each precision, and of 4 and 6 steps in the first and the last."""
+    wanted = re.compile(r"exact|[\w-]+|DPM.* steps|int8-bf16, DPM.* [46] steps")
+    return settings({**report, "rows": [row for row in report["rows"] if wanted.fullmatch(row["settings"])]})
+
+
+def one_edit(report: dict[str, Any]) -> str:
+    """Wall time, CPU time and memory of whole processes."""
+    rows = [
+        (
+            title,
+            *(f"{report[key][part]['median']:.2f}" for part in ("wall_s", "cpu_s")),
+            f"{report[key]['peak_mb']['median']:.0f}",
+        )
+        for title, key in (("`edit`, one 1024x1024 DICOM", "edit"), ("`--help`", "help"))
+    ]
+    body = table(("process", "wall, s", "CPU, s", "peak memory, MB"), rows)
+    return f"{body}\n\nMedians of {report['runs']} runs. {provenance(report)}"
+
+
+def autoencoder(report: dict[str, Any]) -> str:
+    """PSNR of images that pass through the autoencoder and back."""
+    values = dict(report["psnr_db"])
+    [phantoms] = [name for name in values if "phantoms" in name]
+    drawn = values.pop(phantoms)
+    rows = [(phantoms, f"{drawn:.1f}")]
+    if values:
+        rows.append(
+            (f"{len(values)} real frontal radiographs", f"{min(values.values()):.1f} to {max(values.values()):.1f}")
+        )
+    return table(("images", "dB"), rows)
+
+
+def half(report: dict[str, Any]) -> str:
+    """Parity of an fp16 export."""
+    rows = [(network, f"{values['psnr_db']:.1f}") for network, values in report["parity"]["fp16"].items()]
+    return f"{table(('network', 'dB'), rows)}\n\n{provenance(report)}"
+
+
+Table = tuple[str, Callable[[dict[str, Any]], str]]
+
+LABORATORY: dict[str, Table] = {
+    "speed": ("results/speed.json", speed),
+    "speed, AMX": ("results/speed-amx.json", speed),
+    "speed, peers": ("results/speed-peers.json", speed),
+    "speed, ggml": ("results/speed-ggml.json", speed),
+    "settings": ("results/settings.json", settings),
+    "settings, 35 phantoms": ("results/settings-35.json", settings),
+    "int8 kernels": ("results/int8_kernels.json", int8_kernels),
+    "host side": ("results/host-side.json", host_side),
+    "first start": ("results/first-start.json", first_start),
+    "full size, 1.4": ("results/full_size-sd1.json", full_size),
+    "full size, 1.4, int8": ("results/full_size-sd1-int8.json", full_size_int8),
+    "full size, 2.1": ("results/full_size-sd2.json", full_size),
+    "fp16, trained weights": ("results/half-phantom.json", half),
+    "sameness, tiny": ("results/sameness-tiny-sd1.json", sameness),
+    "sameness, full size": ("results/sameness-sd1.json", sameness),
+    "installed sizes": ("results/sizes.json", sizes),
 }
+ARCHIVE: dict[str, Table] = {
+    "settings, reuse": ("archive/results/settings-reuse.json", settings),
+    "reuse": ("archive/results/reuse.json", reuse),
+}
+USERS: dict[str, Table] = {
+    "summary": ("results/speed.json", summary),
+    "summary, AMX": ("results/speed-amx.json", summary),
+    "settings, 35 phantoms": ("results/settings-35.json", some_settings),
+    "one edit": ("results/edit_process.json", one_edit),
+}
+PAGES: dict[str, dict[str, Table]] = {
+    "README.md": {"headline": ("results/speed.json", headline)},
+    "benchmarks/README.md": LABORATORY,
+    "benchmarks/archive/README.md": ARCHIVE,
+    "docs/performance.md": USERS,
+    "engines/phantom/CARD.md": {"autoencoder": ("results/autoencoder_psnr.json", autoencoder)},
+}
+"""The tables of each page, by the name in its marks."""
 
 
-def render(text: str) -> str:
-    """Return the page with each table between its marks written anew; one without results says so."""
-    for name, (file, write) in TABLES.items():
+def render(page: str, text: str) -> str:
+    """Return a page with each table between its marks written anew; one without results says so."""
+    for name, (file, write) in PAGES[page].items():
         begin, end = f"<!-- {name}: written by benchmarks/tables.py -->", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            raise SystemExit(f"{PAGE.name}: has no marks for {name}: add {begin} and {end}")
-        path = RESULTS / file
+            raise SystemExit(f"{page}: no marks for {name}: add {begin} and {end}")
+        path = HERE / file
         body = write(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "Not measured."
         text = f"{before}{begin}\n\n{body}\n\n{end}{after}"
     return text
 
 
 def main() -> None:
-    before = PAGE.read_text(encoding="utf-8")
-    after = render(before)
-    if "--check" in sys.argv[1:]:
-        sys.exit(before != after)
-    PAGE.write_text(after, encoding="utf-8")
+    differing = []
+    for page in PAGES:
+        path = HERE.parent / page
+        before = path.read_text(encoding="utf-8")
+        after = render(page, before)
+        if before != after:
+            differing.append(page)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(after, encoding="utf-8")
+    if differing and "--check" in sys.argv[1:]:
+        raise SystemExit(f"{', '.join(differing)}: not what the results give: run python benchmarks/tables.py")
 
 
 if __name__ == "__main__":

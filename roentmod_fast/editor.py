@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,7 @@ from roentmod_fast.bundle.bundle import Bundle, find_bundle
 from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
 from roentmod_fast.bundle.precisions import BFLOAT16
 from roentmod_fast.bundle.tokenizer import Tokenizer
-from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide
-from roentmod_fast.diffusion.denoise import Solver
-from roentmod_fast.diffusion.solvers import Scalar
+from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide, held_outside
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
 from roentmod_fast.radiograph.compose import compose
@@ -44,8 +42,11 @@ from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.result import EditResult
 from roentmod_fast.runtime.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.settings import EditConfig, EditSettings
+from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
 from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
@@ -74,17 +75,7 @@ class Editor:
         self.preset = preset
         self.batch = batch
         self._tokenizer = tokenizer
-        model = bundle.manifest.model
-        self.schedule = Schedule(
-            train_timesteps=model.train_timesteps,
-            beta_start=model.beta_start,
-            beta_end=model.beta_end,
-            beta_schedule=model.beta_schedule,
-            set_alpha_to_one=model.set_alpha_to_one,
-            steps_offset=model.steps_offset,
-            timestep_spacing=model.timestep_spacing,
-            prediction=model.prediction,
-        )
+        self.schedule = Schedule(**bundle.manifest.model.schedule)
 
     @classmethod
     def load(
@@ -146,17 +137,11 @@ class Editor:
         prompt: str,
         config: EditConfig | None = None,
         *,
-        strength: float | None = None,
-        guidance: float | None = None,
-        steps: int | None = None,
-        seed: int | None = None,
-        compose: str | None = None,
-        solver: str | None = None,
-        calls: int | None = None,
         region: Region | None = None,
         protect_markers: bool = True,
         noise: Array | None = None,
         progress: Progress | None = None,
+        **settings: Unpack[EditKeywords],
     ) -> EditResult: ...
 
     @overload
@@ -166,17 +151,11 @@ class Editor:
         prompt: Sequence[str],
         config: EditConfig | None = None,
         *,
-        strength: float | None = None,
-        guidance: float | None = None,
-        steps: int | None = None,
-        seed: int | None = None,
-        compose: str | None = None,
-        solver: str | None = None,
-        calls: int | None = None,
         region: Region | None = None,
         protect_markers: bool = True,
         noise: Array | None = None,
         progress: Progress | None = None,
+        **settings: Unpack[EditKeywords],
     ) -> Iterator[EditResult]: ...
 
     def edit(
@@ -185,42 +164,27 @@ class Editor:
         prompt: str | Sequence[str],
         config: EditConfig | None = None,
         *,
-        strength: float | None = None,
-        guidance: float | None = None,
-        steps: int | None = None,
-        seed: int | None = None,
-        compose: str | None = None,
-        solver: str | None = None,
-        calls: int | None = None,
         region: Region | None = None,
         protect_markers: bool = True,
         noise: Array | None = None,
         progress: Progress | None = None,
+        **settings: Unpack[EditKeywords],
     ) -> EditResult | Iterator[EditResult]:
         """Edit a radiograph towards a prompt; of several prompts an iterator of results, ``batch`` made at a time.
 
         ``image``: a :class:`Radiograph`, the path of a DICOM, PNG or JPEG file, an image of Pillow's, or an array
-        (H, W), bright = dense: uint8, uint16, or floats in [0, 1]. Settings are keywords or an :class:`EditConfig`, in
-        which keywords replace values. ``region``: where to edit, an array float (H, W) in [0, 1], a box
-        (x0, y0, x1, y1) in the source's pixels or the path of a mask; where it is 0 the image stays exactly.
-        ``protect_markers``: leave burned-in side markers and text alone. ``noise``: float32 (2, channels, s, s),
-        standard normal, instead of the seed's: first the draw of the encoder, then the noise that is added.
+        (H, W), bright = dense: uint8, uint16, or floats in [0, 1]. ``settings``: the fields of :class:`EditConfig` as
+        keywords, such as ``strength=0.4, seed=1``; they replace those of ``config``. ``region``: where to edit, an
+        array float (H, W) in [0, 1], a box (x0, y0, x1, y1) in the source's pixels or the path of a mask; where it is 0
+        the image stays exactly. ``protect_markers``: leave burned-in side markers and text alone. ``noise``: float32
+        (2, channels, s, s), standard normal, instead of the seed's: first the draw of the encoder, then the noise that
+        is added.
 
         Raises :class:`SettingError` for a value that cannot be used, :class:`SourceError` for a file that cannot be
         read, :class:`RefusedError` for one that should not be edited: read it with ``read_radiograph(path, force=...)``
         to go on.
         """
-        given = {
-            "strength": strength,
-            "guidance": guidance,
-            "steps": steps,
-            "seed": seed,
-            "compose": compose,
-            "solver": solver,
-            "calls": calls,
-        }
-        named = {name: value for name, value in given.items() if value is not None}
-        chosen = replace(EditConfig() if config is None else config, **named)  # type: ignore[arg-type]
+        chosen = (EditConfig() if config is None else config).replaced(settings)
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         for text in prompts:
             if not text.strip():
@@ -286,7 +250,7 @@ class Editor:
             placement = Letterbox.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
             square = placement.apply(radiograph.image)
             touched = region_of(radiograph, region, protect_markers=protect_markers)
-            latent_region = None if touched is None else self._touched(placement.apply(touched))
+            latent_region = None if touched is None else self._latents_of(placement.apply(touched))
         latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
         if noise is None:
             generator = TorchNoise(settings.seed)
@@ -421,7 +385,9 @@ class Editor:
 
         noise = np.concatenate([image.noise for image in images])
         x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(course.start))
-        solver = _held(images, x_0, noise, SOLVERS[settings.means.solver](len(course)))
+        solver = SOLVERS[settings.means.solver](len(course))
+        if any(image.latent_region is not None for image in images):
+            solver = held_outside(np.concatenate([image.latent_region_or_all for image in images]), x_0, noise, solver)
         for step in denoise(x_t, self.schedule, course, predict, solver):
             x_t = step.x_t
             if progress is not None:
@@ -477,11 +443,11 @@ class Editor:
             image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
         return np.asarray(np.clip(image / 2 + 0.5, 0, 1).mean(axis=1), dtype=np.float32)
 
-    def _touched(self, square: Array) -> Array:
+    def _latents_of(self, square: Array) -> Array:
         """Return 1 for each latent whose pixels a region (S, S) touches, else 0: float32 (1, 1, s, s)."""
         s, scale = self.model.latent_size, self.model.vae_scale
-        touched = square.reshape(s, scale, s, scale).max(axis=(1, 3)) > 0
-        return np.asarray(touched[None, None], dtype=np.float32)
+        touched = square.reshape(s, scale, s, scale).max(axis=(1, 3))[None, None] > 0
+        return np.asarray(touched, dtype=np.float32)
 
     def _provenance(self, prompt: str, settings: EditSettings) -> Provenance:
         return Provenance(
@@ -497,22 +463,6 @@ class Editor:
             device=self.device.name,
             means=settings.means.describe(),
         )
-
-
-def _held(images: Sequence[Prepared], x_0: Array, noise: Array, solver: Solver) -> Solver:
-    """Return the solver's step, after which latents outside the region are those of the source, noised as far."""
-    regions = [item.latent_region for item in images]
-    if all(region is None for region in regions):
-        return solver
-    everywhere = np.ones((1, 1, *x_0.shape[2:]), dtype=np.float32)
-    inside = np.concatenate([everywhere if region is None else region for region in regions])
-
-    def step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
-        free = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
-        held = add_noise(x_0, noise, alpha_bar_prev)
-        return np.asarray(inside * free + (1 - inside) * held, dtype=np.float32)
-
-    return step
 
 
 def _to_network(squares: Sequence[Array]) -> Array:

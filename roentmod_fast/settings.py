@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from roentmod_fast.bundle.manifest import EditDefaults, Model
 from roentmod_fast.errors import SettingError
@@ -31,6 +32,22 @@ class EditConfig:
     compose: str = DEFAULT_COMPOSE
     solver: str | None = None
     calls: int | None = None
+
+    def replaced(self, settings: EditKeywords) -> EditConfig:
+        """Return the same with ``settings`` that are not None in place of its own."""
+        return replace(self, **{name: value for name, value in settings.items() if value is not None})  # type: ignore[arg-type]
+
+
+class EditKeywords(TypedDict, total=False):
+    """The fields of :class:`EditConfig` as keywords."""
+
+    strength: float | None
+    guidance: float | None
+    steps: int | None
+    seed: int | None
+    compose: str | None
+    solver: str | None
+    calls: int | None
 
 
 @dataclass(frozen=True)

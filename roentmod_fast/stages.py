@@ -63,6 +63,12 @@ class Placed:
     region: Array | None
     latent_region: Array | None
 
+    @property
+    def latent_region_or_all(self) -> Array:
+        """:attr:`latent_region`, or 1 everywhere."""
+        shape = (1, 1, *self.noise.shape[2:])
+        return np.ones(shape, dtype=np.float32) if self.latent_region is None else self.latent_region
+
 
 @dataclass(eq=False)
 class Prepared(Placed):

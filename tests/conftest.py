@@ -18,13 +18,25 @@ pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
 
 ROOT = Path(__file__).parent.parent
 REAL_FILES = ROOT.parent / "shared" / "radiographs"
+NO_REAL_FILES = "needs real radiographs, which are not part of the project: no folder ../shared/radiographs beside it"
+
+
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist a core of its own, where the system allows it.
+
+    Networks use as many threads as the process has cores: without this the workers would contend for them all.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture
 def real_files() -> Path:
     """The folder of real radiographs; it is not part of the project, so tests that need it skip without it."""
     if not REAL_FILES.is_dir():
-        pytest.skip(f"no real radiographs beside the project ({REAL_FILES.name}/ is absent)")
+        pytest.skip(NO_REAL_FILES)
     return REAL_FILES
 
 

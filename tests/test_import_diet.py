@@ -67,6 +67,7 @@ def test_every_runtime_module_and_a_whole_edit_live_without_torch() -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_an_exported_engine_is_judged_without_torch() -> None:
     """Beside the largest network, torch and diffusers would stand in memory for nothing."""
     result = run(

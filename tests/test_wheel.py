@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import json
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_holds_the_engine_and_every_module(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -47,6 +49,27 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
+@pytest.mark.slow
+def test_the_licence_is_an_spdx_expression_with_its_file(wheel: Path) -> None:
+    """Metadata 2.4, PEP 639."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [name] = [name for name in names if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert name.replace("METADATA", "licenses/LICENSE") in names
+    assert "License" not in metadata
+
+
+@pytest.mark.slow
+def test_the_citation_has_the_wheels_version_and_licence(wheel: Path) -> None:
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {wheel.name.split('-')[1]}" in lines
+    assert "license: Apache-2.0" in lines
+
+
+@pytest.mark.slow
 def test_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """Unpacked alone, with nothing of the source tree in reach, it edits."""
     with zipfile.ZipFile(wheel) as archive:

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
-from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Clock, Edit, measure, picture_size
+from peer import GUIDANCE, PROMPT, SEED, STRENGTH, Clock, Edit, image_size, measure
 from PIL import Image
 
 
-def measure_pipeline(wishes: argparse.Namespace, pipeline: Any, clock: Clock, packages: Sequence[str]) -> None:
+def measure_pipeline(args: argparse.Namespace, pipeline: Any, clock: Clock, packages: Sequence[str]) -> None:
     """Measure edits of ``pipeline``, whose networks ``clock`` times, with DDIM that does not clip its predictions."""
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
-    size = picture_size(wishes.checkpoint)
-    source = Image.open(wishes.radiograph)
+    size = image_size(args.checkpoint)
+    source = Image.open(args.radiograph)
 
     def edit(steps: int) -> Edit:
         image = source.convert("RGB").resize((size, size))
-        [picture] = pipeline(
+        [edited] = pipeline(
             PROMPT,
             image,
             strength=STRENGTH,
@@ -29,6 +29,6 @@ def measure_pipeline(wishes: argparse.Namespace, pipeline: Any, clock: Clock, pa
             num_inference_steps=steps,
             generator=torch.Generator("cpu").manual_seed(SEED),
         ).images
-        return clock.edit(picture)
+        return clock.edit(edited)
 
-    measure(wishes, edit, packages)
+    measure(args, edit, packages)

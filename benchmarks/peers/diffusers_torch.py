@@ -15,10 +15,10 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--compile", action="store_true", help="torch.compile the UNet and the autoencoder's halves")
     parser.add_argument("--bfloat16", action="store_true", help="weights and arithmetic in bfloat16")
-    wishes = parser.parse_args()
-    torch.set_num_threads(wishes.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(
-        wishes.checkpoint, safety_checker=None, torch_dtype=torch.bfloat16 if wishes.bfloat16 else torch.float32
+        args.checkpoint, safety_checker=None, torch_dtype=torch.bfloat16 if args.bfloat16 else torch.float32
     )
     clock = Clock()
     for name, owner, method in (
@@ -27,8 +27,8 @@ def main() -> None:
         ("vae_decoder", pipeline.vae, "decode"),
     ):
         function = getattr(owner, method)
-        setattr(owner, method, clock.timed(name, torch.compile(function) if wishes.compile else function))
-    measure_pipeline(wishes, pipeline, clock, ("torch", "diffusers", "transformers"))
+        setattr(owner, method, clock.timed(name, torch.compile(function) if args.compile else function))
+    measure_pipeline(args, pipeline, clock, ("torch", "diffusers", "transformers"))
 
 
 if __name__ == "__main__":

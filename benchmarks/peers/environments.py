@@ -5,7 +5,7 @@
 
 Each is FOLDER/NAME; packages that decide a figure are pinned, which also lets pip resolve in minutes. Sizes go to
 ``results/sizes.json``: ``du`` over all that is installed, without pip and without compiled bytecode. Where the index
-that pip asks has no build of torch for processors alone, set ``PIP_EXTRA_INDEX_URL`` to one that has. Ours are wheels
+that pip asks has no CPU build of torch, set ``PIP_EXTRA_INDEX_URL`` to one that has. Ours are wheels
 of this checkout. ``ggml`` is compiled for this machine, with cmake and a C++ compiler.
 """
 
@@ -124,18 +124,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENVIRONMENTS)}; default: all")
     parser.add_argument("--measure", action="store_true", help="only measure what is there")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    wishes = parser.parse_args()
-    unknown = set(wishes.names) - set(ENVIRONMENTS)
+    args = parser.parse_args()
+    unknown = set(args.names) - set(ENVIRONMENTS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}: expected some of {', '.join(ENVIRONMENTS)}")
-    for name in wishes.names or ENVIRONMENTS:
-        environment, folder = ENVIRONMENTS[name], wishes.folder / name
-        if not wishes.measure:
+    for name in args.names or ENVIRONMENTS:
+        environment, folder = ENVIRONMENTS[name], args.folder / name
+        if not args.measure:
             make_environment(folder, environment)
         found = measure(folder)
         print(f"{name}: {found['mb']} MB", flush=True)
         if environment.title:
-            write_size(wishes.out, name, {"title": environment.title, "asked": asked(environment), **found})
+            write_size(args.out, name, {"title": environment.title, "asked": asked(environment), **found})
 
 
 def asked(environment: Environment) -> list[str]:

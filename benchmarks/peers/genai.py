@@ -20,8 +20,8 @@ from peer import (
     check_names,
     command_line,
     converted,
+    image_size,
     measure,
-    picture_size,
 )
 
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -48,26 +48,26 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--convert", action="store_true", help="write the networks as OpenVINO IR, once")
     parser.add_argument("--bfloat16", action="store_true", help="arithmetic in bfloat16, its default with AMX")
-    wishes = parser.parse_args()
-    folder = beside(wishes.checkpoint, "genai")
-    if wishes.convert:
-        check_names(wishes.checkpoint)
-        convert(wishes.checkpoint, folder)
+    args = parser.parse_args()
+    folder = beside(args.checkpoint, "genai")
+    if args.convert:
+        check_names(args.checkpoint)
+        convert(args.checkpoint, folder)
         return
-    converted(folder, f"{__file__} {wishes.checkpoint} --convert")
+    converted(folder, f"{__file__} {args.checkpoint} --convert")
     import numpy as np
     import openvino
     from openvino_genai import Image2ImagePipeline, Scheduler
     from PIL import Image
 
-    size = picture_size(wishes.checkpoint)
+    size = image_size(args.checkpoint)
     pipeline = Image2ImagePipeline(folder)
     pipeline.set_scheduler(Scheduler.from_config(folder / SCHEDULER, Scheduler.Type.DDIM))
     # One size known beforehand is the quickest way, and so is ours.
     pipeline.reshape(1, size, size, GUIDANCE)
-    precision = "bf16" if wishes.bfloat16 else "f32"
-    pipeline.compile("CPU", INFERENCE_PRECISION_HINT=precision, INFERENCE_NUM_THREADS=wishes.threads)
-    source = Image.open(wishes.radiograph)
+    precision = "bf16" if args.bfloat16 else "f32"
+    pipeline.compile("CPU", INFERENCE_PRECISION_HINT=precision, INFERENCE_NUM_THREADS=args.threads)
+    source = Image.open(args.radiograph)
 
     def edit(steps: int) -> Edit:
         image = openvino.Tensor(np.asarray(source.convert("RGB").resize((size, size)))[None])
@@ -95,7 +95,7 @@ def main() -> None:
             ends[0],
         )
 
-    measure(wishes, edit, ("openvino-genai", "openvino"))
+    measure(args, edit, ("openvino-genai", "openvino"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from peer import (
     check_names,
     command_line,
     converted,
+    image_size,
     measure,
-    picture_size,
 )
 from PIL import Image
 from stable_diffusion_cpp import StableDiffusion
@@ -51,8 +51,8 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--weights", choices=WEIGHTS, default="f16")
     parser.add_argument("--convert", action="store_true", help="write gguf files, once")
-    wishes = parser.parse_args()
-    folder = beside(wishes.checkpoint, "ggml")
+    args = parser.parse_args()
+    folder = beside(args.checkpoint, "ggml")
     stages: dict[str, float] = {}
 
     @stable_diffusion_cpp.sd_log_callback
@@ -61,15 +61,15 @@ def main() -> None:
         if found:
             stages[found[1]] = float(found[2])
 
-    if wishes.convert:
-        check_names(wishes.checkpoint)
-        convert(wishes.checkpoint, folder)
+    if args.convert:
+        check_names(args.checkpoint)
+        convert(args.checkpoint, folder)
         return
-    path = converted(folder / f"{wishes.weights}.gguf", f"{__file__} {wishes.checkpoint} --convert")
-    pipeline = StableDiffusion(model_path=str(path), n_threads=wishes.threads, verbose=False)
+    path = converted(folder / f"{args.weights}.gguf", f"{__file__} {args.checkpoint} --convert")
+    pipeline = StableDiffusion(model_path=str(path), n_threads=args.threads, verbose=False)
     stable_diffusion_cpp.sd_set_log_callback(log, ctypes.c_void_p(0))
-    size = picture_size(wishes.checkpoint)
-    source = Image.open(wishes.radiograph)
+    size = image_size(args.checkpoint)
+    source = Image.open(args.radiograph)
 
     def edit(steps: int) -> Edit:
         ends: list[float] = []
@@ -79,7 +79,7 @@ def main() -> None:
 
         stages.clear()
         calls = int(steps * STRENGTH)
-        [picture] = pipeline.generate_image(
+        [image] = pipeline.generate_image(
             PROMPT,
             init_image=source.convert("RGB").resize((size, size)),
             width=size,
@@ -94,16 +94,16 @@ def main() -> None:
         )
         start, *ends = ends  # it also tells when it begins
         if len(ends) != calls:
-            raise SystemExit(f"stable-diffusion.cpp told of {len(ends)} steps: expected {calls}")
+            raise SystemExit(f"stable-diffusion.cpp reported {len(ends)} steps: expected {calls}")
         return Edit(
-            picture,
+            image,
             [after - before for before, after in zip((start, *ends), ends, strict=False)],
             stages.get("encode"),
             stages.get("decode"),
             ends[0],
         )
 
-    measure(wishes, edit, ("stable-diffusion-cpp-python",))
+    measure(args, edit, ("stable-diffusion-cpp-python",))
 
 
 if __name__ == "__main__":

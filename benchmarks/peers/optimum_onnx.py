@@ -15,17 +15,17 @@ from peer import Clock, beside, check_names, command_line, converted
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--convert", action="store_true", help="write the networks as ONNX, once")
-    wishes = parser.parse_args()
-    folder = beside(wishes.checkpoint, "optimum_onnx")
-    if wishes.convert:
-        check_names(wishes.checkpoint)
+    args = parser.parse_args()
+    folder = beside(args.checkpoint, "optimum_onnx")
+    if args.convert:
+        check_names(args.checkpoint)
         from optimum.exporters.onnx import main_export
 
-        main_export(str(wishes.checkpoint), output=folder, task="text-to-image", do_validation=False)
+        main_export(str(args.checkpoint), output=folder, task="text-to-image", do_validation=False)
         return
-    converted(folder, f"{__file__} {wishes.checkpoint} --convert")
+    converted(folder, f"{__file__} {args.checkpoint} --convert")
     options = SessionOptions()
-    options.intra_op_num_threads = wishes.threads
+    options.intra_op_num_threads = args.threads
     pipeline = ORTStableDiffusionImg2ImgPipeline.from_pretrained(
         folder, provider="CPUExecutionProvider", session_options=options, safety_checker=None
     )
@@ -36,7 +36,7 @@ def main() -> None:
         ("vae_decoder", pipeline.vae_decoder),
     ):
         network.forward = clock.timed(name, network.forward)
-    measure_pipeline(wishes, pipeline, clock, ("optimum-onnx", "onnxruntime", "diffusers", "torch"))
+    measure_pipeline(args, pipeline, clock, ("optimum-onnx", "onnxruntime", "diffusers", "torch"))
 
 
 if __name__ == "__main__":

@@ -25,15 +25,15 @@ def main() -> None:
     parser.add_argument("--solver", default="ddim")
     parser.add_argument("--calls", type=int)
     parser.add_argument("--compose", default="replace")
-    wishes = parser.parse_args()
-    if wishes.threads != physical_cores():
-        raise SystemExit(f"--threads {wishes.threads}: an Editor always uses the physical cores, {physical_cores()}")
-    editor = Editor.load(wishes.checkpoint, wishes.device, wishes.precision)
+    args = parser.parse_args()
+    if args.threads != physical_cores():
+        raise SystemExit(f"--threads {args.threads}: an Editor always uses the physical cores, {physical_cores()}")
+    editor = Editor.load(args.checkpoint, args.device, args.precision)
     clock = Clock()
     for name in ("unet", "vae_encoder", "vae_decoder"):
         network = getattr(editor.networks, name)
         network.run = clock.timed(name, network.run)
-    radiograph = read_radiograph(wishes.radiograph)
+    radiograph = read_radiograph(args.radiograph)
 
     def edit(steps: int) -> Edit:
         config = EditConfig(
@@ -41,16 +41,16 @@ def main() -> None:
             guidance=GUIDANCE,
             steps=steps,
             seed=SEED,
-            compose=wishes.compose,
-            solver=wishes.solver,
-            calls=wishes.calls if steps == STEPS else None,
+            compose=args.compose,
+            solver=args.solver,
+            calls=args.calls if steps == STEPS else None,
         )
         result = editor.edit(radiograph.image, PROMPT, config)
-        picture = Image.fromarray((result.decoded * 255).round().astype("uint8"))
-        return clock.edit(picture, looks=len(clock.calls["unet"]) // result.unet_calls)
+        image = Image.fromarray((result.decoded * 255).round().astype("uint8"))
+        return clock.edit(image, evaluations=len(clock.calls["unet"]) // result.unet_calls)
 
     installed = {distribution.name for distribution in importlib.metadata.distributions()}
-    measure(wishes, edit, ("roentmod-fast", *(name for name in RUNTIMES if name in installed)))
+    measure(args, edit, ("roentmod-fast", *(name for name in RUNTIMES if name in installed)))
 
 
 if __name__ == "__main__":

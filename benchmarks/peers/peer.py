@@ -27,12 +27,12 @@ SEED = 0
 
 @dataclass
 class Edit:
-    """One edit's picture, and the seconds of its stages; None for what a peer's API does not tell.
+    """One edit's image, and the seconds of its stages; None for what a peer's API does not report.
 
-    ``picture`` is a PIL image; ``first_unet_call_at`` is the end of the first UNet call on ``time.perf_counter``.
+    ``image`` is a PIL image; ``first_unet_call_at`` is the end of the first UNet call on ``time.perf_counter``.
     """
 
-    picture: Any
+    image: Any
     unet_calls: list[float]
     vae_encoder: float | None
     vae_decoder: float | None
@@ -56,17 +56,17 @@ class Clock:
 
         return call
 
-    def edit(self, picture: Any, looks: int = 1) -> Edit:
-        """Return what was noted since the last edit; a guided call is ``looks`` calls of the UNet."""
+    def edit(self, image: Any, evaluations: int = 1) -> Edit:
+        """Return what was noted since the last edit; a guided call is ``evaluations`` calls of the UNet."""
         calls, self.calls = self.calls, {}
         seconds = {name: [end - start for start, end in times] for name, times in calls.items()}
         unet = seconds["unet"]
         return Edit(
-            picture,
-            [sum(unet[at : at + looks]) for at in range(0, len(unet), looks)],
+            image,
+            [sum(unet[at : at + evaluations]) for at in range(0, len(unet), evaluations)],
             sum(seconds["vae_encoder"]),
             sum(seconds["vae_decoder"]),
-            calls["unet"][looks - 1][1],
+            calls["unet"][evaluations - 1][1],
         )
 
 
@@ -76,10 +76,10 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="a diffusers folder; ours takes its engine instead")
     parser.add_argument("radiograph", type=Path, nargs="?", help="PNG")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--edits", type=int, default=1, help="whole edits after the one that is the first picture")
+    parser.add_argument("--edits", type=int, default=1, help="whole edits after the one that is the first image")
     parser.add_argument("--no-edit", action="store_true", help="stages alone: an edit in two calls, twice")
-    parser.add_argument("--short-first", action="store_true", help="make the first picture in two calls, to warm up")
-    parser.add_argument("--picture", type=Path, help="where to write the last edit as PNG, to look at")
+    parser.add_argument("--short-first", action="store_true", help="make the first image in two calls, to warm up")
+    parser.add_argument("--image", type=Path, help="where to write the last edit as PNG, for inspection")
     return parser
 
 
@@ -108,49 +108,49 @@ def converted(path: Path, command: str) -> Path:
     return path
 
 
-def picture_size(checkpoint: Path) -> int:
-    """Return the side of the checkpoint's pictures; a latent stands for 8 x 8 pixels."""
+def image_size(checkpoint: Path) -> int:
+    """Return the side of the checkpoint's images; a latent stands for 8 x 8 pixels."""
     return 8 * int(json.loads((checkpoint / "unet" / "config.json").read_text(encoding="utf-8"))["sample_size"])
 
 
 def process_start() -> float:
-    """Return when this process began, on ``time.perf_counter``; Linux tells it to a hundredth of a second."""
+    """Return when this process began, on ``time.perf_counter``; Linux reports it to a hundredth of a second."""
     ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.perf_counter() - age
 
 
-def measure(wishes: argparse.Namespace, edit: Callable[[int], Edit], packages: Sequence[str]) -> None:
+def measure(args: argparse.Namespace, edit: Callable[[int], Edit], packages: Sequence[str]) -> None:
     """Edit with everything loaded, first cold, then warm, and print the figures as one line of JSON.
 
     ``edit`` takes the steps of the schedule. ``..._after_s`` count from the start of the process; all lists are of
     the warm edits.
     """
     began, loaded = process_start(), time.perf_counter()
-    steps = SHORT_STEPS if wishes.no_edit else STEPS
-    short_first = wishes.no_edit or wishes.short_first
+    steps = SHORT_STEPS if args.no_edit else STEPS
+    short_first = args.no_edit or args.short_first
     first = edit(SHORT_STEPS if short_first else STEPS)
-    first_picture = time.perf_counter()
+    first_image = time.perf_counter()
     edits, seconds = [], []
-    for _ in range(1 if wishes.no_edit else wishes.edits):
+    for _ in range(1 if args.no_edit else args.edits):
         start = time.perf_counter()
         edits.append(edit(steps))
         seconds.append(time.perf_counter() - start)
     last = [first, *edits][-1]
-    size = last.picture.size
-    if min(size) < 2 or last.picture.convert("L").getextrema()[0] == last.picture.convert("L").getextrema()[1]:
-        raise SystemExit(f"the edit is one flat grey, {size[0]} x {size[1]}: expected a picture")
-    if wishes.picture is not None:
-        last.picture.save(wishes.picture)
+    size = last.image.size
+    if min(size) < 2 or last.image.convert("L").getextrema()[0] == last.image.convert("L").getextrema()[1]:
+        raise SystemExit(f"the edit is one flat grey, {size[0]} x {size[1]}: expected a image")
+    if args.image is not None:
+        last.image.save(args.image)
     figures = {
         "load_s": loaded - began,
         "first_unet_call_after_s": first.first_unet_call_at - began,
-        "first_picture_after_s": None if short_first else first_picture - began,
+        "first_image_after_s": None if short_first else first_image - began,
         "guided_unet_call_s": [call for each in edits for call in each.unet_calls],
         "vae_encoder_s": [each.vae_encoder for each in edits if each.vae_encoder is not None],
         "vae_decoder_s": [each.vae_decoder for each in edits if each.vae_decoder is not None],
-        "edit_s": [] if wishes.no_edit else seconds,
-        "unet_calls": None if wishes.no_edit else len(last.unet_calls),
+        "edit_s": [] if args.no_edit else seconds,
+        "unet_calls": None if args.no_edit else len(last.unet_calls),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
     print(json.dumps(figures))

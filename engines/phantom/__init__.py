@@ -1,1 +1,1 @@
-"""The built-in demonstration engine: its recipe (train.py), its card (CARD.md) and its bundle."""
+"""The built-in demonstration engine: its recipe (train.py), its model card (CARD.md) and its bundle."""

@@ -2,9 +2,9 @@
 
     python -m roentmod_fast_engines.phantom.release WORK/checkpoint
 
-The same exporter as for any checkpoint, with three wishes of its own: the weights are stored as halves, to which the
-training has rounded them, so that the bundle is small and nothing is lost; the notice that is told at each use; and
-the files go beside the recipe and the card, which stay as they are.
+The same exporter as for any checkpoint, with three settings of its own: the weights are stored as fp16, to which the
+training has rounded them, so that the bundle is small and nothing is lost; the notice that is shown at each use; and
+the files go beside the recipe and the model card, which stay as they are.
 """
 
 from __future__ import annotations

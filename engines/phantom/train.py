@@ -7,7 +7,7 @@ Needs the ``export`` extra. Each stage writes into WORK and a stage that is done
 continue from their last checkpoint, so the same command resumes a run that was killed. Every random draw comes from a
 seed and the step number alone, so a resumed run sees what an unbroken one would have seen.
 
-Stages: ``tokenizer`` (a small byte-level BPE in CLIP's format), ``pictures`` (drawn phantoms, and textures for the
+Stages: ``tokenizer`` (a small byte-level BPE in CLIP's format), ``images`` (drawn phantoms, and textures for the
 autoencoder), ``autoencoder``, ``latents``, ``unet`` (with the text encoder; the saved weights are a moving average),
 ``pairs`` (the same patients without findings), ``edits`` (from one to the other; see ``train_edits``), ``checkpoint``
 (a diffusers folder, which ``roentmod-fast export`` turns into the bundle beside this file).
@@ -49,10 +49,10 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything: pictures drawn, steps and batch sizes of both trainings."""
+    """How much of everything: images drawn, steps and batch sizes of both trainings."""
 
-    pictures: int = 8000
-    autoencoder_pictures: int = 2400
+    images: int = 8000
+    autoencoder_images: int = 2400
     autoencoder_steps: int = 1700
     autoencoder_batch: int = 8
     autoencoder_crop: int = 128
@@ -71,8 +71,8 @@ class Plan:
 
 
 QUICK = Plan(
-    pictures=12,
-    autoencoder_pictures=8,
+    images=12,
+    autoencoder_images=8,
     autoencoder_steps=2,
     autoencoder_batch=2,
     autoencoder_whole_steps=1,
@@ -170,24 +170,24 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     return tokenizer
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------
 
 
-def draw_pictures(count: int, first_seed: int) -> tuple[NDArray[np.uint8], list[str]]:
+def draw_images(count: int, first_seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     """Draw ``count`` phantoms with findings: uint8 (count, 256, 256) and a caption each."""
-    pictures = np.empty((count, SIZE, SIZE), dtype=np.uint8)
+    images = np.empty((count, SIZE, SIZE), dtype=np.uint8)
     captions = []
     for index in range(count):
         seed = first_seed + index
         rng = np.random.default_rng([seed, 7])
         keys = choose_findings(rng)
-        pictures[index] = np.round(phantom.draw(SIZE, seed, keys).image * 255)
+        images[index] = np.round(phantom.draw(SIZE, seed, keys).image * 255)
         captions.append(caption(keys, rng))
-    return pictures, captions
+    return images, captions
 
 
 def draw_textures(count: int, seed: int) -> NDArray[np.uint8]:
-    """Draw pictures that are no phantoms, uint8 (count, 256, 256): clouds of every roughness, edges, lines, letters.
+    """Draw images that are no phantoms, uint8 (count, 256, 256): clouds of every roughness, edges, lines, letters.
 
     They teach the autoencoder to carry what real radiographs have and phantoms have not.
     """
@@ -200,7 +200,7 @@ def draw_textures(count: int, seed: int) -> NDArray[np.uint8]:
         rng = np.random.default_rng([seed, index])
         spectrum = rng.standard_normal(frequency.shape) + 1j * rng.standard_normal(frequency.shape)
         cloud = np.fft.irfft2(spectrum / frequency ** rng.uniform(1.2, 2.6), s=(SIZE, SIZE))
-        picture = (cloud - cloud.mean()) / (cloud.std() + 1e-9) * rng.uniform(0.05, 0.3) + rng.uniform(0.2, 0.8)
+        image = (cloud - cloud.mean()) / (cloud.std() + 1e-9) * rng.uniform(0.05, 0.3) + rng.uniform(0.2, 0.8)
         for _ in range(int(rng.integers(0, 14))):  # soft and hard discs, half planes, bars
             turn, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.9, 0.9)
             across = x * np.cos(turn) + y * np.sin(turn) - offset
@@ -214,34 +214,34 @@ def draw_textures(count: int, seed: int) -> NDArray[np.uint8]:
                 distance = np.abs(across + rng.uniform(-0.5, 0.5) * along * along) - rng.uniform(0.002, 0.04)
             else:
                 distance = np.maximum(np.abs(across) - 0.03, np.abs(along) - rng.uniform(0.01, 0.06))
-            picture += rng.uniform(-0.3, 0.3) / (1 + np.exp(np.clip(distance / soft, -30, 30)))
-        result[index] = np.round(np.clip(picture, 0, 1) * 255)
+            image += rng.uniform(-0.3, 0.3) / (1 + np.exp(np.clip(distance / soft, -30, 30)))
+        result[index] = np.round(np.clip(image, 0, 1) * 255)
     return result
 
 
-def augment(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Vary a picture for the autoencoder: mirror, turn, zoom in, gamma, contrast. float32 (n, n) in [0, 1]."""
+def augment(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary an image for the autoencoder: mirror, turn, zoom in, gamma, contrast. float32 (n, n) in [0, 1]."""
     if rng.random() < 0.5:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     if rng.random() < 0.15:
-        picture = np.rot90(picture, int(rng.integers(1, 4)))
-    if rng.random() < 0.3:  # zoom in: sharp pixels become smooth, large shapes fill the picture
-        size = picture.shape[0]
-        part = torch.from_numpy(np.ascontiguousarray(crop(picture, int(rng.integers(size // 2, size)), rng)))
-        picture = F.interpolate(part[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0].numpy()
+        image = np.rot90(image, int(rng.integers(1, 4)))
+    if rng.random() < 0.3:  # zoom in: sharp pixels become smooth, large shapes fill the image
+        size = image.shape[0]
+        part = torch.from_numpy(np.ascontiguousarray(crop(image, int(rng.integers(size // 2, size)), rng)))
+        image = F.interpolate(part[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0].numpy()
     if rng.random() < 0.6:
-        picture = picture ** np.float32(math.exp(rng.uniform(-0.7, 0.7)))
+        image = image ** np.float32(math.exp(rng.uniform(-0.7, 0.7)))
     if rng.random() < 0.3:
-        picture = picture * rng.uniform(0.5, 1.0) + rng.uniform(0, 0.3)
+        image = image * rng.uniform(0.5, 1.0) + rng.uniform(0, 0.3)
     if rng.random() < 0.08:
-        picture = 1 - picture
-    return np.clip(picture, 0, 1).astype(np.float32)
+        image = 1 - image
+    return np.clip(image, 0, 1).astype(np.float32)
 
 
-def crop(picture: NDArray[np.float32], edge: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Cut a square of ``edge`` pixels out of a picture, at random."""
-    top, left = rng.integers(0, picture.shape[0] - edge + 1, 2)
-    return picture[top : top + edge, left : left + edge]
+def crop(image: NDArray[np.float32], edge: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Cut a square of ``edge`` pixels out of an image, at random."""
+    top, left = rng.integers(0, image.shape[0] - edge + 1, 2)
+    return image[top : top + edge, left : left + edge]
 
 
 # --- networks --------------------------------------------------------------------------------------------------------
@@ -381,25 +381,25 @@ def half_rounded(network: nn.Module) -> nn.Module:
 
 
 def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the pictures' horizontal and vertical gradients."""
+    """Mean absolute difference of the images' horizontal and vertical gradients."""
     d = a - b
     return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., :, 1:] - d[..., :, :-1]).abs().mean()
 
 
 def train_autoencoder(plan: Plan, work: Path) -> AutoencoderKL:
-    """Train the autoencoder on augmented phantoms and textures: L1 on the picture and on its gradients, a little KL.
+    """Train the autoencoder on augmented phantoms and textures: L1 on the image and on its gradients, a little KL.
 
-    Crops first, since a small network gains more from many steps than from many pixels a step; whole pictures last.
+    Crops first, since a small network gains more from many steps than from many pixels a step; whole images last.
     """
-    pictures = np.load(work / "autoencoder-pictures.npy", mmap_mode="r")
+    images = np.load(work / "autoencoder-images.npy", mmap_mode="r")
     torch.manual_seed(plan.seed)
     network = make_autoencoder().to(device(), memory_format=torch.channels_last)
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([plan.seed, 11, step])
-        chosen = rng.integers(0, len(pictures), plan.autoencoder_batch)
+        chosen = rng.integers(0, len(images), plan.autoencoder_batch)
         edge = SIZE if step >= plan.autoencoder_steps - plan.autoencoder_whole_steps else plan.autoencoder_crop
-        batch = np.stack([augment(crop(pictures[i].astype(np.float32) / 255, edge, rng), rng) for i in chosen])
+        batch = np.stack([augment(crop(images[i].astype(np.float32) / 255, edge, rng), rng) for i in chosen])
         x = torch.from_numpy(batch).to(device())[:, None].expand(-1, 3, -1, -1) * 2 - 1
         with torch.autocast(device().type, dtype=torch.bfloat16):
             posterior = network.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist
@@ -423,11 +423,11 @@ def train_autoencoder(plan: Plan, work: Path) -> AutoencoderKL:
 
 
 @torch.no_grad()
-def encode_pictures(network: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Encode pictures to latent means and standard deviations, float16 (count, 8, 32, 32), unscaled."""
-    result = np.empty((len(pictures), 8, SIZE // FACTOR, SIZE // FACTOR), dtype=np.float16)
-    for start in range(0, len(pictures), 16):
-        x = torch.from_numpy(pictures[start : start + 16].astype(np.float32) / 255).to(device())
+def encode_images(network: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Encode images to latent means and standard deviations, float16 (count, 8, 32, 32), unscaled."""
+    result = np.empty((len(images), 8, SIZE // FACTOR, SIZE // FACTOR), dtype=np.float16)
+    for start in range(0, len(images), 16):
+        x = torch.from_numpy(images[start : start + 16].astype(np.float32) / 255).to(device())
         x = (x[:, None].expand(-1, 3, -1, -1) * 2 - 1).contiguous(memory_format=torch.channels_last)
         posterior = network.encode(x).latent_dist
         result[start : start + 16] = torch.cat([posterior.mean, posterior.std], 1).cpu().numpy()
@@ -522,10 +522,10 @@ def train_unet(plan: Plan, work: Path, scaling: float) -> nn.ModuleList:
 
 
 EDIT_SHARE = 0.6
-"""Share of the cases of the last training whose noised latents are not yet those of the picture that is asked for."""
+"""Share of the cases of the last training whose noised latents are not yet those of the image that is asked for."""
 
 EDIT_PULL = 0.35
-"""How far towards that picture one prediction points. Guidance 4 makes of it about the whole way."""
+"""How far towards that image one prediction points. Guidance 4 makes of it about the whole way."""
 
 EDIT_FIRST_STEP = 40
 EDIT_SNR = 2.0
@@ -534,7 +534,7 @@ EDIT_SNR = 2.0
 def train_edits(plan: Plan, work: Path, scaling: float, networks: nn.ModuleList) -> nn.ModuleList:
     """Teach text encoder and UNet to move a patient without a finding towards the same patient with it.
 
-    A network that was trained on whole pictures alone becomes good at seeing, through the noise of an edit at strength
+    A network that was trained on whole images alone becomes good at seeing, through the noise of an edit at strength
     0.4, that the finding is *not* there, and then keeps to what it sees rather than to the prompt. Here the same
     patient is known with and without the finding. So in a part of the cases the noised latents are those of a state
     between the two, and the target lies a way towards the finding; under the empty prompt the target is that state
@@ -587,14 +587,14 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
     def tokenizer() -> None:
         make_tokenizer(checkpoint / "tokenizer")
 
-    def pictures() -> None:
-        drawn, captions = draw_pictures(plan.pictures, FIRST_TRAINING_SEED)
-        np.save(work / "pictures.npy", drawn)
+    def images() -> None:
+        drawn, captions = draw_images(plan.images, FIRST_TRAINING_SEED)
+        np.save(work / "images.npy", drawn)
         (work / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
-        share = plan.autoencoder_pictures // 4
+        share = plan.autoencoder_images // 4
         np.save(
-            work / "autoencoder-pictures.npy",
-            np.concatenate([drawn[: plan.autoencoder_pictures - share], draw_textures(share, 17)]),
+            work / "autoencoder-images.npy",
+            np.concatenate([drawn[: plan.autoencoder_images - share], draw_textures(share, 17)]),
         )
 
     def autoencoder() -> None:
@@ -602,7 +602,7 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
 
     def latents() -> None:
         network = AutoencoderKL.from_pretrained(checkpoint / "vae").to(device(), memory_format=torch.channels_last)
-        encoded = encode_pictures(network, np.load(work / "pictures.npy", mmap_mode="r"))
+        encoded = encode_images(network, np.load(work / "images.npy", mmap_mode="r"))
         np.save(work / "latents.npy", encoded)
         scaling = round(float(1 / encoded[:1000, :4].astype(np.float32).std()), 5)
         network.register_to_config(scaling_factor=scaling)
@@ -623,7 +623,7 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
         network = AutoencoderKL.from_pretrained(checkpoint / "vae").to(device(), memory_format=torch.channels_last)
         seeds = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + plan.pairs)
         drawn = np.stack([np.round(phantom.draw(SIZE, seed).image * 255).astype(np.uint8) for seed in seeds])
-        np.save(work / "pairs.npy", encode_pictures(network, drawn))
+        np.save(work / "pairs.npy", encode_images(network, drawn))
 
     def edits() -> None:
         before = work / "before-edits"
@@ -652,7 +652,7 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
         (checkpoint / "model_index.json").write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
 
     yield "tokenizer", checkpoint / "tokenizer" / "merges.txt", tokenizer
-    yield "pictures", work / "autoencoder-pictures.npy", pictures
+    yield "images", work / "autoencoder-images.npy", images
     yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
     yield "latents", work / "latents.json", latents
     yield "unet", work / "before-edits" / "unet" / "config.json", unet
@@ -663,22 +663,22 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, help="folder for pictures, checkpoints and the result")
+    parser.add_argument("work", type=Path, help="folder for images, checkpoints and the result")
     parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
     parser.add_argument("--unet-steps", type=int, help=f"steps of the UNet's training (default {Plan.unet_steps})")
-    wishes = parser.parse_args(arguments)
-    plan = QUICK if wishes.quick else Plan()
-    if wishes.unet_steps is not None:
-        plan = replace(plan, unet_steps=wishes.unet_steps)
-    wishes.work.mkdir(parents=True, exist_ok=True)
-    for name, done, run in stages(plan, wishes.work):
+    args = parser.parse_args(arguments)
+    plan = QUICK if args.quick else Plan()
+    if args.unet_steps is not None:
+        plan = replace(plan, unet_steps=args.unet_steps)
+    args.work.mkdir(parents=True, exist_ok=True)
+    for name, done, run in stages(plan, args.work):
         if done.exists():
             print(f"{name}: done before", flush=True)
             continue
         started = time.monotonic()
         run()
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    print(wishes.work / "checkpoint")
+    print(args.work / "checkpoint")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,12 @@ class Model:
         """Latents a side."""
         return self.image_size // self.vae_scale
 
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The facts of the noise schedule, by their diffusers names."""
+        names = ("train_timesteps", "beta_start", "beta_end", "beta_schedule", "set_alpha_to_one", "steps_offset")
+        return {name: getattr(self, name) for name in (*names, "timestep_spacing", "prediction")}
+
 
 @dataclass(frozen=True)
 class EditDefaults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roentmod_fast.diffusion.denoise import SOLVERS, DenoiseStep, Predict, Solver, denoise
+from roentmod_fast.diffusion.denoise import SOLVERS, DenoiseStep, Predict, Solver, denoise, held_outside
 from roentmod_fast.diffusion.guidance import guide
 from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Course, Schedule
@@ -25,5 +25,6 @@ __all__ = [
     "denoise",
     "dpm_step",
     "guide",
+    "held_outside",
     "to_epsilon",
 ]

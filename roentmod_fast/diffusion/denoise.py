@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.diffusion.schedule import Course, Schedule
-from roentmod_fast.diffusion.solvers import DpmSolver, Scalar, ddim_step, to_epsilon
+from roentmod_fast.diffusion.solvers import DpmSolver, Scalar, add_noise, ddim_step, to_epsilon
 
 Array = NDArray[np.float32]
 
@@ -50,3 +50,18 @@ def denoise(
         eps = to_epsilon(predict(x_t, timestep), x_t, alpha_bar_t, schedule.prediction)
         x_t = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
         yield DenoiseStep(index, len(course), timestep, x_t)
+
+
+def held_outside(inside: Array, x_0: Array, noise: Array, solver: Solver) -> Solver:
+    """Return ``solver`` with latents outside a region held to the source, noised as far as the step.
+
+    ``inside``: float32 (N, 1, h, w), 1 where the solver is free. ``x_0``, ``noise``: the source's latents and the noise
+    that was added, (N, C, h, w).
+    """
+
+    def step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:
+        free = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
+        held = add_noise(x_0, noise, alpha_bar_prev)
+        return np.asarray(inside * free + (1 - inside) * held, dtype=np.float32)
+
+    return step

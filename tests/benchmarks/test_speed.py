@@ -12,7 +12,7 @@ def figures(**changes: Any) -> dict[str, Any]:
     return {
         "load_s": 1.0,
         "first_unet_call_after_s": 2.0,
-        "first_picture_after_s": 30.0,
+        "first_image_after_s": 30.0,
         "guided_unet_call_s": [1.0, 3.0],
         "vae_encoder_s": [],
         "vae_decoder_s": [4.0],
@@ -27,11 +27,11 @@ def figures(**changes: Any) -> dict[str, Any]:
 def test_the_first_round_is_cold_and_the_others_are_warm() -> None:
     from speed import summarize
 
-    warm = figures(first_unet_call_after_s=1.0, first_picture_after_s=10.0, edit_s=[30.0, 25.0], peak_gb=2.0)
+    warm = figures(first_unet_call_after_s=1.0, first_image_after_s=10.0, edit_s=[30.0, 25.0], peak_gb=2.0)
     summary = summarize([figures(), warm])
-    assert summary["first_picture_cold_s"] == 30.0
+    assert summary["first_image_cold_s"] == 30.0
     assert (summary["first_unet_call_cold_s"], summary["first_unet_call_warm_s"]) == (2.0, 1.0)
-    assert summary["first_picture_warm_s"] == 10.0
+    assert summary["first_image_warm_s"] == 10.0
     assert (summary["edit_s"], summary["edit_s_lowest"], summary["edit_s_highest"]) == (25.0, 20.0, 30.0)
     assert summary["edits"] == 3
     assert summary["guided_unet_call_s"] == 2.0
@@ -40,16 +40,16 @@ def test_the_first_round_is_cold_and_the_others_are_warm() -> None:
     assert summarize([figures()])["peak_warm_gb"] is None
 
 
-def test_stages_alone_have_no_edit_and_no_first_picture() -> None:
+def test_stages_alone_have_no_edit_and_no_first_image() -> None:
     from speed import summarize
 
-    summary = summarize([figures(edit_s=[], first_picture_after_s=None, unet_calls=None)])
+    summary = summarize([figures(edit_s=[], first_image_after_s=None, unet_calls=None)])
     assert summary["edit_s"] is None and summary["edits"] == 0 and summary["unet_calls"] is None
     assert summarize([figures(unet_calls=20), figures(edit_s=[], unet_calls=None)])["unet_calls"] == 20
-    assert summary["first_picture_cold_s"] is None
+    assert summary["first_image_cold_s"] is None
 
 
-def test_two_versions_of_one_package_are_both_told() -> None:
+def test_two_versions_of_one_package_are_both_listed() -> None:
     from speed import versions
 
     assert versions([[figures()], [figures(packages={"torch": "1"})]]) == {"torch": "2 and 1"}
@@ -67,7 +67,7 @@ def test_every_way_has_its_file_and_its_environment() -> None:
 
 
 def test_files_go_out_of_memory_and_are_read_again(tmp_path: Path) -> None:
-    """Whether the system really forgets is its own choice; the bytes stay what they were."""
+    """The system may keep the pages; the bytes must not change."""
     import page_cache
 
     (tmp_path / "folder").mkdir()

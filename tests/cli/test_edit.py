@@ -276,6 +276,7 @@ def test_a_disk_that_fills_up_leaves_nothing(chest: Path) -> None:
     assert listing(chest.parent) == {"chest.dcm"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_killed_run_leaves_no_partial_file(chest: Path, tmp_path: Path, batch: int) -> None:

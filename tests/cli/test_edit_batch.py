@@ -54,6 +54,7 @@ def without_time(report: Path) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 def test_any_batch_writes_what_one_at_a_time_writes(roentmod: Run, study: Path, tmp_path: Path) -> None:
     found = {}
     for batch in (1, 2, 3, 5, 100):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pydicom
 import pytest
@@ -101,3 +102,22 @@ def test_orientation(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     assert list(pydicom.dcmread(out).PatientOrientation) == ["R", "F"]
     ran = roentmod("edit", chest, "-p", "edema", "-o", out, "--quick", "--orientation", "A/F")
     assert ran.code == 2 and "orientation 'A/F': expected" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("former", "today"),
+    [
+        (["--identity", "strip"], ["--deidentify", "anonymize"]),
+        (["--identity=keep"], ["--deidentify", "none"]),
+        (["--as", "secondary-capture"], ["--sop-class", "secondary-capture"]),
+        (["--calls", "4"], ["--sampling-steps", "4"]),
+    ],
+)
+def test_former_names_keep_working_and_are_not_shown(former: list[str], today: list[str]) -> None:
+    both = []
+    for options in (former, today):
+        context = command.make_context("edit", ["chest.dcm", "-p", "--as", *options])
+        both.append({name: value for name, value in context.params.items() if name != "output"})
+    assert both[0] == both[1]
+    assert both[0]["prompts"] == ("--as",), "a prompt is taken as it is"
+    assert former[0].partition("=")[0] not in command.get_help(click.Context(command)).split()

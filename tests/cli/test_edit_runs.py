@@ -451,6 +451,7 @@ def mixed_folder(folder: Path) -> int:
     return good
 
 
+@pytest.mark.slow
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_accounts_for_each_source_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:

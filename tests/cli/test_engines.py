@@ -43,6 +43,7 @@ def test_verify_runs_the_networks(roentmod: Run) -> None:
     assert "fp32 runs" in ran.out
 
 
+@pytest.mark.slow
 def test_verify_compares_a_device_with_the_processor(roentmod: Run) -> None:
     ran = roentmod("engines", "verify", "phantom", "--device", "cpu")
     assert ran.code == 0, ran.err

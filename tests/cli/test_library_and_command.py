@@ -57,6 +57,7 @@ def readme_lines() -> str:
     return str(block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compose", ["contrast", "replace"])
 @pytest.mark.parametrize("kind", ["square", "aspect", "markers", "on its side"])
 def test_the_command_and_the_readme_give_equal_pixels(

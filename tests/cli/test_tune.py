@@ -72,6 +72,7 @@ def test_bench_gives_a_table_and_json(tmp_path: Path) -> None:
     assert values["runs"] == 2
 
 
+@pytest.mark.slow
 def test_presets_of_one_precision_share_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = Networks.open

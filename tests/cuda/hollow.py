@@ -76,7 +76,35 @@ def run(folder: Path, *arguments: str, seconds: float = 300, **variables: str) -
     )
 
 
+def write_facts(folder: Path, sm: str) -> None:
+    """Build into ``folder`` and write ``stubs.json`` beside: what a process needs to use the libraries and to count.
+
+    ``environment``: variables to set, those of the RTX plugin's in ``plugin_environment``; ``launches`` and ``memory``:
+    functions of ``library`` that return the launches so far and the bytes that are taken.
+    """
+    build(folder)
+    plug_in(folder / "pci")
+    facts = {
+        "environment": {"LD_LIBRARY_PATH": str(folder)},
+        "plugin_environment": {
+            "HOLLOW_SM": sm.removeprefix("sm"),
+            "HOLLOW_PCI": str(folder / "pci"),
+            "LD_PRELOAD": f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}",
+        },
+        "library": LIBRARIES["CUDART"],
+        "launches": "hollow_launches",
+        "memory": "hollow_taken",
+    }
+    (folder / "stubs.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
 def told(done: subprocess.CompletedProcess[str]) -> Any:
     """Return what a process that succeeded has printed as JSON."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    made = Path(sys.argv[1]).resolve()
+    made.mkdir(parents=True, exist_ok=True)
+    write_facts(made, sys.argv[2] if len(sys.argv) > 2 else "sm89")

@@ -80,6 +80,6 @@ def test_textures_and_augmentation_stay_in_range() -> None:
     assert textures.std(axis=(1, 2)).min() > 3
     rng = np.random.default_rng(3)
     for _ in range(40):
-        picture = recipe.augment(textures[0].astype(np.float32) / 255, rng)
-        assert picture.shape == (256, 256)
-        assert 0 <= picture.min() <= picture.max() <= 1
+        image = recipe.augment(textures[0].astype(np.float32) / 255, rng)
+        assert image.shape == (256, 256)
+        assert 0 <= image.min() <= image.max() <= 1

@@ -20,7 +20,7 @@ from pydicom.pixels import apply_rescale, apply_windowing
 from roentmod_fast.errors import RefusedError, SourceError
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.read import read_radiograph
-from tests.conftest import REAL_FILES, ROOT
+from tests.conftest import NO_REAL_FILES, REAL_FILES, ROOT
 
 PAGE = ROOT / "docs" / "dicom-files.md"
 FOLDERS = {"radiographs": REAL_FILES, "pydicom": Path(pydicom.data.__file__).parent / "test_files"}
@@ -76,7 +76,7 @@ def block(page: str, name: str) -> list[str]:
 def test_the_table_says_what_the_code_does(name: str) -> None:
     folder = FOLDERS[name]
     if not folder.is_dir():
-        pytest.skip(f"no real radiographs beside the project ({folder.name}/ is absent)")
+        pytest.skip(NO_REAL_FILES)
     page = PAGE.read_text(encoding="utf-8")
     if name == "pydicom" and f"pydicom {pydicom.__version__}" not in page:
         pytest.skip(f"the table is that of another pydicom than {pydicom.__version__}")
@@ -94,7 +94,7 @@ def readable(folder: Path) -> Iterator[Path]:
 def test_what_is_read_is_what_pydicom_reads(name: str) -> None:
     """Stored values are those of pydicom's own decoding, windows those of its own functions, turned over once."""
     if not FOLDERS[name].is_dir():
-        pytest.skip(f"no real radiographs beside the project ({FOLDERS[name].name}/ is absent)")
+        pytest.skip(NO_REAL_FILES)
     compared = windows = 0
     for path in readable(FOLDERS[name]):
         radiograph = read_radiograph(path, force=True)

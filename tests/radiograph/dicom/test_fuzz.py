@@ -104,6 +104,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(result)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_mutated_files_give_a_picture_or_an_error_of_ours(
     record_property: Callable[[str, object], None],

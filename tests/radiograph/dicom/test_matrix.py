@@ -327,6 +327,7 @@ def read_right_and_back_bit_for_bit(case: Case, syntax: str, deidentify: str) ->
             np.testing.assert_allclose(np.abs(back.image - edit)[changed], nearest, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_read_right_and_back_bit_for_bit() -> None:
     MET.clear()
     read_right_and_back_bit_for_bit()

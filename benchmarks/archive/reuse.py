@@ -1,11 +1,11 @@
 """Reusing the UNet's deep features across steps (DeepCache, Ma et al. 2024): two graphs made from an engine's one.
 
-    python benchmarks/reuse.py ENGINE            # what a shallow call costs against a whole one
+    python benchmarks/archive/reuse.py ENGINE            # cost of a shallow call against a whole one
 
-The UNet's right half joins what comes from below with what its left half kept. What comes from below changes slowly
-from step to step: computed in every ``every``-th call only, the calls between need no more than the last ``joins``
-joins and what leads to them. The runtime does not offer it; ``means.py`` says what it gives in fidelity. Needs
-``onnx``.
+The UNet's up blocks join the deeper features with the skip connections of its down blocks. The deeper features change
+slowly from step to step: computed in every ``every``-th call only, the calls between need no more than the last
+``joins`` joins and what leads to them. The runtime does not offer it: fewer steps are nearer to exact at the same cost
+(``results/settings-reuse.json``). Needs ``onnx``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def split(path: Path, joins: int, folder: Path) -> tuple[Path, Path]:
 
 
 class ReusingUNet:
-    """Stands for the UNet of :class:`roentmod_fast.runtime.networks.Networks` on the processor during one edit."""
+    """Replace the UNet of :class:`roentmod_fast.runtime.networks.Networks` on the CPU during one edit."""
 
     def __init__(self, path: Path, joins: int, every: int) -> None:
         self.every = every
@@ -101,8 +101,8 @@ def main() -> None:
     parser.add_argument("--joins", type=int, nargs="+", default=[1, 3, 6])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS / "reuse.json")
-    wishes = parser.parse_args()
-    bundle = find_bundle(wishes.engine)
+    args = parser.parse_args()
+    bundle = find_bundle(args.engine)
     path = bundle.path(bundle.networks_of("fp32")["unet"])
     inputs = {port.name: port for port in onnx.load(path, load_external_data=False).graph.input}
     width = inputs["text_states"].type.tensor_type.shape.dim[2].dim_value
@@ -112,12 +112,12 @@ def main() -> None:
         for name, shape in item_shapes("unet", bundle.manifest.model, width).items()
     }
     rows = []
-    for joins in wishes.joins:
+    for joins in args.joins:
         unet = ReusingUNet(path, joins, every=2)
         for _ in range(2):
             unet.run(**arrays)
         seconds: tuple[list[float], list[float]] = ([], [])
-        for call in range(2 * wishes.rounds):
+        for call in range(2 * args.rounds):
             started = time.perf_counter()
             unet.run(**arrays)
             seconds[call % 2].append(time.perf_counter() - started)
@@ -125,7 +125,7 @@ def main() -> None:
         rows.append({"joins": joins, "whole_s": whole, "shallow_s": shallow, "share": round(shallow / whole, 3)})
         print(json.dumps(rows[-1]), flush=True)
     report = {"date": time.strftime("%Y-%m-%d"), **machine_facts(), "engine": bundle.name, "rows": rows}
-    wishes.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

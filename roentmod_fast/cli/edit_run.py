@@ -1,0 +1,116 @@
+"""Carry out a run of edits: find sources, show progress, print what was written, report, and say how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from roentmod_fast.atomic import make_folder, write_atomically
+from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli.interrupt import heed_signals
+from roentmod_fast.cli.log import logger
+from roentmod_fast.cli.progress import EditProgress
+from roentmod_fast.editor import Editor
+from roentmod_fast.errors import OutputError, RoentmodError
+from roentmod_fast.findings import prompt_hint
+from roentmod_fast.jobs import Job, Pair, pairs_of, read_table
+from roentmod_fast.pipeline import Edited, Event, Failed, Reading, Skipped, Writing, edit_many
+from roentmod_fast.radiograph.sources import SourceList, find_sources
+from roentmod_fast.report import RunReport
+from roentmod_fast.settings import EditConfig
+
+
+def run_edits(
+    load: Callable[[], Editor],
+    jobs: Sequence[Job],
+    config: EditConfig,
+    reading: Reading,
+    writing: Writing,
+    run: RunReport,
+    report: Path | None,
+    *,
+    replace: bool,
+) -> int:
+    """Make all edits and return the exit status.
+
+    Paths of what was written go to stdout. ``report``: where ``run`` is written at the end, whatever happened;
+    ``replace`` one that is there. Raises what ended the run where nothing was written before.
+    """
+    with heed_signals() as stop:
+        progress = EditProgress(len(jobs))
+        try:
+            for event in edit_many(load, jobs, config, reading=reading, writing=writing, progress=progress, stop=stop):
+                _show(event)
+                run.add(event)
+        except RoentmodError as error:
+            run.end = str(error)
+            if not run.outputs:
+                raise
+            logger.error(run.end)
+        except KeyboardInterrupt:
+            run.end = "interrupted"
+        finally:
+            progress.close()
+            status = _finish(run, report, replace)
+        return stop.exit_status if stop.is_set() else status
+
+
+def find_pairs(
+    sources: Sequence[Path], prompts: Sequence[str], table: Path | None, force: frozenset[str]
+) -> tuple[SourceList, list[Pair]]:
+    """Return what was found and which prompts go to which source; log what was left out, and hints on prompts."""
+    if table is not None:
+        pairs = read_table(table)
+        found = SourceList(tuple(dict.fromkeys(source for source, _ in pairs)))
+    elif not sources:
+        raise click.UsageError("Missing argument 'SOURCE...'.")
+    elif not prompts:
+        raise click.UsageError("Missing option '-p' / '--prompt'.")
+    else:
+        pairs_of((), prompts)  # an empty prompt is known before folders are searched
+        found = find_sources(sources, force=force)
+        pairs = pairs_of(found.sources, prompts)
+    for reason, count in found.skipped.items():
+        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for name, reason in found.unreadable.items():
+        logger.error(f"{name}: {reason}")
+    for prompt in dict.fromkeys(prompt for _, prompt in pairs):
+        hint = prompt_hint(prompt)
+        if hint is not None:
+            logger.warning(hint)
+    return found, pairs
+
+
+def _show(event: Event) -> None:
+    """Print the path of what was written, and log what was not."""
+    if isinstance(event, Edited):
+        if event.result.truncated:
+            logger.warning(f"the prompt is too long for the engine, left out: {event.result.truncated!r}")
+        click.echo(event.job.path)
+        if event.problem is not None:
+            logger.error(str(event.problem))
+    elif isinstance(event, Failed):
+        logger.error(str(event.error))
+    elif isinstance(event, Skipped):
+        logger.warning(f"refused {event.refused}" if event.refused else f"{event.jobs[0].path}: exists, skipped")
+    elif event.not_tried:
+        logger.warning(f"stopped: {len(event.not_tried)} edits not tried")
+
+
+def _finish(run: RunReport, report: Path | None, overwrite: bool) -> int:
+    """Write the report, log the summary and return the exit status of a run that no signal stopped."""
+    reported = True
+    if report is not None:
+        try:
+            make_folder(report.parent)
+            write_atomically(report, run.render().encode(), overwrite=overwrite)
+        except OutputError as error:
+            logger.error(f"the report: {error}")
+            reported = False
+    logger.info(run.summary())
+    done = bool(run.outputs or run.existing)
+    if run.failures or run.end != "done" or not reported:
+        return EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE
+    return 0 if done else EXIT_NOTHING_DONE
