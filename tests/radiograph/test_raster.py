@@ -93,9 +93,9 @@ def transparent() -> Image.Image:
         (encoded(Image.new("1", (30, 20))), "1 bit"),
         (encoded(Image.new("RGBA", (30, 20), (9, 9, 9, 100))), "transparent"),
         (encoded(Image.fromarray(GREY))[:100], "truncated, its end is missing: fetch it again"),
-        (encoded(Image.fromarray(GREY))[:20], "not a picture|damaged|truncated"),
-        (b"\x89PNG\r\n\x1a\n", "not a picture|damaged|truncated"),
-        (b"\xff\xd8\xff" + bytes(100), "not a picture|damaged|truncated"),
+        (encoded(Image.fromarray(GREY))[:20], "not an image|damaged|truncated"),
+        (b"\x89PNG\r\n\x1a\n", "not an image|damaged|truncated"),
+        (b"\xff\xd8\xff" + bytes(100), "not an image|damaged|truncated"),
     ],
 )
 def test_what_cannot_be_read(data: bytes, message: str) -> None:

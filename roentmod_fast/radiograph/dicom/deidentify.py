@@ -163,7 +163,7 @@ def pseudonym_key() -> bytes:
     except OSError as error:
         raise OutputError(
             f"{path}: the key of the pseudonyms cannot be kept there ({error.strerror}): set {KEY_VARIABLE}, or"
-            " choose --identity strip"
+            " choose --deidentify anonymize"
         ) from error
     if len(key) < 16:
         raise OutputError(f"{path}: the key of the pseudonyms is damaged: remove it, or set {KEY_VARIABLE}")

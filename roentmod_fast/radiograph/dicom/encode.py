@@ -58,7 +58,7 @@ def encode(dataset: Dataset, syntax: uid.UID, name: str) -> bytes:
     try:
         return _file(dataset)
     except Exception as error:
-        raise OutputError(f"{name}: the source's header cannot be written: choose --identity pseudonym") from error
+        raise OutputError(f"{name}: the source's header cannot be written: choose --deidentify pseudonymize") from error
 
 
 def _file(dataset: Dataset) -> bytes:

@@ -382,7 +382,7 @@ def _lut(item: Dataset, source: Dataset, keyword: str) -> Dataset | None:
         name = "Modality LUT" if keyword == "ModalityLUTSequence" else "VOI LUT"
         raise OutputError(
             f"LUT Data (0028,3006) of a {name} does not match its LUT Descriptor and may hold text:"
-            " choose --identity keep"
+            " choose --deidentify none"
         )
     new = Dataset()
     new.add_new("LUTDescriptor", "SS" if first < 0 else "US", [entries % 65536, first, bits])

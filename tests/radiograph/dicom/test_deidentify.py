@@ -236,7 +236,7 @@ def test_a_place_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("ROENTMOD_PSEUDONYM_KEY")
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setattr(deidentify, "data_folder", lambda: tmp_path / "file")
-    with pytest.raises(OutputError, match="set ROENTMOD_PSEUDONYM_KEY, or choose --identity strip"):
+    with pytest.raises(OutputError, match="set ROENTMOD_PSEUDONYM_KEY, or choose --deidentify anonymize"):
         pseudonym_key()
 
 
