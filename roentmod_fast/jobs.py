@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydicom.config import disable_value_validation
 
 from roentmod_fast.atomic import check_output
 from roentmod_fast.errors import OutputError, SettingError
@@ -139,19 +142,22 @@ def _hidden(sources: Iterable[Source], identity: str) -> dict[str, str]:
     if method == NONE:
         return hidden
     key = b""
-    for source in sources:
-        dataset = source.header()
-        if dataset is None:
-            continue
-        above = [*source.path.parts[:-1], *((source.path.name,) if source.member is not None else ())]
-        parts = [*above, *source.inside.parts]
-        known = identifying_words(dataset)
-        if not any(reveals(part, known) for part in (*parts, source.stem)):
-            continue
-        key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
-        new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, method, key)
-        pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
-        hidden |= {old: new for old, new in pairs if old != new}
+    # Values of a damaged header are parsed when they are looked at, and warnings would hold them.
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for source in sources:
+            dataset = source.header()
+            if dataset is None:
+                continue
+            above = [*source.path.parts[:-1], *((source.path.name,) if source.member is not None else ())]
+            parts = [*above, *source.inside.parts]
+            known = identifying_words(dataset)
+            if not any(reveals(part, known) for part in (*parts, source.stem)):
+                continue
+            key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
+            new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, method, key)
+            pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
+            hidden |= {old: new for old, new in pairs if old != new}
     return hidden
 
 

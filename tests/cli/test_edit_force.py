@@ -86,7 +86,8 @@ def test_only_the_doubt_synthetic_brings_back_outputs_of_a_folder(roentmod: Run,
     assert roentmod("edit", chest, "-p", "edema", "--quick").code == 0
     ran = roentmod("edit", chest.parent, "-p", "hernia", "--quick", "--force", "view")
     assert ran.code == 0 and "skipped 1 file: already synthetic" in ran.err and len(ran.out.splitlines()) == 1
-    ran = roentmod("edit", chest.parent, "-p", "edema", "--quick", "--overwrite", "--force", "synthetic")
+    out = chest.parent.parent / "out"
+    ran = roentmod("edit", chest.parent, "-p", "edema", "--quick", "-o", out, "--force", "synthetic")
     assert ran.code == 0 and len(ran.out.splitlines()) == 3
 
 
