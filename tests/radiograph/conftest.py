@@ -1,4 +1,4 @@
-"""Headers and pictures that the tests of this room make for themselves."""
+"""Headers and images that the tests of this room make for themselves."""
 
 from __future__ import annotations
 

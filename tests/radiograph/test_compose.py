@@ -49,7 +49,7 @@ def test_the_result_stays_in_range() -> None:
     assert compose(SOURCE, spot(-5), SQUARE, LETTERBOX, "delta").min() == 0
 
 
-def test_replace_is_the_decoded_picture_without_padding() -> None:
+def test_replace_is_the_decoded_image_without_padding() -> None:
     decoded = np.zeros((64, 64), dtype=np.float32)
     decoded[LETTERBOX.top : LETTERBOX.top + LETTERBOX.height] = 0.5
     edited = compose(SOURCE, decoded, None, LETTERBOX, "replace")
@@ -83,7 +83,7 @@ def test_inputs_are_not_changed() -> None:
     np.testing.assert_array_equal(SQUARE, copies[1])
 
 
-def test_wrong_wishes() -> None:
+def test_wrong_options() -> None:
     with pytest.raises(ValueError, match="expected one of delta, contrast, replace"):
         compose(SOURCE, SQUARE, SQUARE, LETTERBOX, "add")
     with pytest.raises(ValueError, match="a reference is expected"):

@@ -97,7 +97,7 @@ def test_extreme_shapes(shape: tuple[int, int]) -> None:
     assert letterbox.invert_smooth(np.zeros((64, 64), dtype=np.float32)).shape == shape
 
 
-def test_wrong_shapes_are_told() -> None:
+def test_wrong_shapes_are_named() -> None:
     letterbox = Letterbox.fit((10, 20), 64)
     with pytest.raises(ValueError, match="expected"):
         letterbox.apply(np.zeros((20, 10), dtype=np.float32))

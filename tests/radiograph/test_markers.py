@@ -55,7 +55,7 @@ def test_real_markers(real_files: Path) -> None:
     for name, (top, bottom, left, right) in {
         "rsna-pa-mono2-jpeg8.dcm": (0.02, 0.13, 0.84, 0.9),
         "966-dx-pa-inverse-12bit-j2k.dcm": (0.97, 1.0, 0.96, 1.0),
-        "pairs/demo0007.jpg": (0.09, 0.16, 0.85, 0.9),  # over the shoulder, in a picture whose bones are sharpened
+        "pairs/demo0007.jpg": (0.09, 0.16, 0.85, 0.9),  # over the shoulder, in an image whose bones are sharpened
     }.items():
         mask = marker_mask(read_radiograph(real_files / name).image)
         rows, columns = mask.shape

@@ -49,7 +49,7 @@ def test_masks_are_in_the_sources_pixels_and_turned_with_it(tmp_path: Path, lyin
         np.testing.assert_array_equal(lying.orientation.back(mask), REGION)
 
 
-def test_a_dicom_picture_as_mask(tmp_path: Path, radiograph: Radiograph) -> None:
+def test_a_dicom_image_as_mask(tmp_path: Path, radiograph: Radiograph) -> None:
     path = tmp_path / "mask.dcm"
     path.write_bytes(to_bytes(make_dataset(REGION * 7, BitsAllocated=8)))
     np.testing.assert_array_equal(read_mask(path, radiograph), REGION)
@@ -103,7 +103,7 @@ def test_a_soft_edge_lies_inside() -> None:
     mask[50:150, 60:200] = 1
     soft = soften(mask, 8)
     assert (soft[mask == 0] == 0).all()
-    assert soft[100, 130] == 1 and soft[100, 199] == 1, "the picture's own edge is none of the mask's"
+    assert soft[100, 130] == 1 and soft[100, 199] == 1, "the image's own edge is not an edge of the mask"
     profile = soft[100, 55:90]
     assert (np.diff(profile) >= -1e-6).all() and np.abs(np.diff(profile)).max() < 0.4
     np.testing.assert_array_equal(soften(mask, 0), mask)

@@ -31,7 +31,7 @@ def test_three_panels_with_the_difference_in_colour() -> None:
     assert page[:top].max() > 200, "the title is drawn"
 
 
-def test_a_long_title_is_cut_and_a_narrow_picture_still_fits() -> None:
+def test_a_long_title_is_cut_and_a_narrow_image_still_fits() -> None:
     narrow = np.zeros((600, 60), dtype=np.float32)
     page = preview(narrow, narrow, "edema, " * 200)
     assert page.size[0] == 4 * 12 + 3 * 200
@@ -40,15 +40,15 @@ def test_a_long_title_is_cut_and_a_narrow_picture_still_fits() -> None:
 def test_the_file_is_marked(tmp_path: Path, provenance: Provenance) -> None:
     path = tmp_path / "preview.png"
     write_preview(path, BEFORE, BEFORE, "edema", provenance=provenance)
-    with Image.open(path) as picture:
-        assert picture.text["Description"] == "SYNTHETIC - not for diagnosis"  # type: ignore[attr-defined]
+    with Image.open(path) as opened:
+        assert opened.text["Description"] == "SYNTHETIC - not for diagnosis"  # type: ignore[attr-defined]
     with pytest.raises(RefusedError):
         read_radiograph(path)
     with pytest.raises(OutputError, match="already exists"):
         write_preview(path, BEFORE, BEFORE, "edema")
 
 
-def test_pictures_of_different_shapes() -> None:
+def test_images_of_different_shapes() -> None:
     with pytest.raises(ValueError, match="cannot be compared"):
         preview(BEFORE, BEFORE[:100], "edema")
 

@@ -27,9 +27,9 @@ from .conftest import make_dataset, notes_of, to_bytes
 GREY = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) * 109
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encoded(opened: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    opened.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -50,10 +50,10 @@ def test_16_bit_png() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
 def test_equal_channels_are_grey(mode: str) -> None:
     values = (GREY >> 8).astype(np.uint8)
-    picture = (
+    opened = (
         Image.fromarray(values).convert("RGB").convert(mode) if mode != "P" else Image.fromarray(values).convert("P")
     )
-    radiograph = read_raster(encoded(picture), "x.png")
+    radiograph = read_raster(encoded(opened), "x.png")
     np.testing.assert_array_equal(radiograph.stored, values)
 
 
@@ -66,10 +66,10 @@ def test_jpeg_in_grey_and_in_colour() -> None:
 
 
 def test_exif_orientation_is_followed() -> None:
-    picture = Image.fromarray((GREY >> 8).astype(np.uint8))
+    opened = Image.fromarray((GREY >> 8).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    radiograph = read_raster(encoded(picture, "JPEG", exif=exif), "x.jpg")
+    radiograph = read_raster(encoded(opened, "JPEG", exif=exif), "x.jpg")
     assert radiograph.shape == (30, 20)
     assert any("EXIF" in note for note in notes_of(radiograph))
 
@@ -139,10 +139,10 @@ def test_the_png_says_what_it_is(tmp_path: Path, provenance: Provenance) -> None
     radiograph = read_raster(encoded(Image.fromarray(GREY)), "x.png")
     path = tmp_path / "out.png"
     write_png(path, radiograph, radiograph.image, provenance)
-    with Image.open(path) as picture:
-        picture.load()
-        assert picture.text["Description"] == "SYNTHETIC - not for diagnosis"  # type: ignore[attr-defined]
-        made = json.loads(picture.text["roentmod-fast"])  # type: ignore[attr-defined]
+    with Image.open(path) as opened:
+        opened.load()
+        assert opened.text["Description"] == "SYNTHETIC - not for diagnosis"  # type: ignore[attr-defined]
+        made = json.loads(opened.text["roentmod-fast"])  # type: ignore[attr-defined]
     assert made["prompt"] == "pulmonary edema" and made["seed"] == 7
     with pytest.raises(RefusedError, match="already synthetic"):
         read_radiograph(path)
@@ -152,7 +152,7 @@ def test_the_png_says_what_it_is(tmp_path: Path, provenance: Provenance) -> None
 
 
 @pytest.mark.parametrize(("bits", "depth"), [(12, 16), (8, 8)])
-def test_a_dicom_source_gives_the_displayed_picture(
+def test_a_dicom_source_gives_the_displayed_image(
     tmp_path: Path, provenance: Provenance, bits: int, depth: int
 ) -> None:
     dataset = make_dataset(np.arange(600).reshape(20, 30) % (1 << bits), BitsStored=bits, BitsAllocated=16)
@@ -349,8 +349,8 @@ def test_a_dark_radiograph_comes_back_as_dark(tmp_path: Path, provenance: Proven
 SMALL = (GREY >> 8).astype(np.uint8)
 
 
-def with_physical(picture: bytes, across: int, down: int, unit: int) -> bytes:
-    return with_chunks(picture, {b"pHYs": struct.pack(">IIB", across, down, unit)})
+def with_physical(png: bytes, across: int, down: int, unit: int) -> bytes:
+    return with_chunks(png, {b"pHYs": struct.pack(">IIB", across, down, unit)})
 
 
 def with_density(across: int, down: int, unit: int) -> bytes:
@@ -445,9 +445,9 @@ def test_a_png_says_how_high_and_wide_its_pixels_are(
     path = tmp_path / "out.png"
     write_png(path, radiograph, radiograph.image, provenance)
     assert physical(path) == expected
-    with Image.open(path) as picture:
-        assert picture.size == radiograph.shape[::-1], "the matrix is the source's"
-        picture.load()
+    with Image.open(path) as opened:
+        assert opened.size == radiograph.shape[::-1], "the matrix is the source's"
+        opened.load()
     assert read_radiograph(path, force=True).aspect == pytest.approx(radiograph.aspect, rel=1e-3)
 
 

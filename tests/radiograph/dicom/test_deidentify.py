@@ -169,7 +169,7 @@ def test_strip_leads_nowhere(provenance: Provenance) -> None:
     assert one.StudyDate == "" and "Manufacturer" in one and one.Manufacturer == ""
 
 
-def test_the_picture_still_shows_the_same(provenance: Provenance) -> None:
+def test_the_image_still_shows_the_same(provenance: Provenance) -> None:
     source = make_dataset(
         RAMP, WindowCenter=[1000, 2000], WindowWidth=[900, 1800], PhotometricInterpretation="MONOCHROME1"
     )

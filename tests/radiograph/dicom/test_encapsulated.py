@@ -34,9 +34,9 @@ def even(value: bytes) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def jpeg(picture: np.ndarray = PICTURE) -> bytes:
+def jpeg(values: np.ndarray = PICTURE) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray((picture >> 4).astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    Image.fromarray((values >> 4).astype(np.uint8)).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 

@@ -26,7 +26,7 @@ PAGE = ROOT / "docs" / "dicom-files.md"
 FOLDERS = {"radiographs": REAL_FILES, "pydicom": Path(pydicom.data.__file__).parent / "test_files"}
 HEAD = ["| file | what comes of it | with `--force` |", "|---|---|---|"]
 MANY = 6
-"""More files of one folder than this that fare alike are told by the first and the last."""
+"""More files of one folder than this with one result are listed by the first and the last."""
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -44,19 +44,19 @@ def verdict(path: Path, *, force: bool = False) -> str:
     words = [f"{radiograph.shape[0]} x {radiograph.shape[1]}"]
     if radiograph.grayscale is not None:
         words.append(radiograph.grayscale.description)
-    # What --force overrode is told once; how many rules are broken depends on pydicom.
+    # What --force overrode is listed once; how many rules are broken depends on pydicom.
     notes = [note for note in radiograph.notes if not note.startswith(("forced: ", "the file breaks", "no "))]
     return "; ".join([f"read: {', '.join(words)}", *notes])
 
 
 def rows(folder: Path) -> Iterator[str]:
     """Yield the rows of a folder's table, files of one folder that fare alike together."""
-    told = []
+    results = []
     for path in files_of(folder):
         plain = verdict(path)
         forced = verdict(path, force=True) if plain.startswith("refused") else ""
-        told.append((path.relative_to(folder), plain, forced))
-    for (parent, plain, forced), group in groupby(told, key=lambda row: (row[0].parent, *row[1:])):
+        results.append((path.relative_to(folder), plain, forced))
+    for (parent, plain, forced), group in groupby(results, key=lambda row: (row[0].parent, *row[1:])):
         names = [name.as_posix() for name, _, _ in group]
         if len(names) > MANY:
             shown = f"`{names[0]}` to `{Path(names[-1]).name}`, {len(names)} files"
@@ -119,10 +119,10 @@ def test_what_is_read_is_what_pydicom_reads(name: str) -> None:
             bits, signed = dataset.BitsStored, dataset.PixelRepresentation
             ends = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1] if signed else [0, (1 << bits) - 1])
             low, high = apply_rescale(ends, dataset)
-        picture = (shown - low) / (high - low)
+        displayed = (shown - low) / (high - low)
         if header.code(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-            picture = 1 - picture
-        expected = picture[values - values.min()]
+            displayed = 1 - displayed
+        expected = displayed[values - values.min()]
         assert np.abs(radiograph.orientation.upright(expected) - radiograph.image).max() < 1 / 255, path.name
         windows += 1
     assert (compared, windows) >= ((5, 2) if name == "radiographs" else (40, 30))

@@ -1,4 +1,4 @@
-"""Damaged files: an error of ours or a picture, never anything else.
+"""Damaged files: one of our errors or an image, never anything else.
 
 Two thousand mutations run with the tests; ``ROENTMOD_FUZZ=20000`` runs as many.
 """
@@ -106,7 +106,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_mutated_files_give_a_picture_or_an_error_of_ours(
+def test_mutated_files_give_an_image_or_an_error_of_ours(
     record_property: Callable[[str, object], None],
 ) -> None:
     rng = np.random.default_rng(2026)

@@ -198,7 +198,7 @@ def test_8_bit_without_a_window_is_shown_as_it_stands() -> None:
     assert any("whole 8 bit range" in note for note in notes)
 
 
-def test_a_blank_picture_has_a_display() -> None:
+def test_a_blank_image_has_a_display() -> None:
     histogram = np.zeros(4096, dtype=np.int64)
     histogram[7] = 100
     for window in ({"WindowCenter": 2048, "WindowWidth": 4096}, {"WindowCenter": None, "WindowWidth": None}):

@@ -195,7 +195,7 @@ def test_real_files(provenance: Provenance, real_files: Path, deidentify: str, w
     assert checked >= 5
 
 
-def test_pictures_and_samples(tmp_path: Path, provenance: Provenance) -> None:
+def test_images_and_samples(tmp_path: Path, provenance: Provenance) -> None:
     Image.fromarray((RAMP >> 4).astype(np.uint8)).save(tmp_path / "x.png")
     assert gaps(derived(read_radiograph(tmp_path / "x.png"), provenance, "pseudonymize", "source")) == set()
     assert gaps(sample_dataset(draw(64, 1).image, seed=1)) == set()

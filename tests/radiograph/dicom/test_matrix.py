@@ -1,7 +1,7 @@
-"""Made headers over the space that real ones span: the displayed picture is known, the way back is exact.
+"""Made headers over the space that real ones span: the displayed image is known, the way back is exact.
 
 The shares are those counted in 7,469 chest radiographs (MONOCHROME1 48 %, a VOI LUT 41 %, 12 bits 79 %, and so on);
-what is rare or odd (signed values, overlays, padding, sideways pictures, numbers run together in one string) is drawn
+what is rare or odd (signed values, overlays, padding, sideways images, numbers run together in one string) is drawn
 often enough to be met many times.
 """
 
@@ -51,7 +51,7 @@ def shares(**weights: int) -> st.SearchStrategy[str]:
 class Case:
     """A file, its stored values and what a viewer shows, by the standard's formulas written down once more.
 
-    ``picture`` is upright; ``exact``: the grayscale pipeline does not depend on the pixels, so an edit is shown as it
+    ``displayed`` is upright; ``exact``: the grayscale pipeline does not depend on the pixels, so an edit is shown as it
     was made.
     """
 
@@ -59,7 +59,7 @@ class Case:
     voi: int
     data: bytes = field(repr=False)
     values: Values = field(repr=False)
-    picture: Values = field(repr=False)
+    displayed: Values = field(repr=False)
     padded: Values = field(repr=False)
     orientation: Orientation
     aspect: float
@@ -184,14 +184,14 @@ def cases(draw: st.DrawFn) -> Case:
     if draw(st.integers(0, 19)) == 0:
         MET["neither window nor LUT"] += 1
         exact = False
-        picture = (shown - low) / (top - low) if bits == 8 else percentiles(shown, ~padded)
+        displayed = (shown - low) / (top - low) if bits == 8 else percentiles(shown, ~padded)
     else:
         lookup = whole and top - low < 65536 and low >= -32768 and (low < 0 or top < 65536)
         attributes, found = draw(views(int(low), int(top), lookup))
         header |= attributes
         voi = draw(st.integers(0, len(found) - 1))
         MET["another view than the first"] += voi > 0
-        picture = found[voi](shown)
+        displayed = found[voi](shown)
 
     polarity = draw(shares(mono2=50, mono1=40, inverse=8, shape=2))
     if polarity in ("mono1", "inverse"):
@@ -199,8 +199,8 @@ def cases(draw: st.DrawFn) -> Case:
     if polarity in ("inverse", "shape"):
         header["PresentationLUTShape"] = "INVERSE"
     if polarity != "mono2":
-        picture = 1 - picture
-    picture = np.where(padded, 0, picture)
+        displayed = 1 - displayed
+    displayed = np.where(padded, 0, displayed)
 
     for keyword, weight in (("ViewPosition", 35), ("BodyPartExamined", 34)):
         if draw(st.integers(0, 99)) < weight:
@@ -236,9 +236,9 @@ def cases(draw: st.DrawFn) -> Case:
     MET["numbers in one string"] += run_together
     MET["J2K of another sign"] += mismatch
     data = written(cells, header, syntax, overlay=overlay, run_together=run_together, mismatch=mismatch)
-    told = {keyword: value for keyword, value in header.items() if not keyword.endswith("Sequence")}
-    turned = [orientation.upright(array) for array in (picture, padded)]
-    return Case(told | {"syntax": syntax}, voi, data, values, turned[0], turned[1], orientation, aspect, exact)
+    attributes = {keyword: value for keyword, value in header.items() if not keyword.endswith("Sequence")}
+    turned = [orientation.upright(array) for array in (displayed, padded)]
+    return Case(attributes | {"syntax": syntax}, voi, data, values, turned[0], turned[1], orientation, aspect, exact)
 
 
 def written(
@@ -304,8 +304,8 @@ def read_right_and_back_bit_for_bit(case: Case, syntax: str, deidentify: str) ->
     assert grayscale is not None
     np.testing.assert_array_equal(radiograph.stored, case.values)
     assert radiograph.orientation == case.orientation and radiograph.aspect == case.aspect
-    assert np.abs(radiograph.image - case.picture).max() < 1 / 255
-    assert np.abs(radiograph.image - case.picture).max() < 1e-5, "far better than the one grey level that is asked"
+    assert np.abs(radiograph.image - case.displayed).max() < 1 / 255
+    assert np.abs(radiograph.image - case.displayed).max() < 1e-5, "far better than the one grey level that is asked"
 
     # Nothing edited: bit for bit. Something edited: the rest bit for bit, the edit as near as the values go.
     image = radiograph.image.copy()

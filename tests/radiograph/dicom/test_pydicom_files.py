@@ -69,14 +69,14 @@ def test_forced_and_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bigendian", "expb", "implicit", "RLE", "jp2klossless", "jpeg_ls_lossless", "padded"])
-def test_one_picture_in_many_syntaxes(name: str) -> None:
+def test_one_image_in_many_syntaxes(name: str) -> None:
     reference = read_radiograph(FOLDER / "MR_small.dcm", force=True)
     other = read_radiograph(FOLDER / f"MR_small_{name}.dcm", force=True)
     np.testing.assert_array_equal(other.stored, reference.stored)
     np.testing.assert_array_equal(other.image, reference.image)
 
 
-def test_no_file_gives_anything_but_a_picture_or_an_error_of_ours() -> None:
+def test_no_file_gives_anything_but_an_image_or_an_error_of_ours() -> None:
     refused = 0
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file():

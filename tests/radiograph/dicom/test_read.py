@@ -235,13 +235,13 @@ def test_turned_upright_by_patient_orientation(directions: list[str], orientatio
     assert any("turned upright" in note for note in radiograph.notes) == (orientation != Orientation())
 
 
-def test_a_picture_lying_on_its_side_comes_upright() -> None:
+def test_an_image_lying_on_its_side_comes_upright() -> None:
     # Rows run towards the feet, columns towards the right: the head is at the left edge, the patient's left on top.
     stored = np.zeros((40, 60), dtype=int)
     stored[0, 0] = 4095  # head, patient's left
     radiograph = read(make_dataset(stored, PatientOrientation=["F", "R"]), force="content")
     assert radiograph.shape == (60, 40)
-    assert np.argwhere(radiograph.image == 1).tolist() == [[0, 39]]  # top, at the picture's right
+    assert np.argwhere(radiograph.image == 1).tolist() == [[0, 39]]  # top, at the image's right
 
 
 def test_pixels_that_are_not_square() -> None:
@@ -326,7 +326,7 @@ def test_a_mute_header_is_noted(keyword: str, note: str) -> None:
         (uid.MediaStorageDirectoryStorage, "a DICOMDIR"),
     ],
 )
-def test_objects_that_are_no_pictures(sop_class: uid.UID, kind: str) -> None:
+def test_objects_that_are_no_images(sop_class: uid.UID, kind: str) -> None:
     dataset = make_dataset(RAMP, SOPClassUID=sop_class)
     del dataset.PixelData
     with pytest.raises(SourceError, match=kind):

@@ -293,12 +293,12 @@ def test_what_follows_the_pixel_data_does_no_harm(filler: bytes) -> None:
 
 def test_pixel_data_cut_short_where_the_disk_was_allocated_first() -> None:
     rng = np.random.default_rng(1)
-    picture = rng.integers(1, 4096, (64, 100))
-    data = to_bytes(make_dataset(picture))
+    pixels = rng.integers(1, 4096, (64, 100))
+    data = to_bytes(make_dataset(pixels))
     assert notes_of(read_dicom(data, "file.dcm")) == ()
     cut = (len(data) - 5000) // 512 * 512
     radiograph = read_dicom(data[:cut] + bytes(len(data) - cut), "file.dcm")
     assert any("bytes of pixel data are zeros" in note for note in notes_of(radiograph))
-    black = picture.copy()
-    black[-30:] = 0  # a border of the picture itself
+    black = pixels.copy()
+    black[-30:] = 0  # a border of the image itself
     assert notes_of(read_dicom(to_bytes(make_dataset(black)), "file.dcm")) == ()

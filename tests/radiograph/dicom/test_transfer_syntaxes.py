@@ -64,8 +64,8 @@ def jpeg(values: np.ndarray, mode: str = "L") -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    picture = Image.fromarray(values.astype(np.uint8))
-    picture.convert(mode).save(buffer, "JPEG", quality=95)
+    opened = Image.fromarray(values.astype(np.uint8))
+    opened.convert(mode).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 
@@ -141,7 +141,7 @@ def with_frame(frame: bytes, syntax: uid.UID) -> bytes:
 
 
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
-def test_a_frame_cut_short_is_no_picture(share: float) -> None:
+def test_a_frame_cut_short_is_no_image(share: float) -> None:
     frame = jpeg(SMOOTH // 16)
     with pytest.raises(SourceError, match="truncated"):
         read_dicom(with_codestream(frame[: int(len(frame) * share)], uid.JPEGBaseline8Bit), "file.dcm")

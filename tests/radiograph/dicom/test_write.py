@@ -267,18 +267,22 @@ def test_keep_drops_what_no_longer_holds(tmp_path: Path, provenance: Provenance)
 
 
 def test_lossy_history_is_never_reset(tmp_path: Path, provenance: Provenance) -> None:
-    told = make_dataset(
+    with_history = make_dataset(
         RAMP, LossyImageCompression="01", LossyImageCompressionRatio=10, LossyImageCompressionMethod="ISO_15444_1"
     )
     for deidentify in ("none", "pseudonymize", "anonymize"):
         dataset, _ = write_and_read(
-            tmp_path / f"{deidentify}.dcm", read(told), read(told).image, provenance, deidentify=deidentify
+            tmp_path / f"{deidentify}.dcm",
+            read(with_history),
+            read(with_history).image,
+            provenance,
+            deidentify=deidentify,
         )
         assert dataset.LossyImageCompression == "01" and dataset.LossyImageCompressionRatio == 10
         assert dataset.LossyImageCompressionMethod == "ISO_15444_1"
 
 
-def test_lossy_compression_that_the_header_hides_is_told(tmp_path: Path, provenance: Provenance) -> None:
+def test_lossy_compression_that_the_header_hides_is_recorded(tmp_path: Path, provenance: Provenance) -> None:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -329,16 +333,16 @@ def test_a_prompt_in_the_sources_own_character_set(
     tmp_path: Path, provenance: Provenance, charset: Any, prompt: str, shown: str
 ) -> None:
     source = make_dataset(RAMP, SpecificCharacterSet=charset)
-    told = Provenance(**{**vars(provenance), "prompt": f"{prompt}\nsecond line"})
-    dataset, _ = write_and_read(tmp_path / "out.dcm", read(source), read(source).image, told)
+    how = Provenance(**{**vars(provenance), "prompt": f"{prompt}\nsecond line"})
+    dataset, _ = write_and_read(tmp_path / "out.dcm", read(source), read(source).image, how)
     assert f'"{shown} second line"' in dataset.DerivationDescription
     assert dataset.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
 
 
 def test_a_long_prompt_is_cut_and_the_facts_stay(tmp_path: Path, provenance: Provenance) -> None:
-    told = Provenance(**{**vars(provenance), "prompt": "edema, " * 500})
+    how = Provenance(**{**vars(provenance), "prompt": "edema, " * 500})
     radiograph = read(make_dataset(RAMP))
-    dataset, _ = write_and_read(tmp_path / "out.dcm", radiograph, radiograph.image, told)
+    dataset, _ = write_and_read(tmp_path / "out.dcm", radiograph, radiograph.image, how)
     assert len(dataset.DerivationDescription) <= 1024 and "seed 7" in dataset.DerivationDescription
 
 
@@ -351,7 +355,7 @@ def test_as_secondary_capture(tmp_path: Path, provenance: Provenance) -> None:
     np.testing.assert_array_equal(back.image, radiograph.image)
 
 
-def test_a_picture_file_becomes_a_secondary_capture(tmp_path: Path, provenance: Provenance) -> None:
+def test_an_image_file_becomes_a_secondary_capture(tmp_path: Path, provenance: Provenance) -> None:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -374,11 +378,11 @@ def test_a_label_is_declared(tmp_path: Path, provenance: Provenance) -> None:
     assert np.abs(back.image - labelled).max() < 1e-3
 
 
-def test_wrong_wishes(tmp_path: Path, provenance: Provenance) -> None:
+def test_wrong_options(tmp_path: Path, provenance: Provenance) -> None:
     radiograph = read(make_dataset(RAMP))
-    for wish in ({"deidentify": "alias"}, {"transfer_syntax": "zip"}, {"sop_class": "ct"}):
+    for options in ({"deidentify": "alias"}, {"transfer_syntax": "zip"}, {"sop_class": "ct"}):
         with pytest.raises(SettingError, match="expected one of"):
-            write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance, **wish)  # type: ignore[arg-type]
+            write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance, **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="edit of shape"):
         write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image[:10], provenance)
     assert list(tmp_path.iterdir()) == []
