@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydicom.config import disable_value_validation
 
 from roentmod_fast.atomic import check_output
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
+from roentmod_fast.radiograph.dicom.header import unvalidated
 from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
@@ -104,17 +102,17 @@ def plan_jobs(
     is_folder: bool = False,
     file_format: str | None = None,
     preview: bool = False,
-    identity: str = "keep",
+    deidentify: str = "none",
 ) -> Plan:
     """Name the files of each edit.
 
     ``output``: a file for one edit of one named file, else a folder, below which the sources' own folders are kept;
     None writes beside the source. ``is_folder``: it is a folder even for one edit. ``file_format``: ``dicom`` or
-    ``png``, by default what the output's name says, else DICOM. ``identity``: for ``pseudonym`` and ``strip``, what a
+    ``png``, by default what the output's name says, else DICOM. ``deidentify``: but for ``none``, what a
     source's path tells of its patient is left out of the names of outputs. Raises SettingError where two edits would
     have one name, where an output is one of the sources, and for a name that fits neither format nor folder.
     """
-    hidden = _hidden({source: None for source, _ in pairs}, identity)
+    hidden = _hidden({source: None for source, _ in pairs}, deidentify)
     folder = output is not None and (is_folder or _is_dir(output) or not all(source.named for source, _ in pairs))
     if output is not None and not folder and len(pairs) == 1:
         [(source, prompt)] = pairs
@@ -135,16 +133,15 @@ def plan_jobs(
     return Plan(tuple(jobs), hidden, _notes(jobs, hidden))
 
 
-def _hidden(sources: Iterable[Source], identity: str) -> dict[str, str]:
+def _hidden(sources: Iterable[Source], deidentify: str) -> dict[str, str]:
     """Return the parts of the sources' paths that tell who the patient is, each with what stands for it."""
     hidden: dict[str, str] = {}
-    method = deidentification(identity)
+    method = deidentification(deidentify)
     if method == NONE:
         return hidden
     key = b""
     # Values of a damaged header are parsed when they are looked at, and warnings would hold them.
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unvalidated():
         for source in sources:
             dataset = source.header()
             if dataset is None:

@@ -67,8 +67,8 @@ class Writing:
     report, in the threads that put edits back.
     """
 
-    identity: str = "pseudonym"
-    kind: str = "source"
+    deidentify: str = "pseudonymize"
+    sop_class: str = "source"
     transfer_syntax: str = "explicit"
     label: bool = False
     overwrite: bool = False
@@ -198,7 +198,7 @@ class _Run:
             if self.stop.is_set():
                 yield self._stopped(None)
             return
-        if deidentification(self.writing.identity) == PSEUDONYMIZE and first[1].dataset is not None:
+        if deidentification(self.writing.deidentify) == PSEUDONYMIZE and first[1].dataset is not None:
             pseudonym_key()  # one that cannot be kept is known before the work
         editor = self.editor if isinstance(self.editor, Editor) else self.editor()
         reader = ThreadPoolExecutor(1, "read")
@@ -390,8 +390,8 @@ def write_job(job: Job, result: EditResult, writing: Writing) -> Edited:
         result.image,
         result.provenance,
         file_format=job.file_format,
-        deidentify=writing.identity,
-        sop_class=writing.kind,
+        deidentify=writing.deidentify,
+        sop_class=writing.sop_class,
         transfer_syntax=writing.transfer_syntax,
         label=writing.label,
         overwrite=writing.overwrite,

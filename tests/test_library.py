@@ -146,7 +146,7 @@ def test_a_result_saves_itself_by_its_name(editor: Editor, chest: Path, tmp_path
         assert "SYNTHETIC" in png.info["Description"]
     with pytest.raises(OutputError, match="already exists"):
         result.save(tmp_path / "edit.dcm")
-    result.save(tmp_path / "edit.dcm", overwrite=True, identity="strip", label=True)
+    result.save(tmp_path / "edit.dcm", overwrite=True, deidentify="anonymize", label=True)
     assert pydicom.dcmread(tmp_path / "edit.dcm").BurnedInAnnotation == "YES"
     with pytest.raises(SettingError, match=r"\.dcm or \.png"):
         result.save(tmp_path / "edit.jpg")

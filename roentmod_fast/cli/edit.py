@@ -13,7 +13,6 @@ from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.paths import OUTPUT, PATH
 
 QUICK_STEPS = 10
-IDENTITIES = {"pseudonymize": "pseudonym", "none": "keep", "anonymize": "strip"}
 
 
 def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
@@ -119,7 +118,6 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option(
     "--sop-class",
-    "kind",
     type=click.Choice(["source", "secondary-capture"]),
     default="source",
     show_default=True,
@@ -176,7 +174,7 @@ def command(
     compose: str,
     deidentify: str,
     format_: str | None,
-    kind: str,
+    sop_class: str,
     transfer_syntax: str,
     label: bool,
     voi: int,
@@ -220,10 +218,9 @@ def command(
         if both:
             raise SettingError(f"{first} and {second} contradict each other: give one of them")
     found, pairs = find_pairs(sources, prompts, table, force)
-    identity = IDENTITIES[deidentify]
     target, is_folder = output if output is not None else (None, False)
     is_folder = is_folder or table is not None
-    plan = plan_jobs(pairs, target, is_folder=is_folder, file_format=format_, preview=preview, identity=identity)
+    plan = plan_jobs(pairs, target, is_folder=is_folder, file_format=format_, preview=preview, deidentify=deidentify)
     for note in plan.notes:
         logger.warning(note)
     replace = overwrite or skip_existing
@@ -247,5 +244,7 @@ def command(
         return editor
 
     reading = Reading(voi, force, orientation, mask or box, protect_markers)
-    writing = Writing(identity, kind, transfer_syntax, label, overwrite, skip_existing, measure=report is not None)
+    writing = Writing(
+        deidentify, sop_class, transfer_syntax, label, overwrite, skip_existing, measure=report is not None
+    )
     sys.exit(run_edits(load, plan.jobs, config, reading, writing, run, report, replace=replace))

@@ -7,7 +7,6 @@ import lzma
 import os
 import re
 import stat
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -16,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pydicom
-from pydicom.config import disable_value_validation
 
 from roentmod_fast.errors import SourceError
 from roentmod_fast.radiograph.dicom import header
@@ -251,8 +249,7 @@ def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
         return "no radiograph by its content"
     try:
         dataset = _header_of(head)
-        with disable_value_validation(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with header.unvalidated():
             sop_class = header.text(dataset, "SOPClassUID") or header.text(dataset.file_meta, "MediaStorageSOPClassUID")
             kind = no_image_kind(sop_class)
             if kind is None and not synthetic_too and is_synthetic(dataset):
@@ -264,6 +261,5 @@ def _reason_to_skip(source: Source, synthetic_too: bool) -> str | None:
 
 def _header_of(head: bytes) -> pydicom.Dataset:
     """Parse the header of a DICOM file that begins with ``head``. Raises whatever pydicom stumbles on."""
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # irregularities are reported when the whole file is read
+    with header.unvalidated():  # irregularities are reported when the whole file is read
         return pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, force=True)

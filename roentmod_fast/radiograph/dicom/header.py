@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from pydicom.config import disable_value_validation
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+@contextmanager
+def unvalidated() -> Iterator[None]:
+    """Keep pydicom from validating values meanwhile: it would warn, and log, with the values themselves, names too."""
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:

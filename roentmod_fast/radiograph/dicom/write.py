@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import os
 import unicodedata
-import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -21,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.charset import python_encoding
-from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from roentmod_fast.atomic import check_output, write_atomically
@@ -88,8 +86,7 @@ def write_dicom(
             raise SettingError(f"{what} {value!r}: expected one of {', '.join(known)}")
     check_output(target, overwrite=overwrite)
     # Values of the source that break the standard's rules are kept as they are.
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with header.unvalidated():
         dataset = synthetic_dataset(
             radiograph, image, provenance, deidentify=method, sop_class=sop_class, labelled=labelled, key=key
         )
