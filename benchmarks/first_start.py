@@ -32,7 +32,7 @@ def compile_once(engine: Path, architecture: str, batch: int) -> dict[str, Any]:
     from roentmod_fast.bundle.manifest import NETWORKS
     from roentmod_fast.folders import cache_folder
     from roentmod_fast.machine import machine_facts
-    from roentmod_fast.runtime.devices import RTX
+    from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
     from roentmod_fast.runtime.networks import Networks
     from tests.cuda import on_rtx
 
@@ -61,7 +61,7 @@ def main() -> None:
     if wishes.be:
         print(json.dumps(compile_once(wishes.engine, wishes.architecture, wishes.batch)))
         return
-    from roentmod_fast.runtime.devices import RTX_PACKAGE
+    from roentmod_fast.runtime.backends.tensorrt_rtx import RTX_PACKAGE
     from tests.cuda import hollow
 
     missing = hollow.why_not(RTX_PACKAGE)

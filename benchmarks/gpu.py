@@ -288,7 +288,7 @@ def main() -> None:
         work(wishes.be, wishes.work, wishes.batches[0], wishes.precision)
         return
     from roentmod_fast.machine import machine_facts
-    from roentmod_fast.runtime import gpus as nvidia
+    from roentmod_fast.runtime import gpus
 
     named = [tuple(peer.split("=", 1)) for peer in wishes.peers]
     if not named or any(len(pair) != 2 for pair in named):
@@ -306,7 +306,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "command": sys.argv,
         **machine_facts(),
-        "cards": [card.__dict__ for card in nvidia.list_cards()],
+        "cards": [gpu.__dict__ for gpu in gpus.list_gpus()],
         "layout": wishes.layout,
         "precision": wishes.precision,
         "rounds": wishes.rounds,

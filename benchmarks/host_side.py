@@ -43,9 +43,9 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     from roentmod_fast.editor import Editor
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
-    from roentmod_fast.runtime.devices import CUDA
+    from roentmod_fast.runtime.backends.cuda import CUDA
     from roentmod_fast.runtime.networks import Network
-    from roentmod_fast.runtime.plan import Opening
+    from roentmod_fast.runtime.session_spec import SessionSpec
     from roentmod_fast.settings import EditConfig
     from tests.cuda.on_card import count
 
@@ -56,7 +56,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     counts.hollow_taken.restype = ctypes.c_size_t
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
-        network = Network("unet", bundle.path(file), CUDA, Opening(half=True, exact=False, items=2))
+        network = Network(CUDA, SessionSpec("unet", bundle.path(file), fp16=True, allow_tf32=True, max_batch=2))
         count(network)
         launches[kind] = count(network)[0]
         del network

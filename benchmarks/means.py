@@ -32,7 +32,7 @@ from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.runtime.networks import Networks, precisions_on
+from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]
@@ -136,7 +136,7 @@ def main() -> None:
     wishes = parser.parse_args()
     editors = {"fp32": Editor.load(wishes.engine, wishes.device, "fp32")}
     asked = {row.precision for row in ROWS if row.name in wishes.rows} - editors.keys()
-    for precision in asked.intersection(precisions_on(editors["fp32"].bundle, editors["fp32"].device)):
+    for precision in asked.intersection(editors["fp32"].device.precisions(editors["fp32"].bundle)):
         editors[precision] = Editor.load(wishes.engine, wishes.device, precision)
     rows = [row for row in ROWS if row.precision in editors and row.name in wishes.rows]
     size = editors["fp32"].model.image_size

@@ -15,7 +15,7 @@ import contextlib
 import importlib.util
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
-from roentmod_fast.runtime.devices import OLDEST_OPENVINO, OPENVINO, what_is_missing
-from roentmod_fast.runtime.networks import INPUTS, Networks
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.openvino_session import OLDEST_OPENVINO
+from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.telemetry import without_reporter
 
@@ -57,7 +58,7 @@ CALLS = 4
 def require_int8_extra() -> None:
     """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which gives the verdict, is missing."""
     missing = [] if importlib.util.find_spec("nncf") is not None else ["nncf"]
-    missing += [] if what_is_missing(OPENVINO) is None else [f"openvino {OLDEST_OPENVINO} or later"]
+    missing += [] if OPENVINO.missing() is None else [f"openvino {OLDEST_OPENVINO} or later"]
     if missing:
         raise ExportError(f"int8 needs {' and '.join(missing)}: type pip install 'roentmod-fast[int8]'")
 
@@ -105,7 +106,13 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
     """
     editor = Editor.load(folder, device="cpu", precision="fp32")
     samples: Samples = {name: [] for name in QUANTIZED}
-    with _watched(editor.networks, samples):
+
+    def keep_sample(role: str, arrays: Mapping[str, Array]) -> None:
+        if role in samples:
+            for item in range(len(next(iter(arrays.values())))):
+                samples[role].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[role]})
+
+    with editor.networks.observed(keep_sample):
         pictures = calibration_pictures(radiographs, editor.model.image_size)
         for number, prompt in enumerate(PROMPTS):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
@@ -186,25 +193,3 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-@contextlib.contextmanager
-def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
-    """Keep what each network is given while the block runs."""
-    originals = {name: getattr(networks, name).run for name in samples}
-
-    def keep(name: str) -> Callable[..., dict[str, Array]]:
-        def run(**arrays: Array) -> dict[str, Array]:
-            for item in range(len(next(iter(arrays.values())))):
-                samples[name].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[name]})
-            return originals[name](**arrays)
-
-        return run
-
-    for name in samples:
-        getattr(networks, name).run = keep(name)
-    try:
-        yield
-    finally:
-        for name in samples:
-            del getattr(networks, name).run

@@ -25,7 +25,7 @@ import onnx
 from onnx import helper
 
 from roentmod_fast.bundle.manifest import NETWORKS, FileFact, bytes_of, with_weights
-from roentmod_fast.runtime.devices import RTX_ARCHITECTURES
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX_ARCHITECTURES
 
 from .apart import apart
 from .errors import ExportError

@@ -22,7 +22,7 @@ from roentmod_fast.bundle.bundle import find_bundle, verify_files
 from roentmod_fast.bundle.manifest import NETWORKS
 from roentmod_fast.parity import fixed_inputs
 from roentmod_fast.runtime.devices import choose_device
-from roentmod_fast.runtime.networks import INPUTS
+from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 
 from .apart import apart, folder_bytes

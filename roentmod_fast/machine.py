@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from roentmod_fast.runtime.devices import physical_cores, version_of
+from roentmod_fast.runtime.host import physical_cores, version_of
 
 PACKAGES = (
     "onnxruntime",

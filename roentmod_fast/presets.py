@@ -17,7 +17,7 @@ from roentmod_fast.bundle.precisions import PRECISIONS
 from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
-from roentmod_fast.runtime.devices import GPU_DEVICES
+from roentmod_fast.runtime import backends
 
 FORMAT = 1
 HALF_EDIT_DB = 60.0
@@ -114,7 +114,7 @@ def default_precision(bundle: Bundle, device: str) -> str:
     On a GPU that is fp16 where the export's verdict of a whole edit is at least :data:`HALF_EDIT_DB`, else fp32.
     """
     verdict = half_edit_db(bundle)
-    half = device in {gpu.name for gpu in GPU_DEVICES} and verdict is not None and verdict >= HALF_EDIT_DB
+    half = backends.get(device).fp16_by_default and verdict is not None and verdict >= HALF_EDIT_DB
     return "fp16" if half else "fp32"
 
 
@@ -139,11 +139,13 @@ def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
     return found.presets[name].seconds if name in found.presets else None
 
 
-def quicker_processor(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
-    """Return that of ``devices`` on which this user measured the preset ``name`` as quickest.
+def fastest_measured(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
+    """Return that of ``devices`` on which this user measured the preset ``name`` as fastest.
 
     The first where any of them was not measured.
     """
+    if len(devices) == 1:
+        return devices[0]
     seconds = {device: measured_seconds(bundle, name, device) for device in devices}
     known = {device: value for device, value in seconds.items() if value is not None}
     return min(known, key=lambda device: known[device]) if len(known) == len(devices) else devices[0]

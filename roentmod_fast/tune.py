@@ -19,8 +19,7 @@ from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.compose import change_statistics
-from roentmod_fast.runtime.devices import GPU_DEVICES, Device
-from roentmod_fast.runtime.networks import precisions_on
+from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]
@@ -38,8 +37,8 @@ BALANCED_MARGIN = 5.0
 KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
 """How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
 
-PRECISIONS_ON_PROCESSOR = ("fp32", "bf16", "int8", "int8-bf16")
-"""What is tried on a processor, which computes half precision slower than float32."""
+PRECISIONS_ON_CPU = ("fp32", "bf16", "int8", "int8-bf16")
+"""What is tried on a CPU, which computes half precision slower than float32."""
 
 PERFECT_DB = 200.0
 """Said of two pictures that are equal."""
@@ -91,7 +90,7 @@ class Tuning:
 
 def tune(
     bundle: Bundle,
-    device: Device,
+    device: Backend,
     images: Sequence[Array],
     prompts: Sequence[str],
     *,
@@ -108,8 +107,8 @@ def tune(
     logger.info(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
-    available = precisions_on(bundle, device)
-    tried = available if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
+    available = device.precisions(bundle)
+    tried = available if device.is_gpu else PRECISIONS_ON_CPU
     for precision in [precision for precision in tried if precision in available]:
         if precision != editor.networks.precision:
             del editor

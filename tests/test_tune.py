@@ -15,8 +15,10 @@ from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.editor import Editor
 from roentmod_fast.presets import Means
 from roentmod_fast.radiograph.compose import change_statistics
-from roentmod_fast.runtime import networks as networks_module
-from roentmod_fast.runtime.devices import CPU, CUDA, OPENVINO, Device
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.tune import CALLS, Trial, tune
 
@@ -50,7 +52,7 @@ def test_the_wish_decides() -> None:
 
 
 def tuned_as_if(
-    device: Device, seconds: dict[str, float], lacks: str | None, monkeypatch: pytest.MonkeyPatch
+    device: Backend, seconds: dict[str, float], lacks: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[str], list[Means]]:
     """Tune where an edit in each precision takes ``seconds``; return what was opened and tried.
 
@@ -75,7 +77,7 @@ def tuned_as_if(
 
     monkeypatch.setattr(Editor, "load", load)
     monkeypatch.setattr(tune_module, "_try", timed)
-    monkeypatch.setattr(networks_module, "bfloat16_lacks", lambda device: lacks)
+    monkeypatch.setattr(device, "bfloat16_missing", lambda: lacks)
     tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"])
     return opened, [trial.means for trial in tuning.trials]
 
@@ -90,7 +92,7 @@ def tuned_as_if(
     ],
 )
 def test_what_a_device_may_be_quick_in_is_tried(
-    device: Device, lacks: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
+    device: Backend, lacks: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = dict.fromkeys(tried, 0.0001) | {"fp32": 1e-3}
     opened, means = tuned_as_if(device, quick, lacks, monkeypatch)

@@ -46,6 +46,12 @@ class Bundle:
             raise EngineError(f"{self.folder}: has no {stored} networks, only {has}: choose one of these")
         return networks
 
+    def computes_in_fp16(self, role: str, precision: str) -> bool:
+        """Return whether a network computes in half precision: an autoencoder may stay in float32 among fp16 ones."""
+        networks = self.manifest.networks
+        full = networks.get("fp32", {}).get(role, f"{role}.onnx")
+        return precision == "fp16" and networks[precision][role] != full
+
 
 def read_bundle(folder: Path) -> Bundle:
     """Read the manifest of the bundle in ``folder``; files are checked by :func:`verify_files`.

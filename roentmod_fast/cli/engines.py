@@ -14,7 +14,7 @@ from roentmod_fast.cli.paths import PATH
 
 if TYPE_CHECKING:
     from roentmod_fast.bundle.bundle import Bundle
-    from roentmod_fast.runtime.devices import Device
+    from roentmod_fast.runtime.backends.base import Backend
 
 
 @click.group("engines")
@@ -102,14 +102,13 @@ def show(engine: str | None, as_json: bool) -> None:
 @click.option(
     "--device",
     type=click.Choice(DEVICES[1:]),
-    help="Compare what this device computes with what the processor does, network by network.",
+    help="Compare each network's outputs on this device with those on the CPU.",
 )
 @verbosity
 def verify(engine: str | None, against: Path | None, vae: Path | None, device: str | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
 
-    Do it once with --device on a new card, driver or engine: what these compute wrongly is no error and shows nowhere
-    else.
+    Run it once with --device on a new GPU, driver or engine: what these compute wrongly raises no error anywhere else.
 
     \b
     Examples:
@@ -132,7 +131,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         from roentmod_fast.cli.export import require_export_extra
 
         require_export_extra()
-    chosen = None if device is None else choose_device(device)  # one that is missing is told before the work
+    chosen = None if device is None else choose_device(device)  # an absent one is an error before the work
     bundle = find_bundle(engine)
     verify_files(bundle)
     click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
@@ -155,17 +154,17 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
                 click.echo(f"{bundle.name}: {precision} {part}: {said}")
 
 
-def _compare(bundle: Bundle, device: Device) -> None:
-    """Compare a device with the processor, and say each network. Raises :class:`DeviceError` where one is wrong."""
+def _compare(bundle: Bundle, device: Backend) -> None:
+    """Compare a device with the CPU, and print each network. Raises :class:`DeviceError` where one is wrong."""
     from roentmod_fast.errors import DeviceError
-    from roentmod_fast.parity import compare_with_processor
+    from roentmod_fast.parity import compare_with_cpu
 
     wrong = []
-    for likeness in compare_with_processor(bundle, device):
-        said = f"{likeness.precision} {likeness.network} on {device.name}: {likeness.psnr_db:.1f} dB to the processor"
-        click.echo(f"{bundle.name}: {said}, expected {likeness.least_db:g} or more")
-        if not likeness.holds:
-            wrong.append(f"{likeness.precision} {likeness.network}")
+    for parity in compare_with_cpu(bundle, device):
+        line = f"{parity.precision} {parity.network} on {device.name}: {parity.psnr_db:.1f} dB to the CPU"
+        click.echo(f"{bundle.name}: {line}, expected {parity.min_psnr_db:g} or more")
+        if not parity.passed:
+            wrong.append(f"{parity.precision} {parity.network}")
     if wrong:
         raise DeviceError(f"{device.name} computes {', '.join(wrong)} of engine {bundle.name} wrongly: do not use it")
 

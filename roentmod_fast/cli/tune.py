@@ -60,8 +60,8 @@ def command(
     from roentmod_fast.presets import render_presets, tuned_path
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
-    from roentmod_fast.runtime import gpus as nvidia
-    from roentmod_fast.runtime.devices import GPU_DEVICES, choose_device
+    from roentmod_fast.runtime import gpus
+    from roentmod_fast.runtime.devices import choose_device
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)
@@ -75,8 +75,8 @@ def command(
         if not pictures:
             raise SourceError(f"{images}: no radiograph in it")
     facts = machine_facts()
-    cards = [card.name for card in nvidia.list_cards()[:1]] if chosen in GPU_DEVICES else []
-    machine = ", ".join([facts["machine"], *cards])
+    names = [gpu.name for gpu in gpus.list_gpus()[:1]] if chosen.is_gpu else []
+    machine = ", ".join([facts["machine"], *names])
     click.echo(f"engine {bundle.name}, device {chosen.name}, {len(pictures)} radiographs, {machine}", err=True)
     tuning = tune(
         bundle,

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roentmod_fast.runtime.devices import version_of
+from roentmod_fast.runtime.host import version_of
 
 SOURCE = Path(__file__).with_name("hollow.c")
 ROOT = Path(__file__).parents[2]

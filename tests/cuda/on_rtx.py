@@ -10,10 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.runtime.devices import RTX, import_onnxruntime
-from roentmod_fast.runtime.networks import Networks
-from tests.cuda.on_card import HALF, complaint, wish
+from roentmod_fast.runtime.backends.ort import import_onnxruntime
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from tests.cuda.on_card import HALF, complaint, open_engine, wish
 
 onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
@@ -67,7 +66,7 @@ def compile_only(architecture: str) -> None:
 def compile_all(engine: Path) -> list[str]:
     """Open an engine, whose networks are compiled and kept; return the notes."""
     compile_only("sm89")
-    return Networks.open(read_bundle(engine), RTX, batch=2).notes
+    return open_engine(engine, RTX, batch=2).notes
 
 
 def unknown_option(engine: Path) -> str | None:

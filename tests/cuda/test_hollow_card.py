@@ -47,7 +47,7 @@ def tell(libraries: Path, task: str) -> Any:
 def test_doctor_finds_the_card(libraries: Path) -> None:
     done = hollow.run(libraries, "-m", "roentmod_fast", "doctor")
     assert done.returncode == 0, done.stdout
-    assert "NVIDIA card: hollow card, sm90, 80 GiB" in done.stdout
+    assert "NVIDIA GPU: hollow card, sm90, 80 GiB" in done.stdout
     assert "device auto: cuda (CUDAExecutionProvider)" in done.stdout
 
 

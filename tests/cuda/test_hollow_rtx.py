@@ -17,7 +17,7 @@ import pytest
 
 from roentmod_fast.bundle.bundle import find_bundle, read_bundle
 from roentmod_fast.bundle.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
-from roentmod_fast.runtime.devices import RTX, RTX_PACKAGE
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX, RTX_PACKAGE
 from tests.cuda import hollow
 from tests.cuda.on_card import HALF
 
@@ -56,21 +56,21 @@ def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     for engine in (HALF, PHANTOM):
         notes = hollow.told(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
-        assert notes[-4:] == [f"{network} is compiled for this card, once" for network in NETWORKS]
+        assert notes[-4:] == [f"{network} is compiled for this GPU, once" for network in NETWORKS]
     return cache
 
 
 def test_doctor_finds_the_card_and_prefers_it(run: Run) -> None:
     done = run("-m", "roentmod_fast", "doctor")
     assert done.returncode == 0, done.stdout
-    assert "NVIDIA card: hollow card, sm89, 80 GiB" in done.stdout
+    assert "NVIDIA GPU: hollow card, sm89, 80 GiB" in done.stdout
     assert "device auto: rtx (NvTensorRTRTXExecutionProvider)" in done.stdout
 
 
 @pytest.mark.parametrize(("why", "architecture"), [({"HOLLOW_SM": "90"}, "sm90"), ({"HOLLOW_PCI": "/none"}, "sm89")])
 def test_a_card_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
     done = run("-m", "roentmod_fast", "doctor", **why)
-    assert f"sm86, sm89, sm120 and later, offers no card here; there is hollow card ({architecture})" in done.stdout
+    assert f"sm86, sm89, sm120 and later, offers no GPU here; there is hollow card ({architecture})" in done.stdout
     assert "device auto: rtx" not in done.stdout
 
 
@@ -98,10 +98,10 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
     done = run(*words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 1
     made_again, again, error = done.stderr.splitlines()
-    assert made_again.startswith("note: what was kept of text_encoder does not open and is made again: ")
+    assert made_again.startswith("note: the cached network of text_encoder does not open and is compiled again: ")
     read = f"TensorRT EP could not deserialize engine from cache: {tmp_path / 'cache'}"
     assert f"cannot open it on rtx: {read}" in made_again
-    assert again == "note: text_encoder is compiled for this card, once"
+    assert again == "note: text_encoder is compiled for this GPU, once"
     assert "cannot open it on rtx: [NvTensorRTRTX EP] Failed to create serialized engine" in error
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [chest.name]
     assert len(list((tmp_path / "cache").rglob("compiled/engine.onnx"))) == 2 * len(NETWORKS), "it was put back"

@@ -15,7 +15,7 @@ import pytest
 from roentmod_fast.bundle.bundle import find_bundle, read_bundle, verify_files
 from roentmod_fast.bundle.manifest import NETWORKS, with_weights
 from roentmod_fast.errors import SettingError
-from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export import tensorrt as aot

@@ -106,6 +106,6 @@ def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
     (plugin / "libtensorrt_rtx.so.1.7.1").touch()
     (plugin / "libtensorrt_rtx.so.1").touch()
     monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
-    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, cards=(ADA,))
+    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, found_gpus=(ADA,))
     stub.offers = [offer(ADA)]
     return stub

@@ -6,17 +6,17 @@ What a card would do is told by a stub of onnxruntime; what is not of a card is 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.errors import DeviceError
-from roentmod_fast.runtime.bound import BoundSession, GraphError
-from roentmod_fast.runtime.devices import CPU, CUDA
-from roentmod_fast.runtime.networks import Network, Networks
-from roentmod_fast.runtime.plan import Opening
-from roentmod_fast.runtime.sessions import open_session
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA, IoBindingSession
+from roentmod_fast.runtime.networks import Networks
+from roentmod_fast.runtime.session_spec import SessionSpec
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime, StubValue
 
@@ -36,8 +36,8 @@ def text(value: float, count: int = 2) -> np.ndarray:
 
 @pytest.mark.parametrize("graphs", [False, True])
 def test_a_bound_session_gives_what_the_session_gives(graphs: bool) -> None:
-    session = open_session(TINY / "unet.onnx", CPU, Opening(items=4))
-    bound = BoundSession(session, "cpu", graphs=graphs)
+    session = CPU.open_session(SessionSpec("unet", TINY / "unet.onnx", max_batch=4))
+    bound = IoBindingSession(session, "cpu", (lambda error: session) if graphs else None)
     draws = np.random.default_rng(0)
     states = draws.standard_normal((4, 77, 32)).astype(np.float32)
     earlier = None
@@ -58,9 +58,9 @@ def test_a_bound_session_gives_what_the_session_gives(graphs: bool) -> None:
 
 
 def test_several_outputs_come_by_name() -> None:
-    session = open_session(TINY / "vae_encoder.onnx", CPU)
+    session = CPU.open_session(SessionSpec("unet", TINY / "vae_encoder.onnx"))
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
-    swapped = BoundSession(session, "cpu").run(["log_variance", "mean"], {"image": image})
+    swapped = IoBindingSession(session, "cpu").run(["log_variance", "mean"], {"image": image})
     for found, expected in zip(swapped, session.run(["log_variance", "mean"], {"image": image}), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -69,7 +69,7 @@ def test_several_outputs_come_by_name() -> None:
 
 
 def test_a_loop_takes_no_memory_and_uploads_the_text_once(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     states = text(1)
     for step in range(5):
         opened.predict(numbered(2) + step, 500 - step, states)
@@ -85,7 +85,7 @@ def test_a_loop_takes_no_memory_and_uploads_the_text_once(tmp_path: Path, card: 
 
 
 def test_each_batch_size_has_a_graph_of_its_own(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, batch=2)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16", batch=2)
     unet = next(session for session in card.sessions if "unet" in session.path)
     assert unet.wishes["enable_cuda_graph"] == "1"
     for count in (4, 4, 1, 4, 1, 1):
@@ -95,7 +95,7 @@ def test_each_batch_size_has_a_graph_of_its_own(tmp_path: Path, card: StubRuntim
 
 
 def test_what_no_loop_calls_has_no_graph(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     opened.decode(numbered(1))
     assert card.graph_ids == [None]
     assert [session.path for session in card.sessions if "enable_cuda_graph" in session.wishes] == [
@@ -104,7 +104,7 @@ def test_what_no_loop_calls_has_no_graph(tmp_path: Path, card: StubRuntime) -> N
 
 
 def test_graphs_can_be_left_off(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, graphs=False)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16", graphs=False)
     opened.predict(numbered(2), 500, text(0))
     assert not any("enable_cuda_graph" in session.wishes for session in card.sessions)
     assert card.graph_ids == [None]
@@ -115,7 +115,7 @@ def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(
     tmp_path: Path, card: StubRuntime, logged: list[str]
 ) -> None:
     card.graph_refusal = RuntimeError(f"{REFUSAL}\nmore")
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     [note] = opened.notes
     assert note.startswith("unet runs without CUDA graphs: ")
     assert note.endswith(" ".join(REFUSAL.split()))
@@ -125,7 +125,7 @@ def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(
 
 
 def test_a_recording_that_breaks_off_is_told_and_the_network_opened_again(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     card.capture_failure = RuntimeError("operation not permitted when stream is capturing\nmore")
     before = len(card.sessions)
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_a_recording_that_breaks_off_is_told_and_the_network_opened_again(tmp_pa
 
 
 def test_a_failure_without_a_graph_is_the_cards_own(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     unet = next(session for session in card.sessions if "unet" in session.path)
 
     def fail(binding: object, options: object) -> None:
@@ -149,16 +149,23 @@ def test_a_failure_without_a_graph_is_the_cards_own(tmp_path: Path, card: StubRu
     assert opened.notes == []
 
 
-def test_a_graph_that_fails_is_its_own_error(tmp_path: Path, card: StubRuntime) -> None:
+def test_a_session_is_reopened_after_its_graph_failed(tmp_path: Path, card: StubRuntime) -> None:
     path = tmp_path / "vae_decoder.onnx"
     path.write_bytes(b"a network")
-    network = Network("vae_decoder", path, CUDA)
-    bound = BoundSession(network._session, "cuda", graphs=True)
+    session, errors = CUDA.open_session(SessionSpec("vae_decoder", path)), []
+
+    def reopen(error: Exception) -> Any:
+        errors.append(str(error))
+        return session
+
+    bound = IoBindingSession(session, "cuda", reopen)
     bound.run(["image"], {"latents": numbered(1)})
     card.capture_failure = RuntimeError("captured")
-    with pytest.raises(GraphError, match="captured"):
+    for _ in range(2):
         bound.run(["image"], {"latents": numbered(1)})
+    assert errors == ["captured"]
 
 
 def test_on_the_processor_nothing_is_bound() -> None:
-    assert Networks.open(read_bundle(TINY), CPU, batch=4).unet._bound is None
+    unet = Networks.open(read_bundle(TINY), CPU, "fp32", batch=4).unet
+    assert not isinstance(unet._session, IoBindingSession)

@@ -15,7 +15,9 @@ from roentmod_fast.bundle.manifest import FILE_NAME
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import EngineError, NotFiniteError
 from roentmod_fast.report import RunReport
-from roentmod_fast.runtime.devices import CUDA, RTX, Device
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Networks
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime
@@ -29,9 +31,9 @@ def opened_files(runtime: StubRuntime) -> list[str]:
 
 @pytest.mark.parametrize("device", [CUDA, RTX])
 def test_the_autoencoder_is_run_again_in_float32(
-    tmp_path: Path, card: StubRuntime, device: Device, logged: list[str]
+    tmp_path: Path, card: StubRuntime, device: Backend, logged: list[str]
 ) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), device, batch=2)
+    opened = Networks.open(write_halves(tmp_path / "b"), device, "fp16", batch=2)
     before = len(logged)
     card.spoiled = "vae_decoder.fp16"
     image = opened.decode(numbered(2))
@@ -44,7 +46,7 @@ def test_the_autoencoder_is_run_again_in_float32(
         assert spare.wishes["use_tf32"] == "1", "float32 among halves may be rounded to TF32"
     else:
         assert spare.options.dimensions == {"batch": 1}
-        assert logged[before + 1] == "vae_decoder is compiled for this card, once"
+        assert logged[before + 1] == "vae_decoder is compiled for this GPU, once"
     # From then on it stays in use, and nothing more is told.
     count, runs = len(logged), len(card.runs)
     opened.decode(numbered(1))
@@ -53,7 +55,7 @@ def test_the_autoencoder_is_run_again_in_float32(
 
 
 def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     card.spoiled = "vae_encoder"
     image = np.zeros((1, 3, 64, 64), np.float32)
     for _ in range(2):
@@ -63,7 +65,7 @@ def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, card: 
 
 
 def test_the_loop_is_not_run_again(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     card.spoiled = "unet"
     with pytest.raises(NotFiniteError, match="unet: its output prediction holds NaN"):
         opened.predict(numbered(1), 500, np.zeros((1, 77, 16), np.float32))
@@ -73,7 +75,7 @@ def test_the_loop_is_not_run_again(tmp_path: Path, card: StubRuntime) -> None:
 def test_a_bundle_without_float32_has_no_spare(tmp_path: Path, card: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
     half = {"fp16": bundle.manifest.networks["fp16"]}
-    opened = Networks.open(replace(bundle, manifest=replace(bundle.manifest, networks=half)), CUDA)
+    opened = Networks.open(replace(bundle, manifest=replace(bundle.manifest, networks=half)), CUDA, "fp16")
     card.spoiled = "vae_decoder"
     with pytest.raises(NotFiniteError, match="vae_decoder"):
         opened.decode(numbered(1))
@@ -81,7 +83,7 @@ def test_a_bundle_without_float32_has_no_spare(tmp_path: Path, card: StubRuntime
 
 def test_an_altered_spare_is_refused(tmp_path: Path, card: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
-    opened = Networks.open(bundle, CUDA)
+    opened = Networks.open(bundle, CUDA, "fp16")
     bundle.path("vae_decoder.onnx").write_bytes(b"\0" * 100)
     card.spoiled = "vae_decoder"
     with pytest.raises(EngineError, match=r"vae_decoder\.onnx: altered"):
@@ -90,7 +92,7 @@ def test_an_altered_spare_is_refused(tmp_path: Path, card: StubRuntime) -> None:
 
 def test_the_run_report_shows_it(tmp_path: Path, card: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
-    opened = Networks.open(bundle, CUDA)
+    opened = Networks.open(bundle, CUDA, "fp16")
     preset = SimpleNamespace(name="exact", measured={})
     editor: Any = SimpleNamespace(bundle=bundle, device=CUDA, networks=opened, preset=preset, batch=1)
     report = RunReport()
