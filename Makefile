@@ -2,7 +2,7 @@
 # make test   all tests, from nothing
 # make test-export   the tests of the torch side, in an environment of their own
 # make test-openvino   the runtime's tests on OpenVINO, in an environment of their own
-# make test-cuda   onnxruntime-gpu on a hollow card, which computes nothing, in an environment of their own
+# make test-cuda   onnxruntime-gpu on a fake GPU, which computes nothing, in an environment of their own
 # All need Python 3.10 to 3.13 and make; PYTHON=python3.12 chooses one.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -60,7 +60,7 @@ $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
 	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
 	touch $@
 
-# Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have hollow ones, made for this version.
+# Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have fakes, made for this version.
 $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_CUDA)
 	$(VENV_CUDA)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-gpu==1.31.1

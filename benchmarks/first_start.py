@@ -1,11 +1,11 @@
-"""What does the first start on an RTX card cost the processor, which compiles the networks? Measured without a card.
+"""What does the first start on an RTX GPU cost the processor, which compiles the networks? Measured without a card.
 
     python -m venv rtx && rtx/bin/pip install -e '.[rtx]'
     rtx/bin/python benchmarks/first_start.py ENGINE [--rounds N] [--out FILE]
 
-ENGINE is a bundle with half-precision networks and no engines for ``--architecture``. The card is hollow
-(``tests/cuda/hollow.c``): NVIDIA's plugin compiles for it as on a card and keeps what it compiled. To open that, and to
-choose kernels at the first run, it needs a card; neither is in these times.
+ENGINE is a bundle with half-precision networks and no engines for ``--architecture``. The GPU is a fake
+(``tests/cuda/fake_cuda.c``): NVIDIA's plugin compiles for it and caches the result. To open that,
+and to choose kernels at the first run, it needs a real GPU; neither is in these times.
 
 ``seconds`` and ``kept_gb`` are of each network, the seconds medians of the rounds; ``peak_gb`` is the most that the
 process held when the UNet was compiled.
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def compile_once(engine: Path, architecture: str, batch: int) -> dict[str, Any]:
-    """Be the process that has the hollow card."""
+    """Be the process that has the fake GPU."""
     from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.bundle.manifest import NETWORKS
     from roentmod_fast.folders import cache_folder
@@ -62,21 +62,21 @@ def main() -> None:
         print(json.dumps(compile_once(wishes.engine, wishes.architecture, wishes.batch)))
         return
     from roentmod_fast.runtime.backends.tensorrt_rtx import RTX_PACKAGE
-    from tests.cuda import hollow
+    from tests.cuda import fake_cuda
 
-    missing = hollow.why_not(RTX_PACKAGE)
+    missing = fake_cuda.why_not(RTX_PACKAGE)
     if missing:
         parser.error(missing)
     rounds = []
     for number in range(wishes.rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            hollow.build(folder)
-            hollow.plug_in(folder / "pci")
-            card = {"HOLLOW_SM": wishes.architecture.removeprefix("sm"), "HOLLOW_PCI": str(folder / "pci")}
+            fake_cuda.build(folder)
+            fake_cuda.plug_in(folder / "pci")
+            card = {"FAKE_SM": wishes.architecture.removeprefix("sm"), "FAKE_PCI": str(folder / "pci")}
             command = [__file__, str(wishes.engine.resolve()), "--be", "--batch", str(wishes.batch)]
             command += ["--architecture", wishes.architecture]
-            done = hollow.run(folder, *command, **card, XDG_CACHE_HOME=str(folder / "cache"), seconds=3600)
+            done = fake_cuda.run(folder, *command, **card, XDG_CACHE_HOME=str(folder / "cache"), seconds=3600)
         if done.returncode != 0:
             raise SystemExit(done.stderr)
         rounds.append(json.loads(done.stdout))

@@ -3,8 +3,8 @@
     python benchmarks/host_side.py ENGINE --python cuda/bin/python [--out FILE]
 
 ``cuda`` is an environment with this package and onnxruntime-gpu, without CUDA's own libraries as pip installs them
-(``make test-cuda`` makes one), ENGINE a bundle with half-precision networks. The card is hollow
-(``tests/cuda/hollow.c``): it takes memory and copies it, counts launches, and computes nothing. So the time that an
+(``make test-cuda`` makes one), ENGINE a bundle with half-precision networks. The GPU is a fake
+(``tests/cuda/fake_cuda.c``): it takes memory and copies it, counts launches, and computes nothing. So the time that an
 edit takes there is the processor's: our loop, noise and guidance, ONNX Runtime's work for each launch, and copies,
 which here go through main memory and there over a bus. How long a card takes is not seen.
 
@@ -36,7 +36,7 @@ LARGE = (2500, 2048)
 
 
 def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
-    """Be the process that has the hollow card."""
+    """Be the process that has the fake GPU."""
     import ctypes
 
     from roentmod_fast.bundle.bundle import find_bundle
@@ -47,13 +47,13 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
     from roentmod_fast.runtime.networks import Network
     from roentmod_fast.runtime.session_spec import SessionSpec
     from roentmod_fast.settings import EditConfig
-    from tests.cuda.on_card import count
+    from tests.cuda.on_cuda import count
 
     bundle = find_bundle(engine)
     plain = bundle.manifest.networks["fp16"]["unet"]
     graphs = {kind: found[plain] for kind, found in bundle.manifest.graphs.items() if plain in found}
     counts = ctypes.CDLL("libcudart.so.13")
-    counts.hollow_taken.restype = ctypes.c_size_t
+    counts.fake_taken.restype = ctypes.c_size_t
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
         network = Network(CUDA, SessionSpec("unet", bundle.path(file), fp16=True, allow_tf32=True, max_batch=2))
@@ -62,7 +62,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
         del network
     rows = []
     for batch in batches:
-        before = counts.hollow_taken()
+        before = counts.fake_taken()
         editor = Editor.load(bundle.folder, "cuda", "fp16", batch=batch)
         drawn = draw(editor.model.image_size, 1).image, draw(LARGE[0], 1).image[:, : LARGE[1]].copy()
         for picture, compose in itertools.product(drawn, ("replace", "contrast")):
@@ -83,7 +83,7 @@ def measure(engine: Path, edits: int, batches: list[int]) -> dict[str, Any]:
                     "seconds_an_edit": statistics.median(seconds[3:]),
                     "spread": [min(seconds[3:]), max(seconds[3:])],
                     "stages": {name: statistics.median(one[name] for one in stages[3:]) for name in stages[-1]},
-                    "taken_gb": (counts.hollow_taken() - before) / 1e9,
+                    "taken_gb": (counts.fake_taken() - before) / 1e9,
                     "notes": list(editor.networks.notes),
                 }
             )
@@ -106,14 +106,14 @@ def main() -> None:
     if wishes.be:
         print(json.dumps(measure(wishes.engine, wishes.edits, wishes.batches)))
         return
-    from tests.cuda import hollow
+    from tests.cuda import fake_cuda
 
-    asked = [str(wishes.python), "-c", "from tests.cuda.hollow import why_not; print(why_not() or '')"]
+    asked = [str(wishes.python), "-c", "from tests.cuda.fake_cuda import why_not; print(why_not() or '')"]
     missing = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     if missing:
         parser.error(f"{wishes.python}: {missing}")
     with tempfile.TemporaryDirectory() as folder:
-        hollow.build(Path(folder))
+        fake_cuda.build(Path(folder))
         command = [str(wishes.python), __file__, str(wishes.engine.resolve()), "--be", "--edits", str(wishes.edits)]
         command += ["--batches", *map(str, wishes.batches)]
         environment = {**os.environ, "LD_LIBRARY_PATH": folder}

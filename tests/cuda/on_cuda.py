@@ -1,4 +1,4 @@
-"""Tasks for a process that has the hollow card: ``python -m tests.cuda.on_card TASK`` prints a result as JSON."""
+"""Tasks for a process that has the fake GPU: ``python -m tests.cuda.on_cuda TASK`` prints a result as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def given(network: Network) -> dict[str, Any]:
 def counts() -> np.ndarray:
     """Return the launches and the replays of graphs so far."""
     library = ctypes.CDLL("libcudart.so.13")
-    return np.array([library.hollow_launches(), library.hollow_replays()])
+    return np.array([library.fake_launches(), library.fake_replays()])
 
 
 def count(network: Network) -> list[int]:
@@ -91,7 +91,7 @@ def complaint(engine: Path, device: Backend) -> str | None:
 
 def unknown_option() -> str | None:
     """Give the provider an option that it does not have; return the complaint."""
-    wish(enable_hollow="1")
+    wish(enable_fake="1")
     return complaint(HALF, CUDA)
 
 

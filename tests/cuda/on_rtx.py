@@ -1,4 +1,4 @@
-"""Tasks for a process that has a hollow RTX card: ``python -m tests.cuda.on_rtx TASK [ENGINE]`` prints JSON."""
+"""Tasks for a process that has a fake RTX GPU: ``python -m tests.cuda.on_rtx TASK [ENGINE]`` prints JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from roentmod_fast.runtime.backends.ort import import_onnxruntime
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
-from tests.cuda.on_card import HALF, complaint, open_engine, wish
+from tests.cuda.on_cuda import HALF, complaint, open_engine, wish
 
 onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
@@ -71,7 +71,7 @@ def compile_all(engine: Path) -> list[str]:
 
 def unknown_option(engine: Path) -> str | None:
     """Give the plugin an option that it does not have; return the complaint."""
-    wish(nv_hollow="1")
+    wish(nv_fake="1")
     return complaint(engine, RTX)
 
 
