@@ -142,7 +142,7 @@ def _engines() -> Iterator[Check]:
             yield Check("problem", f"engine {folder.name}", str(error), remedy)
         else:
             megabytes = sum(fact.bytes for fact in bundle.manifest.files.values()) / 1e6
-            yield Check("ok", f"engine {folder.name}", f"{megabytes:.1f} MB, files as the manifest says, {folder}")
+            yield Check("ok", f"engine {folder.name}", f"{megabytes:.1f} MB, files match the manifest, {folder}")
     try:
         bundle = find_bundle()
     except RoentmodError as error:

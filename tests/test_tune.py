@@ -43,12 +43,14 @@ def test_the_wish_decides() -> None:
     bundle = read_bundle(BUNDLE)
     none = tune(bundle, CPU, [IMAGE], ["edema"], min_psnr=300.0)
     assert none.presets == {}
-    trial = Trial(Means("int8"), psnr_db=45.0, worst_db=41.0, ssim=0.99, kept=1.0, farthest_kept=0.94, seconds=1.0)
+    trial = Trial(
+        Means("int8"), psnr_db=45.0, worst_db=41.0, ssim=0.99, effect_ratio=1.0, farthest_effect_ratio=0.94, seconds=1.0
+    )
     assert trial.holds("fast", 35.0)
     assert not trial.holds("balanced", 35.0)  # makes too little of the change
-    assert replace(trial, farthest_kept=0.96).holds("balanced", 35.0)
-    assert not replace(trial, farthest_kept=0.96, worst_db=39.9).holds("balanced", 35.0)
-    assert not replace(trial, farthest_kept=1.2).holds("fast", 35.0)
+    assert replace(trial, farthest_effect_ratio=0.96).holds("balanced", 35.0)
+    assert not replace(trial, farthest_effect_ratio=0.96, worst_db=39.9).holds("balanced", 35.0)
+    assert not replace(trial, farthest_effect_ratio=1.2).holds("fast", 35.0)
 
 
 def tuned_as_if(
@@ -107,8 +109,8 @@ def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.Monkey
     _, means = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
     tries = Counter(each.precision for each in means)
     assert tries == {"fp32": len(CALLS), "bf16": 1, "int8": len(CALLS) + 1, "int8-bf16": 1}
-    assert [text for text in logged if "no quicker" in text] == [
-        f"{precision} is no quicker than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")
+    assert [text for text in logged if "no faster" in text] == [
+        f"{precision} is no faster than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")
     ]
 
 

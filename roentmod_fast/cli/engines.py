@@ -50,7 +50,7 @@ def list_() -> None:
 @click.argument("engine", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The manifest as it stands.")
 def show(engine: str | None, as_json: bool) -> None:
-    """Show what an engine is and how well it was exported (by default the default one).
+    """Show what an engine is and its parity (by default the default one).
 
     \b
     Example:
@@ -84,10 +84,10 @@ def show(engine: str | None, as_json: bool) -> None:
             size = bytes_of(file, manifest.files)
             also = "".join(f", {kind} {found[file]}" for kind, found in manifest.graphs.items() if file in found)
             click.echo(f"    {network:<18} {file} ({size / 1e6:.1f} MB{also})")
-    for precision, verdicts in manifest.parity.items():
+    for precision, networks in manifest.parity.items():
         click.echo(f"  parity {precision}")
-        for network, verdict in verdicts.items() if isinstance(verdicts, dict) else ():
-            click.echo(f"    {network:<18} {json.dumps(verdict)}")
+        for network, parity in networks.items() if isinstance(networks, dict) else ():
+            click.echo(f"    {network:<18} {json.dumps(parity)}")
 
 
 @command.command("verify")
@@ -96,7 +96,7 @@ def show(engine: str | None, as_json: bool) -> None:
     "--against",
     type=PATH,
     metavar="CHECKPOINT",
-    help="Give the exporter's verdict again, against the checkpoint it was made from; needs the export extra.",
+    help="Measure parity again, against the checkpoint it was made from; needs the export extra.",
 )
 @click.option("--vae", type=PATH, metavar="DIR", help="With --against: the autoencoder's folder.")
 @click.option(
@@ -134,7 +134,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     chosen = None if device is None else choose_device(device)  # an absent one is an error before the work
     bundle = find_bundle(engine)
     verify_files(bundle)
-    click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
+    click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files match the manifest")
     size = bundle.manifest.model.image_size
     ramp = np.linspace(0, 1, size, dtype=np.float32)[None, :].repeat(size, axis=0)
     for precision in bundle.manifest.networks:
@@ -148,10 +148,10 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         from roentmod_fast_export.verdict import judge_bundle
 
         parity = judge_bundle(bundle.folder, against, vae)
-        for precision, verdicts in parity.items():
-            for part, values in verdicts.items():
-                said = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
-                click.echo(f"{bundle.name}: {precision} {part}: {said}")
+        for precision, networks in parity.items():
+            for part, values in networks.items():
+                line = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
+                click.echo(f"{bundle.name}: {precision} {part}: {line}")
 
 
 def _compare(bundle: Bundle, device: Backend) -> None:

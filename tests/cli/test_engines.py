@@ -38,7 +38,7 @@ def test_show(roentmod: Run) -> None:
 def test_verify_runs_the_networks(roentmod: Run) -> None:
     ran = roentmod("engines", "verify", "phantom")
     assert ran.code == 0, ran.err
-    assert "files are as the manifest says" in ran.out
+    assert "files match the manifest" in ran.out
     assert "fp32 runs" in ran.out
 
 

@@ -1,4 +1,4 @@
-"""What a device says of itself, and how it opens a network."""
+"""The base class of devices: their properties, and how they open a network."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _into_first_products(node: Any) -> list[Any]:
 def settings(bfloat16: bool) -> dict[str, Any]:
     """Return OpenVINO's properties: on the physical cores, float32 as the file says, or in bfloat16.
 
-    Left alone, OpenVINO computes in bfloat16 where the processor can, which is another result.
+    By default OpenVINO computes in bfloat16 where the CPU can, which is another result.
     """
     return {
         "INFERENCE_PRECISION_HINT": _hint(bfloat16),
