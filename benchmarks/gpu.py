@@ -231,7 +231,7 @@ def verify(device: str, environment: Path, engine: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as cache:
         own = with_own_cache(cache)
         done = subprocess.run([*command, "--device", device], env=own, capture_output=True, text=True, check=False)
-    said = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
+    said = [line for line in done.stdout.splitlines() if "dB to the CPU" in line]
     print(*said, sep="\n")
     if done.returncode != 0:
         raise SystemExit(f"{device}: {done.stderr.strip()}")

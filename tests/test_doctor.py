@@ -39,13 +39,13 @@ def test_without_a_driver_there_is_a_note_and_no_problem(monkeypatch: pytest.Mon
     assert not [item for item in examine() if item.level == "problem"]
 
 
-def test_a_driver_that_shows_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_shows_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, StubRuntime())
-    [card] = of("NVIDIA GPU")
-    assert (card.level, card.remedy) == ("note", "see what nvidia-smi says")
+    [gpu] = of("NVIDIA GPU")
+    assert (gpu.level, gpu.remedy) == ("note", "see what nvidia-smi says")
 
 
-def test_card_driver_and_plugin_are_named(
+def test_gpu_driver_and_plugin_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: dict[str, str]
 ) -> None:
     (tmp_path / "libtensorrt_rtx.so.1.7.1").touch()
@@ -58,9 +58,9 @@ def test_card_driver_and_plugin_are_named(
     assert of("device auto")[0].text == "rtx (NvTensorRTRTXExecutionProvider)"
 
 
-@pytest.mark.parametrize(("card", "extra"), [(ADA, "rtx"), (HOPPER, "gpu")])
-def test_a_card_that_nothing_uses(monkeypatch: pytest.MonkeyPatch, card: gpus.GPU, extra: str) -> None:
-    install(monkeypatch, StubRuntime(), found_gpus=(card,))
+@pytest.mark.parametrize(("gpu", "extra"), [(ADA, "rtx"), (HOPPER, "gpu")])
+def test_a_gpu_that_nothing_uses(monkeypatch: pytest.MonkeyPatch, gpu: gpus.GPU, extra: str) -> None:
+    install(monkeypatch, StubRuntime(), found_gpus=(gpu,))
     unused = of("NVIDIA GPU")[-1]
     assert (unused.level, unused.text) == ("note", "nothing that is installed here uses it")
     assert unused.remedy.endswith(f"pip install 'roentmod-fast[{extra}]'")

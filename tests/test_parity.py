@@ -112,7 +112,7 @@ def test_the_unet_is_asked_for_two_at_once_as_guidance_does(monkeypatch: pytest.
     assert seen == 2 * [1, 1, 1, 2, 2, 2]
 
 
-def test_an_autoencoder_that_needs_its_spare_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_autoencoder_that_needs_its_fallback_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Networks.open
 
     def open_it(bundle: Any, device: Any, *more: Any) -> Networks:
@@ -133,7 +133,7 @@ def test_an_autoencoder_that_needs_its_spare_does_not_hold(monkeypatch: pytest.M
     assert found["vae_decoder"].psnr_db == -math.inf
 
 
-def test_a_card_is_not_asked_for_int8() -> None:
+def test_a_gpu_is_not_asked_for_int8() -> None:
     bundle = read_bundle(HALF)
     halves = bundle.manifest.networks["fp16"]
     object.__setattr__(bundle.manifest, "networks", {"fp32": halves, "fp16": halves, "int8": halves})

@@ -60,7 +60,7 @@ def tuned_as_if(
 ) -> tuple[list[str], list[Means]]:
     """Tune where an edit in each precision takes ``seconds``; return what was opened and tried.
 
-    The edits are the processor's, and float32 stands for every precision.
+    The edits are the CPU's, and float32 stands for every precision.
     """
     bundle = read_bundle(BUNDLE)
     full = bundle.manifest.networks["fp32"]

@@ -42,7 +42,7 @@ def test_verify_runs_the_networks(roentmod: Run) -> None:
     assert "fp32 runs" in ran.out
 
 
-def test_verify_compares_a_device_with_the_processor(roentmod: Run) -> None:
+def test_verify_compares_a_device_with_the_cpu(roentmod: Run) -> None:
     ran = roentmod("engines", "verify", "phantom", "--device", "cpu")
     assert ran.code == 0, ran.err
     lines = [line for line in ran.out.splitlines() if "dB to the CPU" in line]

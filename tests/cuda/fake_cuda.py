@@ -30,7 +30,7 @@ LIBRARIES = {
 
 
 def plug_in(folder: Path) -> None:
-    """Write what the system tells of a card of NVIDIA's on the bus into ``folder``, for ``FAKE_PCI``."""
+    """Write what the system tells of a GPU of NVIDIA's on the bus into ``folder``, for ``FAKE_PCI``."""
     device = folder / "0000:01:00.0"
     device.mkdir(parents=True)
     for name, text in {"class": "0x030000", "vendor": "0x10de", "device": "0x2684"}.items():

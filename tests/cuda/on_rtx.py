@@ -19,7 +19,7 @@ real = onnxruntime.InferenceSession
 
 
 class Compiled:
-    """In place of a session: it compiles and stops before the card has to do anything; its ports are the file's.
+    """In place of a session: it compiles and stops before the GPU has to do anything; its ports are the file's.
 
     ``spent``: for each so far the seconds, and the largest memory of the process when it was done, in bytes.
     """
@@ -59,7 +59,7 @@ class Compiled:
 
 def compile_only(architecture: str) -> None:
     """Have sessions compile for ``architecture``, keep what they compile, and stop there from now on."""
-    wish(nv_target_sm=architecture)  # else the card is measured
+    wish(nv_target_sm=architecture)  # else the GPU is measured
     onnxruntime.InferenceSession = Compiled
 
 

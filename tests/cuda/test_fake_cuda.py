@@ -28,7 +28,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def source(libraries: Path, tmp_path: Path) -> Path:
-    """A drawn radiograph."""
+    """A phantom."""
     path = tmp_path / "chest.dcm"
     assert fake_cuda.run(libraries, "-m", "roentmod_fast", "sample", str(path), "--size", "128").returncode == 0
     return path

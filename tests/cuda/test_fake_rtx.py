@@ -1,7 +1,7 @@
 """The device ``rtx`` on NVIDIA's plugin itself, without a GPU: CUDA's libraries are fakes, see ``fake_cuda.c``.
 
-The plugin offers the card, reads our options, takes our networks and compiles them, and reads engines from where we
-say; what it would do next, to have TensorRT open an engine on the card, is not seen here.
+The plugin offers the GPU, reads our options, takes our networks and compiles them, and reads engines from where we
+say; what it would do next, to have TensorRT open an engine on the GPU, is not seen here.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     fake_cuda.plug_in(folder / "pci")
 
     def run_there(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        card = {"FAKE_SM": "89", "FAKE_PCI": str(folder / "pci"), "XDG_CACHE_HOME": str(folder / "cache")}
-        return fake_cuda.run(folder, *arguments, **{**card, **variables})
+        gpu = {"FAKE_SM": "89", "FAKE_PCI": str(folder / "pci"), "XDG_CACHE_HOME": str(folder / "cache")}
+        return fake_cuda.run(folder, *arguments, **{**gpu, **variables})
 
     return run_there
 
@@ -60,7 +60,7 @@ def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
-def test_doctor_finds_the_card_and_prefers_it(run: Run) -> None:
+def test_doctor_finds_the_gpu_and_prefers_it(run: Run) -> None:
     done = run("-m", "roentmod_fast", "doctor")
     assert done.returncode == 0, done.stdout
     assert "NVIDIA GPU: fake GPU, sm89, 80 GiB" in done.stdout
@@ -68,7 +68,7 @@ def test_doctor_finds_the_card_and_prefers_it(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("why", "architecture"), [({"FAKE_SM": "90"}, "sm90"), ({"FAKE_PCI": "/none"}, "sm89")])
-def test_a_card_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
+def test_a_gpu_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
     done = run("-m", "roentmod_fast", "doctor", **why)
     assert f"sm86, sm89, sm120 and later, offers no GPU here; there is fake GPU ({architecture})" in done.stdout
     assert "device auto: rtx" not in done.stdout
@@ -140,7 +140,7 @@ def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -
     assert said.endswith(f"TensorRT EP could not deserialize engine from cache: {built / record['engine']}")
 
 
-def test_engines_for_another_card_are_compiled_anew(run: Run, built: Path) -> None:
+def test_engines_for_another_gpu_are_compiled_anew(run: Run, built: Path) -> None:
     said = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "opened", str(built), FAKE_SM="86"))
     [networks] = read_bundle(built).manifest.networks.values()
     assert f"{built / networks['text_encoder']}: ONNX Runtime cannot open it on rtx: " in said

@@ -45,7 +45,7 @@ def absence(name: str) -> str:
 # --- rtx --------------------------------------------------------------------------------------------------------------
 
 
-def test_rtx_is_the_card_that_the_plugin_offers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rtx_is_the_gpu_that_the_plugin_offers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(ADA,))
     runtime.offers = [offer(ADA)]
     assert choose_device("rtx") == RTX
@@ -76,7 +76,7 @@ def test_rtx_without_a_driver_is_not_even_registered(monkeypatch: pytest.MonkeyP
     assert runtime.registered == {}
 
 
-def test_rtx_on_a_card_that_the_plugin_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rtx_on_a_gpu_that_the_plugin_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(HOPPER,))
     said = absence("rtx")
     assert "sm86, sm89, sm120 and later" in said
@@ -95,7 +95,7 @@ def test_a_plugin_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert absence("rtx").endswith("cannot be loaded: needs another onnxruntime")
 
 
-def test_the_card_behind_an_offer_is_found_by_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_gpu_behind_an_offer_is_found_by_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(HOPPER, ADA))
     assert tensorrt_rtx.gpu_of(offer(ADA)) == ADA
     unnamed = SimpleNamespace(device=SimpleNamespace(metadata={}))
@@ -119,7 +119,7 @@ def test_the_real_plugin_without_a_driver() -> None:
 
 
 @pytest.mark.parametrize(("name", "device"), [("cuda", CUDA), ("tensorrt", TENSORRT)])
-def test_onnxruntime_gpu_with_a_card(monkeypatch: pytest.MonkeyPatch, name: str, device: Any) -> None:
+def test_onnxruntime_gpu_with_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str, device: Any) -> None:
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), found_gpus=(HOPPER,))
     assert choose_device(name) == device
     assert device.fp16_by_default
@@ -132,7 +132,7 @@ def test_plain_onnxruntime_has_neither(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
-def test_no_driver_and_no_card_are_told_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_driver_and_no_gpu_are_told_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=False)
     assert "no NVIDIA driver" in absence(name)
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=True)

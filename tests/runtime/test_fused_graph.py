@@ -24,7 +24,7 @@ PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecution
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """onnxruntime-gpu and a card; the cache is the test's own."""
+    """onnxruntime-gpu and a GPU; the cache is the test's own."""
     monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
     return install(monkeypatch, StubRuntime(PROVIDERS), found_gpus=(ADA,))
 

@@ -1,4 +1,4 @@
-"""Networks on a real NVIDIA card, against the processor. Without a card these tests skip and say so."""
+"""Networks on a real NVIDIA GPU, against the CPU. Without a GPU these tests skip and say so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not gpus.list_gpus(), reason="no NVIDIA device")
 
 @pytest.fixture(params=[CUDA, RTX, TENSORRT], ids=lambda device: device.name)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Backend]:
-    """Each device of an NVIDIA card that this environment has, with a cache of its own."""
+    """Each device of an NVIDIA GPU that this environment has, with a cache of its own."""
     chosen: Backend = request.param
     missing = chosen.missing()
     if missing is not None:
@@ -37,7 +37,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
     yield chosen
 
 
-def test_every_network_gives_what_the_processor_gives(device: Backend) -> None:
+def test_every_network_gives_what_the_cpu_gives(device: Backend) -> None:
     bundle = read_bundle(TINY)
     here, there = Networks.open(bundle, CPU, "fp32"), Networks.open(bundle, device, "fp32")
     assert there.providers[0] == device.provider
@@ -59,8 +59,8 @@ def test_every_network_gives_what_the_processor_gives(device: Backend) -> None:
         assert difference < TOLERANCE[device.name], f"{role}: {difference:.2g}"
 
 
-def test_half_precision_is_near_the_processors(device: Backend) -> None:
-    """On cuda this is the UNet's graph of operators that no processor has."""
+def test_half_precision_is_near_the_cpus(device: Backend) -> None:
+    """On cuda this is the UNet's graph of operators that no CPU has."""
     wrong = [parity for parity in compare_with_cpu(read_bundle(HALF), device) if not parity.passed]
     assert wrong == []
 
@@ -87,7 +87,7 @@ def test_batches_change_nothing_but_rounding(device: Backend, graphs: bool) -> N
     assert not [note for note in there.notes if "CUDA graphs" in note], there.notes
 
 
-def test_a_loop_on_cuda_keeps_its_arrays_on_the_card() -> None:
+def test_a_loop_on_cuda_keeps_its_arrays_on_the_gpu() -> None:
     missing = CUDA.missing()
     if missing is not None:
         pytest.skip(missing)

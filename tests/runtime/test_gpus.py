@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of its cards, asked of a stub of its library."""
+"""What NVIDIA's driver says of its GPUs, asked of a stub of its library."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_a_timestep_that_bfloat16_would_round_is_refused(monkeypatch: pytest.Mon
 
 
 @in_bfloat16
-def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_cpus_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu in (CUDA, RTX):
         monkeypatch.setattr(gpu, "missing", lambda: "no GPU")
     monkeypatch.setattr(editor_module, "fastest_measured", lambda bundle, name, devices: "cpu")
@@ -219,7 +219,7 @@ def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @here
-def test_a_processor_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     core = types.SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
     monkeypatch.setattr(openvino_backend, "import_openvino", lambda: types.SimpleNamespace(Core=lambda: core))
     with pytest.raises(DeviceError, match=r"'bf16' cannot be had: OpenVINO does not compute in bfloat16 on this CPU"):
@@ -293,13 +293,13 @@ def test_a_kept_network_that_was_altered_is_compiled_again(with_int8: Bundle, lo
 def test_what_is_kept_anew_takes_the_place_of_what_was(with_int8: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     Editor.load(with_int8.folder, "openvino", "int8")
     before = kept_in(with_int8)
-    of_another_processor = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
-    of_another_processor.write_bytes(b"x")
+    of_another_cpu = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
+    of_another_cpu.write_bytes(b"x")
     monkeypatch.setattr(openvino_session, "CACHE_FORMAT", 2)
     Editor.load(with_int8.folder, "openvino", "int8")
     after = set(kept_in(with_int8))
     assert len(after) == len(before) + 1
-    assert after & {*before, of_another_processor} == {of_another_processor}
+    assert after & {*before, of_another_cpu} == {of_another_cpu}
 
 
 @here

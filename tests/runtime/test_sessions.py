@@ -1,4 +1,4 @@
-"""Sessions on NVIDIA cards: what onnxruntime is asked, and that nothing runs elsewhere in silence."""
+"""Sessions on NVIDIA GPUs: what onnxruntime is asked, and that nothing runs elsewhere in silence."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ RECORD = "session.record_ep_graph_assignment_info"
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """onnxruntime with every provider, and a card for each."""
+    """onnxruntime with every provider, and a GPU for each."""
     (tmp_path / "unet.onnx").write_bytes(b"a network")
     stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, found_gpus=(ADA, HOPPER))
     stub.offers = [offer(ADA), offer(ADA)]
     return stub
 
 
-def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_rtx_gets_one_gpu_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Path) -> None:
     RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", cache=tmp_path / "kernels", cuda_graphs=True))
     [session] = runtime.sessions
-    assert session.options.devices == runtime.offers[:1], "the plugin takes one card at a time"
+    assert session.options.devices == runtime.offers[:1], "the plugin takes one GPU at a time"
     assert session.options.wishes["enable_cuda_graph"] == "1"
     assert session.options.wishes["nv_runtime_cache_path"] == str(tmp_path / "kernels")
     assert session.options.entries[RECORD] == "1"
@@ -57,7 +57,7 @@ def test_a_provider_gets_its_options(runtime: StubRuntime, tmp_path: Path, devic
     assert runtime.preloads == 1
 
 
-def test_the_processor_is_asked_nothing_new(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_the_cpu_is_asked_nothing_new(runtime: StubRuntime, tmp_path: Path) -> None:
     CPU.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
     [session] = runtime.sessions
     assert session.arguments["providers"] == ["CPUExecutionProvider"]
@@ -79,20 +79,20 @@ def test_the_command_line_silences_the_default_log(
 
 
 @pytest.mark.parametrize("device", [CUDA, RTX, TENSORRT])
-def test_a_session_on_the_processor_is_refused(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
+def test_a_session_on_the_cpu_is_refused(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
     runtime.providers_got = ["CPUExecutionProvider"]
     with pytest.raises(DeviceError, match=f"asked for {device.provider}, got CPUExecutionProvider"):
         device.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
 @pytest.mark.parametrize("device", [CUDA, RTX, TENSORRT])
-def test_an_operator_on_the_processor_is_named(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
+def test_an_operator_on_the_cpu_is_named(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
     runtime.nodes = {device.provider: ["MatMul"] * 90, "CPUExecutionProvider": ["Conv", "Shape", "Conv", "Erf"]}
     with pytest.raises(DeviceError, match=r"Conv \(2\), Erf \(1\) would run elsewhere: refused"):
         device.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
-def test_shape_arithmetic_may_stay_on_the_processor(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_shape_arithmetic_may_stay_on_the_cpu(runtime: StubRuntime, tmp_path: Path) -> None:
     runtime.nodes = {CUDA.provider: ["MatMul"], "CPUExecutionProvider": ["Shape", "Gather", "Unsqueeze"]}
     assert CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx")).get_providers()[0] == CUDA.provider
 
@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: 
         )
 
 
-def test_a_card_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_a_gpu_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
     network = Network(CUDA, SessionSpec("vae_decoder", _named(tmp_path, "vae_decoder")))
 
     def fail(binding: object, options: object) -> None:
@@ -189,7 +189,7 @@ def test_the_real_runtime_tells_where_a_network_runs() -> None:
 
 
 @pytest.mark.parametrize("role", sorted(INPUTS))
-def test_with_one_picture_at_a_time_no_shapes_are_left_to_compute(role: str) -> None:
+def test_with_one_image_at_a_time_no_shapes_are_left_to_compute(role: str) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
