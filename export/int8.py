@@ -1,8 +1,8 @@
-"""Networks in int8: weights and activations, convolutions and matrix products, for processors.
+"""Networks in int8: weights and activations, convolutions and matrix products, for CPUs.
 
 NNCF puts quantize and dequantize operators (QDQ) around what is computed in integers: weights a scale for each output
 channel, activations one for each tensor, found by watching them on real edits. The ends stay in float, where a step of
-the scale would show in the picture: the first and last convolution, and what tells the network the time. The text
+the scale would show in the image: the first and last convolution, and what tells the network the time. The text
 encoder runs once an edit and is not worth it: it is that of float32.
 
 OpenVINO computes such a graph in integers, and it is OpenVINO whose results the verdict compares with the checkpoint.
@@ -67,10 +67,10 @@ def quantize_engine(folder: Path, full: Mapping[str, str], radiographs: Path | N
     """Make int8 networks of the float32 engine in ``folder``; return their files, as in the manifest.
 
     ``full`` maps each network to its float32 file; ``radiographs`` is a folder whose radiographs are edited for
-    calibration, by default drawn ones are.
+    calibration, by default phantoms are.
     """
     weights = folder_bytes(folder)
-    logger.info("int8: watching edits of " + ("drawn radiographs" if radiographs is None else str(radiographs)))
+    logger.info("int8: watching edits of " + ("phantoms" if radiographs is None else str(radiographs)))
     samples = apart(weights, watch_edits, folder, radiographs)
     files = {"text_encoder": full["text_encoder"]}
     for network in QUANTIZED:
@@ -80,22 +80,22 @@ def quantize_engine(folder: Path, full: Mapping[str, str], radiographs: Path | N
     return files
 
 
-def calibration_pictures(folder: Path | None, size: int) -> list[Array]:
+def calibration_images(folder: Path | None, size: int) -> list[Array]:
     """Return radiographs to edit, float32 (H, W) in [0, 1]: one a prompt, of ``folder`` as many as it has.
 
-    By default they are drawn ones of ``size``. Raises :class:`ExportError` for a folder without a radiograph.
+    By default they are phantoms of ``size``. Raises :class:`ExportError` for a folder without a radiograph.
     """
     if folder is None:
         return [draw(size, seed).image for seed in range(len(PROMPTS))]
-    pictures = []
+    images = []
     for source in find_sources((folder,)).sources:
         with contextlib.suppress(RoentmodError):
-            pictures.append(read_radiograph(source).image)
-        if len(pictures) == len(PROMPTS):
+            images.append(read_radiograph(source).image)
+        if len(images) == len(PROMPTS):
             break
-    if not pictures:
+    if not images:
         raise ExportError(f"--calibrate {folder}: no radiograph in it that can be read")
-    return pictures
+    return images
 
 
 def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
@@ -113,10 +113,10 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
                 samples[role].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[role]})
 
     with editor.networks.observed(keep_sample):
-        pictures = calibration_pictures(radiographs, editor.model.image_size)
+        images = calibration_images(radiographs, editor.model.image_size)
         for number, prompt in enumerate(PROMPTS):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
-            editor.edit(pictures[number % len(pictures)], prompt, config)
+            editor.edit(images[number % len(images)], prompt, config)
     return samples
 
 
@@ -128,7 +128,7 @@ def quantize(source: Path, target: Path, samples: Sequence[dict[str, Array]]) ->
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     source = source.resolve()  # NNCF takes the weights' folder as an absolute path only
-    model = _plain(source)
+    model = _load_float32(source)
     in_float = [node.name for node in model.graph.node if any(IN_FLOAT.search(name) for name in node.input)]
     quantized = nncf.quantize(
         model,
@@ -173,7 +173,7 @@ def store_unsigned(graph: onnx.GraphProto) -> None:
     del graph.value_info[:]  # they speak of the types before
 
 
-def _plain(path: Path) -> onnx.ModelProto:
+def _load_float32(path: Path) -> onnx.ModelProto:
     """Load a network, weights beside it left where they are, and those stored in half made float32 again."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph

@@ -70,7 +70,7 @@ def test_every_layout_is_rewritten_whole(engine_of: EngineOf, tmp_path: Path, la
     moved = [node for node in after.node if node.op_type == "Transpose" and node.input[0] not in weights]
     resized = now.count("Resize")
     assert resized > 0
-    assert len(moved) == 2 + 2 * resized, "channels come last everywhere but at the ports and where pictures grow"
+    assert len(moved) == 2 + 2 * resized, "channels come last everywhere but at the ports and where images grow"
     in_standard_operators(cuda, meant)
     want, got = (predictions(path) for path in (plain, meant))
     assert np.abs(want - got).max() < 1e-5 * np.abs(want).max()

@@ -56,7 +56,7 @@ def test_both_graphs_compute_the_same(engine_of: EngineOf) -> None:
     want, got = (network.run(**arrays)["prediction"] for network in (plain, fused))
     assert np.abs(want - got).max() < 1e-5 * np.abs(want).max()
     ours = Networks.open(bundle, CPU, "fp32").predict(arrays["latents"][:1], 300, arrays["text_states"][:1])
-    np.testing.assert_array_equal(ours, got[:1])  # what the processor runs is the fused one
+    np.testing.assert_array_equal(ours, got[:1])  # what the CPU runs is the fused one
 
 
 def test_attention_in_an_unknown_form_is_an_error(tmp_path: Path) -> None:

@@ -156,14 +156,14 @@ def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     write_sample(tmp_path / "mine" / "chest.dcm", draw(128, 5).image, seed=5, findings=())
     (tmp_path / "mine" / "notes.txt").write_text("no radiograph")
-    (own,) = int8.calibration_pictures(tmp_path / "mine", 64)
+    (own,) = int8.calibration_images(tmp_path / "mine", 64)
     np.testing.assert_allclose(own, draw(128, 5).image, atol=0.5 / 255)
 
 
 def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no radiograph")
     with pytest.raises((ExportError, SourceError), match=r"no radiograph|not a radiograph|nothing"):
-        int8.calibration_pictures(tmp_path, 64)
+        int8.calibration_images(tmp_path, 64)
 
 
 def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
