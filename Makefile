@@ -75,7 +75,7 @@ $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
 	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
 	touch $@
 
-# Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have hollow ones, made for this version.
+# Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have fakes, made for this version.
 $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV_CUDA)
 	$(VENV_CUDA)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-gpu==1.31.1

@@ -83,7 +83,8 @@ def compile_once(engine: Path, architecture: str, batch: int) -> dict[str, Any]:
     from roentmod_fast.bundle.manifest import NETWORKS
     from roentmod_fast.folders import cache_folder
     from roentmod_fast.machine import machine_facts
-    from roentmod_fast.runtime.devices import RTX, import_onnxruntime
+    from roentmod_fast.runtime.backends.ort import import_onnxruntime
+    from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
     from roentmod_fast.runtime.networks import Networks
 
     global SESSION, OPTIONS

@@ -231,7 +231,7 @@ def verify(device: str, environment: Path, engine: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as cache:
         own = with_own_cache(cache)
         done = subprocess.run([*command, "--device", device], env=own, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if "dB to the processor" in line]
+    lines = [line for line in done.stdout.splitlines() if "dB to the CPU" in line]
     print(*lines, sep="\n")
     if done.returncode != 0:
         raise SystemExit(f"{device}: {done.stderr.strip()}")
@@ -288,7 +288,7 @@ def main() -> None:
         work(args.be, args.work, args.batches[0], args.precision)
         return
     from roentmod_fast.machine import machine_facts
-    from roentmod_fast.runtime import gpus as nvidia
+    from roentmod_fast.runtime import gpus
 
     named = [tuple(peer.split("=", 1)) for peer in args.peers]
     if not named or any(len(pair) != 2 for pair in named):
@@ -304,7 +304,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "command": sys.argv,
         **machine_facts(),
-        "gpus": [gpu.__dict__ for gpu in nvidia.list_cards()],
+        "gpus": [gpu.__dict__ for gpu in gpus.list_gpus()],
         "layout": args.layout,
         "precision": args.precision,
         "rounds": args.rounds,

@@ -38,11 +38,10 @@ def count(stubs: Stubs, network: Any) -> int:
     """Run a UNet once, guided; return its launches."""
     import numpy as np
 
-    from roentmod_fast.runtime.bound import TYPES
-    from roentmod_fast.runtime.networks import INPUTS
+    from roentmod_fast.runtime.ports import INPUTS, TYPES
 
     ports = INPUTS["unet"].items()
-    arrays = {name: np.ones((2, *network.fixed[name][1:]), TYPES[port.type]) for name, port in ports}
+    arrays = {name: np.ones((2, *network.inputs[name][1:]), TYPES[port.type]) for name, port in ports}
     before = stubs.count_launches()
     network.run(**arrays)
     return stubs.count_launches() - before
@@ -54,9 +53,9 @@ def measure(engine: Path, stubs: Stubs, edits: int, batches: list[int]) -> dict[
     from roentmod_fast.editor import Editor
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
-    from roentmod_fast.runtime.devices import CUDA
+    from roentmod_fast.runtime.backends.cuda import CUDA
     from roentmod_fast.runtime.networks import Network
-    from roentmod_fast.runtime.plan import Opening
+    from roentmod_fast.runtime.session_spec import SessionSpec
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)
@@ -64,7 +63,7 @@ def measure(engine: Path, stubs: Stubs, edits: int, batches: list[int]) -> dict[
     graphs = {kind: found[plain] for kind, found in bundle.manifest.graphs.items() if plain in found}
     launches: dict[str, int] = {}
     for kind, file in {"plain": plain, **graphs}.items():
-        network = Network("unet", bundle.path(file), CUDA, Opening(half=True, exact=False, items=2))
+        network = Network(CUDA, SessionSpec("unet", bundle.path(file), fp16=True, allow_tf32=True, max_batch=2))
         count(stubs, network)
         launches[kind] = count(stubs, network)
         del network

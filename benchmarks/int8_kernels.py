@@ -30,8 +30,8 @@ from process import run_process
 from roentmod_fast.bundle.bundle import find_bundle
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.parity import difference
-from roentmod_fast.runtime.networks import OUTPUTS
-from roentmod_fast.runtime.openvino_session import OpenVINOSession
+from roentmod_fast.runtime.backends.openvino_session import OpenVINOSession
+from roentmod_fast.runtime.ports import OUTPUTS
 from roentmod_fast_export.int8 import watch_edits
 
 RESULTS = Path(__file__).parent / "results"

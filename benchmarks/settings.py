@@ -30,7 +30,6 @@ from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.runtime.networks import precisions_on
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.stages import Prepared
 
@@ -107,7 +106,7 @@ def main() -> None:
     args = parser.parse_args()
     editors = {"fp32": Editor.load(args.engine, args.device, "fp32")}
     asked = {row.precision for row in ROWS if row.name in args.rows} - editors.keys()
-    for precision in asked.intersection(precisions_on(editors["fp32"].bundle, editors["fp32"].device)):
+    for precision in asked.intersection(editors["fp32"].device.precisions(editors["fp32"].bundle)):
         editors[precision] = Editor.load(args.engine, args.device, precision)
     rows = [row for row in ROWS if row.precision in editors and row.name in args.rows]
     size = editors["fp32"].model.image_size

@@ -38,7 +38,7 @@ from process import run_process
 
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.radiograph.read import read_radiograph
-from roentmod_fast.runtime.devices import physical_cores
+from roentmod_fast.runtime.host import physical_cores
 
 HERE = Path(__file__).parent
 GUIDED_CALL_TFLOP = 1.61

@@ -14,7 +14,7 @@ from typing import Any
 
 from roentmod_fast._version import __version__
 from roentmod_fast.errors import OutputError
-from roentmod_fast.runtime.devices import version_of
+from roentmod_fast.runtime.host import version_of
 
 from .checkpoint import Checkpoint
 

@@ -13,7 +13,7 @@ Channels last for these alone would cost a transposition before and after each; 
 last too, until only a few transpositions are left. Weights stay in the plain graph's file: convolutions transpose
 theirs in the graph, which ONNX Runtime does once, when it opens it.
 
-Only the CUDA provider has the first three kernels, so a processor cannot run the graph. Its verdict is given by
+Only the CUDA provider has the first three kernels, so a CPU cannot run the graph. Its verdict is given by
 :func:`in_standard_operators`, the same graph with each of them written out again by its definition.
 """
 

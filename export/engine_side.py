@@ -18,9 +18,11 @@ from roentmod_fast.editor import Editor
 from roentmod_fast.errors import EngineError
 from roentmod_fast.parity import difference
 from roentmod_fast.phantom import draw
-from roentmod_fast.runtime.devices import CPU, OPENVINO, Device
-from roentmod_fast.runtime.networks import OUTPUTS, Network
-from roentmod_fast.runtime.plan import Opening
+from roentmod_fast.runtime import backends
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.networks import Network
+from roentmod_fast.runtime.ports import OUTPUTS
+from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[Any]
@@ -37,16 +39,16 @@ EDIT_STRENGTH = 0.4
 EDIT_GUIDANCE = 4.0
 
 
-def judge_of(precision: str) -> Device:
-    """Return the device that gives the verdict: the processor, for int8 by way of OpenVINO, which it is made for."""
-    return OPENVINO if precision == "int8" else CPU
+def judge_of(precision: str) -> Backend:
+    """Return the device on which parity is measured: the CPU, for int8 by OpenVINO, which it is made for."""
+    return backends.get("openvino" if precision == "int8" else "cpu")
 
 
 def judge_network(
     network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, precision: str
 ) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(network, path, judge_of(precision), Opening(half=precision == "fp16"))
+    opened = Network(judge_of(precision), SessionSpec(network, path, fp16=precision == "fp16"))
     verdicts = []
     for values, expected in zip(inputs, reference, strict=True):
         try:

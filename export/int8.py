@@ -1,8 +1,8 @@
-"""Networks in int8: weights and activations, convolutions and matrix products, for processors.
+"""Networks in int8: weights and activations, convolutions and matrix products, for CPUs.
 
 NNCF puts quantize and dequantize operators (QDQ) around what is computed in integers: weights a scale for each output
 channel, activations one for each tensor, found by watching them on real edits. The ends stay in float, where a step of
-the scale would show in the picture: the first and last convolution, and what tells the network the time. The text
+the scale would show in the image: the first and last convolution, and what tells the network the time. The text
 encoder runs once an edit and is not worth it: it is that of float32.
 
 OpenVINO computes such a graph in integers, and it is OpenVINO whose results the verdict compares with the checkpoint.
@@ -15,7 +15,7 @@ import contextlib
 import importlib.util
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
-from roentmod_fast.runtime.devices import OLDEST_OPENVINO, OPENVINO, what_is_missing
-from roentmod_fast.runtime.networks import INPUTS, Networks
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.openvino_session import OLDEST_OPENVINO
+from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.telemetry import without_reporter
 
@@ -57,7 +58,7 @@ CALLS = 4
 def require_int8_extra() -> None:
     """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which gives the verdict, is missing."""
     missing = [] if importlib.util.find_spec("nncf") is not None else ["nncf"]
-    missing += [] if what_is_missing(OPENVINO) is None else [f"openvino {OLDEST_OPENVINO} or later"]
+    missing += [] if OPENVINO.missing() is None else [f"openvino {OLDEST_OPENVINO} or later"]
     if missing:
         raise ExportError(f"int8 needs {' and '.join(missing)}: type pip install 'roentmod-fast[int8]'")
 
@@ -66,10 +67,10 @@ def quantize_engine(folder: Path, full: Mapping[str, str], radiographs: Path | N
     """Make int8 networks of the float32 engine in ``folder``; return their files, as in the manifest.
 
     ``full`` maps each network to its float32 file; ``radiographs`` is a folder whose radiographs are edited for
-    calibration, by default drawn ones are.
+    calibration, by default phantoms are.
     """
     weights = folder_bytes(folder)
-    logger.info("int8: watching edits of " + ("drawn radiographs" if radiographs is None else str(radiographs)))
+    logger.info("int8: watching edits of " + ("phantoms" if radiographs is None else str(radiographs)))
     samples = apart(weights, watch_edits, folder, radiographs)
     files = {"text_encoder": full["text_encoder"]}
     for network in QUANTIZED:
@@ -79,22 +80,22 @@ def quantize_engine(folder: Path, full: Mapping[str, str], radiographs: Path | N
     return files
 
 
-def calibration_pictures(folder: Path | None, size: int) -> list[Array]:
+def calibration_images(folder: Path | None, size: int) -> list[Array]:
     """Return radiographs to edit, float32 (H, W) in [0, 1]: one a prompt, of ``folder`` as many as it has.
 
-    By default they are drawn ones of ``size``. Raises :class:`ExportError` for a folder without a radiograph.
+    By default they are phantoms of ``size``. Raises :class:`ExportError` for a folder without a radiograph.
     """
     if folder is None:
         return [draw(size, seed).image for seed in range(len(PROMPTS))]
-    pictures = []
+    images = []
     for source in find_sources((folder,)).sources:
         with contextlib.suppress(RoentmodError):
-            pictures.append(read_radiograph(source).image)
-        if len(pictures) == len(PROMPTS):
+            images.append(read_radiograph(source).image)
+        if len(images) == len(PROMPTS):
             break
-    if not pictures:
+    if not images:
         raise ExportError(f"--calibrate {folder}: no radiograph in it that can be read")
-    return pictures
+    return images
 
 
 def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
@@ -105,11 +106,17 @@ def watch_edits(folder: Path, radiographs: Path | None) -> Samples:
     """
     editor = Editor.load(folder, device="cpu", precision="fp32")
     samples: Samples = {name: [] for name in QUANTIZED}
-    with _watched(editor.networks, samples):
-        pictures = calibration_pictures(radiographs, editor.model.image_size)
+
+    def keep_sample(role: str, arrays: Mapping[str, Array]) -> None:
+        if role in samples:
+            for item in range(len(next(iter(arrays.values())))):
+                samples[role].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[role]})
+
+    with editor.networks.observed(keep_sample):
+        images = calibration_images(radiographs, editor.model.image_size)
         for number, prompt in enumerate(PROMPTS):
             config = EditConfig(seed=number, compose="replace", solver="dpm++", calls=CALLS)
-            editor.edit(pictures[number % len(pictures)], prompt, config)
+            editor.edit(images[number % len(images)], prompt, config)
     return samples
 
 
@@ -186,25 +193,3 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-@contextlib.contextmanager
-def _watched(networks: Networks, samples: Samples) -> Iterator[None]:
-    """Keep what each network is given while the block runs."""
-    originals = {name: getattr(networks, name).run for name in samples}
-
-    def keep(name: str) -> Callable[..., dict[str, Array]]:
-        def run(**arrays: Array) -> dict[str, Array]:
-            for item in range(len(next(iter(arrays.values())))):
-                samples[name].append({port: np.array(arrays[port][item : item + 1]) for port in INPUTS[name]})
-            return originals[name](**arrays)
-
-        return run
-
-    for name in samples:
-        getattr(networks, name).run = keep(name)
-    try:
-        yield
-    finally:
-        for name in samples:
-            del getattr(networks, name).run

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from roentmod_fast.bundle.manifest import Model
-from roentmod_fast.runtime.networks import INPUTS, OUTPUTS
+from roentmod_fast.runtime.ports import INPUTS, OUTPUTS
 
 from .checkpoint import quiet
 from .files import INLINE_LIMIT, OPSET

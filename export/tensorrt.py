@@ -1,8 +1,8 @@
-"""Engines for NVIDIA cards, built ahead of time from the networks of a bundle.
+"""TensorRT engines, built ahead of time from the networks of a bundle.
 
-``tensorrt_rtx`` (TensorRT for RTX) needs no card to build for one: it is told the architecture, and the plugin
-``onnxruntime-ep-nv-tensorrt-rtx``, which must hold the same version, opens the result and finishes it for the card it
-meets. Where only classic ``tensorrt`` is installed, an engine is built for the card of this machine and no other.
+``tensorrt_rtx`` (TensorRT for RTX) needs no GPU to build for one, only its architecture, and the plugin
+``onnxruntime-ep-nv-tensorrt-rtx``, which must hold the same version, opens the result and finishes it for the GPU it
+meets. Where only classic ``tensorrt`` is installed, an engine is built for the GPU of this machine and no other.
 
 An engine is two files, named after all that it depends on: the engine itself, and a small ONNX file around it whose one
 node, ``EPContext``, tells ONNX Runtime's provider where to find it. The engine goes stale with its source or its
@@ -25,7 +25,7 @@ import onnx
 from onnx import helper
 
 from roentmod_fast.bundle.manifest import NETWORKS, FileFact, bytes_of, with_weights
-from roentmod_fast.runtime.devices import RTX_ARCHITECTURES
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX_ARCHITECTURES
 
 from .apart import apart
 from .errors import ExportError
@@ -40,8 +40,8 @@ BATCHES: Mapping[str, Batch] = {
     "vae_encoder": (1, 1, 1),
     "vae_decoder": (1, 1, 1),
 }
-"""Up to eight pictures at once, best for one; a guided edit asks the UNet twice for each. The runtime gives the
-autoencoder one at a time on a card."""
+"""Up to eight images at once, best for one; a guided edit asks the UNet twice for each. The runtime gives the
+autoencoder one at a time on a GPU."""
 
 PROVIDERS = {"tensorrt_rtx": "NvTensorRTRTXExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -65,7 +65,7 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
     """Return a TensorRT that can build for all of ``architectures``, such as ``sm89``.
 
     Raises :class:`ExportError` for an unknown one, where no TensorRT is installed, and where the one that is builds for
-    the card of this machine only and that is another.
+    the GPU of this machine only and that is another.
     """
     for package in PROVIDERS:
         if importlib.util.find_spec(package) is not None:
@@ -73,12 +73,12 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
             break
     else:
         raise ExportError("--tensorrt needs TensorRT for RTX: type pip install tensorrt_rtx")
-    here = _card()
+    here = _gpu()
     known = RTX_ARCHITECTURES if compiler.package == "tensorrt_rtx" else (here,)
     unknown = [name for name in architectures if name not in known]
     if unknown and compiler.package == "tensorrt":
         raise ExportError(
-            f"--tensorrt {', '.join(unknown)}: classic tensorrt builds for the card of this machine only, "
+            f"--tensorrt {', '.join(unknown)}: classic tensorrt builds for the GPU of this machine only, "
             f"{here or 'and there is none'}: type pip install tensorrt_rtx to build for others"
         )
     if unknown:
@@ -86,7 +86,7 @@ def find_compiler(architectures: Sequence[str]) -> Compiler:
     return compiler
 
 
-def _card() -> str | None:
+def _gpu() -> str | None:
     import torch  # late: a process that builds an engine does without
 
     if not torch.cuda.is_available():

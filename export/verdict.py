@@ -22,7 +22,7 @@ from roentmod_fast.bundle.bundle import find_bundle, verify_files
 from roentmod_fast.bundle.manifest import NETWORKS
 from roentmod_fast.parity import fixed_inputs
 from roentmod_fast.runtime.devices import choose_device
-from roentmod_fast.runtime.networks import INPUTS
+from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 
 from .apart import apart, folder_bytes
@@ -43,13 +43,13 @@ LIMITS: Mapping[str, Mapping[str, float | None]] = {
     "int8": {"relative": None, "psnr_db": 20.0},
 }
 """What an engine must keep: for fp32 each network's largest difference relative to the output's range, and the PSNR of
-the whole edit; for fp16 and int8 the PSNR of all. Below 20 dB int8 has lost the picture; what it costs above that is
+the whole edit; for fp16 and int8 the PSNR of all. Below 20 dB int8 has lost the image; what it costs above that is
 measured on radiographs, by ``roentmod-fast tune``."""
 
 HALF_VAE_DB = 50.0
 HALF_VAE_LARGEST = 65504 / 4
 """What an autoencoder must keep to run in half precision: this PSNR, and no number inside it above a quarter of what
-half precision can hold. Past that it gives NaN, on some patient if not on the verdict's pictures."""
+half precision can hold. Past that it gives NaN, on some patient if not on the verdict's images."""
 
 
 def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str, Array]]) -> tuple[Outputs, float]:
@@ -83,7 +83,7 @@ def judge_networks(
     """Compare each network of a bundle's folder with the checkpoint.
 
     ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.bundle.manifest.GRAPHS` by name. Of
-    a graph for CUDA the verdict is that of its operators' definitions, for no processor has them. What is large runs
+    a graph for CUDA the verdict is that of its operators' definitions, for no CPU has them. What is large runs
     in a process of its own, the engine without torch. A file that two precisions share has the verdict of the first.
     """
     parity: Parity = {precision: {} for precision in networks}
@@ -125,7 +125,7 @@ def _graphs(network: str, file: str, graphs: Mapping[str, Mapping[str, str]]) ->
 
 @contextmanager
 def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
-    """Yield a graph that the processor can run: ``path``, or beside it for a while what it means."""
+    """Yield a graph that the CPU can run: ``path``, or beside it for a while what it means."""
     if not for_cuda:
         yield path
         return

@@ -33,14 +33,15 @@ from roentmod_fast.bundle.precisions import BFLOAT16
 from roentmod_fast.bundle.tokenizer import Tokenizer
 from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide, held_outside
 from roentmod_fast.errors import SettingError
-from roentmod_fast.presets import EXACT, Preset, find_preset, half_edit_db, quicker_processor
+from roentmod_fast.presets import EXACT, Preset, default_precision, fastest_measured, find_preset, half_edit_db
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.result import EditResult
-from roentmod_fast.runtime.devices import CPU, OPENVINO, Device, choose_device, what_is_missing
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.devices import usable_devices
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
 from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch
@@ -65,7 +66,7 @@ class Editor:
         bundle: Bundle,
         networks: Networks,
         tokenizer: Tokenizer,
-        device: Device,
+        device: Backend,
         preset: Preset,
         batch: int = 1,
     ) -> None:
@@ -100,15 +101,16 @@ class Editor:
         :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError`
         for a device that is absent or lacks the precision, :class:`SettingError` for a preset that is not known.
         """
-        chosen = choose_device(device)
+        devices = usable_devices(device)
         bundle = find_bundle(engine)
         given = preset.means.precision if isinstance(preset, Preset) else None
-        either = device == "auto" and chosen == OPENVINO and what_is_missing(CPU) is None
-        if either and (precision or given) not in BFLOAT16:
+        chosen = devices[0]
+        if (precision or given) not in BFLOAT16:
             name = preset.name if isinstance(preset, Preset) else preset
-            chosen = choose_device(quicker_processor(bundle, name, (OPENVINO.name, CPU.name)))
+            fastest = fastest_measured(bundle, name, [item.name for item in devices])
+            chosen = next(item for item in devices if item.name == fastest)
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        wish = precision or named.means.precision
+        wish = precision or named.means.precision or default_precision(bundle, chosen.name)
         networks = Networks.open(bundle, chosen, wish, batch=batch, graphs=graphs, keep=keep)
         verdict = half_edit_db(bundle)
         if networks.precision == "fp16" and precision is None and verdict is not None:

@@ -1,7 +1,7 @@
-"""Do two ways of running an engine compute the same? Fixed inputs, and how far apart two outputs are.
+"""Parity: fixed inputs, and how far two outputs are from each other.
 
-The exporter compares an engine with its checkpoint by these, and ``engines verify --device`` a device with the
-processor: what a driver, a card or a kernel computes wrongly shows in no error.
+The exporter compares an engine with its checkpoint by these, and ``engines verify --device`` a device with the CPU:
+what a driver, a GPU or a kernel computes wrongly raises no error.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from numpy.typing import NDArray
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.bundle.manifest import NETWORKS, Model
 from roentmod_fast.phantom import draw
-from roentmod_fast.runtime.devices import CPU, RTX, TENSORRT, Device
-from roentmod_fast.runtime.networks import OUTPUTS, Networks, precisions_on
+from roentmod_fast.runtime import backends
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.networks import Networks
+from roentmod_fast.runtime.ports import OUTPUTS
 
 Array = NDArray[Any]
 
-WORDS = 256
-"""Of a tokenizer's vocabulary; every one has so many."""
+VOCABULARY = 256
+"""Token ids are drawn below this; every vocabulary is at least this large."""
 
-LEAST_DB: Mapping[str, float] = {"fp32": 60.0, "fp16": 40.0, "bf16": 40.0, "int8": 20.0, "int8-bf16": 20.0}
-"""How near to the processor's float32 each network must be on another device, in dB over the range of its output. The
-built-in engine's keep 85 and more in half precision (``benchmarks/results/half-phantom.json``)."""
+MIN_PSNR: Mapping[str, float] = {"fp32": 60.0, "fp16": 40.0, "bf16": 40.0, "int8": 20.0, "int8-bf16": 20.0}
+"""Lowest PSNR of each network on another device to float32 on the CPU, in dB over the range of its output. The built-in
+engine's keep 85 and more in half precision (``benchmarks/results/half-phantom.json``)."""
 
-TF32_DEVICES, TF32_DB = (RTX, TENSORRT), 40.0
-"""TensorRT may round float32 products to TF32, which has 10 bits as half precision has."""
+TF32_MIN_PSNR = 40.0
+"""Where float32 products may be rounded to TF32, which has 10 bits as half precision has."""
 
 
-def fixed_inputs(network: str, model: Model, width: int, words: int = WORDS) -> list[dict[str, Array]]:
+def fixed_inputs(network: str, model: Model, width: int, vocabulary: int = VOCABULARY) -> list[dict[str, Array]]:
     """Return inputs for a network, the same each time: the UNet's at three time steps, one set for the others.
 
-    ``width`` is that of the text states; tokens are below ``words``.
+    ``width`` is that of the text states; token ids are below ``vocabulary``.
     """
     rng = np.random.default_rng(0)
 
@@ -46,10 +48,10 @@ def fixed_inputs(network: str, model: Model, width: int, words: int = WORDS) -> 
     size = model.latent_size
     latents = normal(2, model.latent_channels, size, size)
     if network == "text_encoder":
-        return [{"tokens": rng.integers(0, words, (2, model.max_tokens), dtype=np.int64)}]
+        return [{"tokens": rng.integers(0, vocabulary, (2, model.max_tokens), dtype=np.int64)}]
     if network == "vae_encoder":
-        picture = draw(model.image_size, 0).image
-        both = np.stack([picture, picture > 0.5])[:, None].repeat(3, axis=1) * 2 - 1  # as drawn, and black and white
+        phantom = draw(model.image_size, 0).image
+        both = np.stack([phantom, phantom > 0.5])[:, None].repeat(3, axis=1) * 2 - 1  # as drawn, and black and white
         return [{"image": np.ascontiguousarray(both, dtype=np.float32)}]
     if network == "vae_decoder":
         return [{"latents": latents / np.float32(model.latent_scaling)}]
@@ -74,46 +76,47 @@ def difference(want: Array, got: Array) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How near a network on a device is to the processor: the worst output, in dB over its range, and what it needs."""
+class Parity:
+    """The PSNR of a network's worst output on a device to the CPU's, in dB over its range, and the lowest allowed."""
 
     precision: str
     network: str
     psnr_db: float
-    least_db: float
+    min_psnr_db: float
 
     @property
-    def holds(self) -> bool:
-        return self.psnr_db >= self.least_db
+    def passed(self) -> bool:
+        return self.psnr_db >= self.min_psnr_db
 
 
-def compare_with_processor(bundle: Bundle, device: Device) -> Iterator[Likeness]:
-    """Run each network of ``bundle`` on ``device``, in each precision it has there, and on the processor in float32.
+def compare_with_cpu(bundle: Bundle, device: Backend) -> Iterator[Parity]:
+    """Run each network of ``bundle`` on ``device``, in each precision it has there, and on the CPU in float32.
 
-    Where the bundle holds no float32, the processor computes in the same precision, which it does by way of float32.
-    Of an autoencoder in half precision that gives NaN or infinity on the device the likeness is minus infinity: float32
-    takes its place in an edit, but the exporter has seen it give numbers for these inputs. Raises
-    :class:`DeviceError` and :class:`EngineError` as :meth:`Networks.open` and :meth:`Network.run` do.
+    Where the bundle holds no float32, the CPU computes in the same precision, which it does by way of float32. For an
+    autoencoder in half precision that gives NaN or infinity on the device the PSNR is minus infinity: float32 takes its
+    place in an edit, but the exporter has seen it give numbers for these inputs. Raises :class:`DeviceError` and
+    :class:`EngineError` as :meth:`Networks.open` and :meth:`Network.run` do.
     """
-    model = bundle.manifest.model
-    wanted: dict[str, dict[str, list[Array]]] = {}
-    for precision in precisions_on(bundle, device):
+    model, cpu = bundle.manifest.model, backends.get("cpu")
+    expected: dict[str, dict[str, list[Array]]] = {}
+    for precision in device.precisions(bundle):
         reference = "fp32" if "fp32" in bundle.manifest.networks else precision
-        if reference not in wanted:
-            wanted[reference] = _outputs(Networks.open(bundle, CPU, reference), model)
+        if reference not in expected:
+            expected[reference] = _outputs(Networks.open(bundle, cpu, reference), model)
         opened = Networks.open(bundle, device, precision)
         found = _outputs(opened, model)
-        least = TF32_DB if device in TF32_DEVICES else LEAST_DB[precision]
+        tf32 = precision == "fp32" and device.rounds_to_tf32
+        least = TF32_MIN_PSNR if tf32 else MIN_PSNR[precision]
         for network in NETWORKS:
-            pairs = zip(wanted[reference][network], found[network], strict=True)
-            likeness = min(difference(*pair)["psnr_db"] for pair in pairs)
-            if getattr(getattr(opened, network), "spared", False):
-                likeness = -math.inf
-            yield Likeness(precision, network, likeness, least)
+            pairs = zip(expected[reference][network], found[network], strict=True)
+            psnr = min(difference(*pair)["psnr_db"] for pair in pairs)
+            if getattr(getattr(opened, network), "fallback_active", False):
+                psnr = -math.inf
+            yield Parity(precision, network, psnr, least)
 
 
 def _outputs(networks: Networks, model: Model) -> dict[str, list[Array]]:
-    """Return what each network gives for its fixed inputs."""
+    """Return the outputs of each network for its fixed inputs."""
     width = networks.text_encoder.outputs["text_states"][-1]
     outputs: dict[str, list[Array]] = {}
     for network in NETWORKS:
@@ -126,7 +129,7 @@ def _outputs(networks: Networks, model: Model) -> dict[str, list[Array]]:
 
 
 def _pairs(inputs: list[dict[str, Array]]) -> list[dict[str, Array]]:
-    """Return each item with the one after it, as guidance asks for two; on cuda a third run replays a CUDA graph."""
+    """Return each item with the one after it, as guidance runs two; on cuda a third run replays a CUDA graph."""
     following = [*inputs[1:], inputs[0]]
     return [
         {name: np.concatenate([first[name], second[name]]) for name in first}

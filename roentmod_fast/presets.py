@@ -1,7 +1,7 @@
 """Presets: named trades of fidelity for time.
 
-``exact`` is the reference and always there. ``balanced`` and ``fast`` belong to an engine and a machine: they are found
-by measuring (:mod:`roentmod_fast.tune`) and kept with their price, so that whoever uses one is told what it costs.
+``exact`` is the reference and always there. ``balanced`` and ``fast`` belong to an engine and a machine: they are
+measured (:mod:`roentmod_fast.tune`) and stored with what they cost, which is shown at each use.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from roentmod_fast.bundle.precisions import PRECISIONS
 from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
-from roentmod_fast.runtime.devices import GPU_DEVICES
+from roentmod_fast.runtime import backends
 
 FORMAT = 1
 HALF_EDIT_DB = 60.0
-"""From how many dB on fp16 is a GPU's default: a quarter of a grey level of 8 bit, root mean square."""
+"""The PSNR in dB from which fp16 is a GPU's default: a quarter of a grey level of 8 bit, root mean square."""
 
 EXACT = "exact"
 NAMES = (EXACT, "balanced", "fast")
@@ -29,7 +29,7 @@ NAMES = (EXACT, "balanced", "fast")
 
 @dataclass(frozen=True)
 class Means:
-    """By what an edit is made cheaper; the defaults are the reference's, which takes no short cut.
+    """Settings that trade fidelity for speed; the defaults are exact.
 
     ``precision``: of the networks, None for the device's own. ``solver``: ``ddim`` or ``dpm++``, DPM-Solver++(2M).
     ``calls``: of the UNet for one edit, None for as many as steps and strength say; the noise level at the start does
@@ -49,7 +49,7 @@ class Means:
             raise SettingError(f"calls {self.calls} is below 1: give a number such as 10")
 
     def describe(self) -> str:
-        """Say it in a few words, empty where there is no short cut but the precision."""
+        """Return the settings in a few words, empty for the defaults."""
         parts = [] if self.precision is None else [self.precision]
         if self.solver != "ddim" or self.calls is not None:
             parts.append(self.solver if self.calls is None else f"{self.solver} in {self.calls} calls")
@@ -71,7 +71,7 @@ class Preset:
         return None if value is None else float(value)
 
     def price(self) -> str:
-        """Say what it costs and gives, in the words of the measurement."""
+        """Return its speed and fidelity as they were measured."""
         if not self.measured:
             return ""
         return (
@@ -111,10 +111,10 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
 def default_precision(bundle: Bundle, device: str) -> str:
     """Return the precision that an engine is run in on ``device`` unless another one is asked for.
 
-    On a GPU that is fp16 where the export's verdict of a whole edit is at least :data:`HALF_EDIT_DB`, else fp32.
+    On a GPU that is fp16 where the parity of a whole edit is at least :data:`HALF_EDIT_DB`, else fp32.
     """
-    verdict = half_edit_db(bundle)
-    half = device in {gpu.name for gpu in GPU_DEVICES} and verdict is not None and verdict >= HALF_EDIT_DB
+    psnr = half_edit_db(bundle)
+    half = backends.get(device).fp16_by_default and psnr is not None and psnr >= HALF_EDIT_DB
     return "fp16" if half else "fp32"
 
 
@@ -122,8 +122,8 @@ def half_edit_db(bundle: Bundle) -> float | None:
     """Return the PSNR of a whole edit in fp16 to the checkpoint's, in dB, by the manifest; None where it has none."""
     if "fp16" not in bundle.manifest.networks:
         return None
-    verdict = bundle.manifest.parity.get("fp16", {}).get("whole_edit", {}).get("psnr_db")
-    return None if verdict is None else float(verdict)
+    psnr = bundle.manifest.parity.get("fp16", {}).get("whole_edit", {}).get("psnr_db")
+    return None if psnr is None else float(psnr)
 
 
 def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
@@ -139,18 +139,20 @@ def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
     return found.presets[name].seconds if name in found.presets else None
 
 
-def quicker_processor(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
-    """Return that of ``devices`` on which this user measured the preset ``name`` as quickest.
+def fastest_measured(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
+    """Return that of ``devices`` on which this user measured the preset ``name`` as fastest.
 
     The first where any of them was not measured.
     """
+    if len(devices) == 1:
+        return devices[0]
     seconds = {device: measured_seconds(bundle, name, device) for device in devices}
     known = {device: value for device, value in seconds.items() if value is not None}
     return min(known, key=lambda device: known[device]) if len(known) == len(devices) else devices[0]
 
 
 def tuned_path(bundle: Bundle, device: str) -> Path:
-    """Return where this user's measurements of an engine are kept: by the hash of its manifest."""
+    """Return where this user's measurements of an engine are stored: by the hash of its manifest."""
     return data_folder() / "tuned" / f"{bundle.manifest_hash[:16]}.{device}.json"
 
 
@@ -162,7 +164,7 @@ def shipped_path(bundle: Bundle, device: str) -> Path:
 def read_measurements(path: Path, bundle: Bundle) -> Measurements | None:
     """Read what was measured of an engine, None where there is no file.
 
-    Raises :class:`EngineError` for a file that is damaged or speaks of another engine.
+    Raises :class:`EngineError` for a file that is damaged or belongs to another engine.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -183,7 +185,7 @@ def read_measurements(path: Path, bundle: Bundle) -> Measurements | None:
 
 
 def render_presets(presets: Mapping[str, Preset], bundle: Bundle, evidence: Mapping[str, Any]) -> str:
-    """Return the text that :func:`read_measurements` reads back; ``evidence`` is kept along with it."""
+    """Return the text that :func:`read_measurements` reads back; ``evidence`` is stored along with it."""
     values = {
         "format": FORMAT,
         "manifest_sha256": bundle.manifest_hash,

@@ -1,8 +1,8 @@
-"""Measure what short cuts cost an engine on this machine, and keep what is worth it as presets.
+"""Measure what speed-ups cost an engine on this machine, and store those that are worth it as presets.
 
-Radiographs are edited exactly, then with each candidate: fewer calls by DPM-Solver++, and the precisions beside float32
-that the device may be quick in, where the bundle has them. A candidate is compared with the exact edit of the same
-radiograph, prompt and seed. What is no quicker in a precision than in float32 is not tried further in it.
+Radiographs are edited exactly, then with each candidate: fewer sampling steps by DPM-Solver++, and the precisions
+beside float32 that may be fast on the device, where the bundle has them. A candidate is compared with the exact edit of
+the same radiograph, prompt and seed. A precision that is no faster than float32 is not tried further.
 """
 
 from __future__ import annotations
@@ -19,53 +19,52 @@ from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
 from roentmod_fast.presets import EXACT, Means, Preset
 from roentmod_fast.radiograph.metrics import change_statistics
-from roentmod_fast.runtime.devices import GPU_DEVICES, Device
-from roentmod_fast.runtime.networks import precisions_on
+from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 CALLS = (3, 4, 5, 6, 8, 10)
-"""Numbers of UNet calls that are tried."""
+"""Numbers of sampling steps that are tried."""
 
 MIN_PSNR = 35.0
-"""How near to the exact edit the worst edit of ``fast`` must be, in dB."""
+"""Lowest PSNR of the worst edit of ``fast`` to the exact edit, in dB."""
 
 BALANCED_MARGIN = 5.0
-"""By how many dB ``balanced`` is nearer."""
+"""How many dB ``balanced`` is closer."""
 
-KEPT = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
-"""How much of the exact edit's change a preset must make, as a share; more is as wrong as less."""
+EFFECT_RATIO = {"fast": (0.9, 1.1), "balanced": (0.95, 1.05)}
+"""Bounds of a preset's change over the exact edit's change; more is as wrong as less."""
 
-PRECISIONS_ON_PROCESSOR = ("fp32", "bf16", "int8", "int8-bf16")
-"""What is tried on a processor, which computes half precision slower than float32."""
+PRECISIONS_ON_CPU = ("fp32", "bf16", "int8", "int8-bf16")
+"""What is tried on a CPU, which computes half precision slower than float32."""
 
 PERFECT_DB = 200.0
-"""Said of two pictures that are equal."""
+"""The PSNR of two images that are equal."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """What was measured of one candidate over all edits.
 
-    ``psnr_db``, ``worst_db``, ``ssim``: of its pictures against the exact ones, median and lowest; ``kept``: how much
-    of the exact edit's change it makes, median and the value farthest from 1; ``seconds``: of one edit, median.
+    ``psnr_db``, ``worst_db``, ``ssim``: of its images against the exact ones, median and lowest; ``effect_ratio``: its
+    change over the exact edit's change, median, and the value farthest from 1; ``seconds``: of one edit, median.
     """
 
     means: Means
     psnr_db: float
     worst_db: float
     ssim: float
-    kept: float
-    farthest_kept: float
+    effect_ratio: float
+    farthest_effect_ratio: float
     seconds: float
 
     def holds(self, name: str, min_psnr: float) -> bool:
-        """Tell whether it is good enough for the preset ``name``."""
-        low, high = KEPT[name]
+        """Return whether it is good enough for the preset ``name``."""
+        low, high = EFFECT_RATIO[name]
         least = min_psnr + (BALANCED_MARGIN if name == "balanced" else 0.0)
-        return self.worst_db >= least and low <= self.farthest_kept <= high
+        return self.worst_db >= least and low <= self.farthest_effect_ratio <= high
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Tuning:
 
 def tune(
     bundle: Bundle,
-    device: Device,
+    device: Backend,
     images: Sequence[Array],
     prompts: Sequence[str],
     *,
@@ -108,13 +107,13 @@ def tune(
     logger.info(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
-    available = precisions_on(bundle, device)
-    tried = available if device in GPU_DEVICES else PRECISIONS_ON_PROCESSOR
+    available = device.precisions(bundle)
+    tried = available if device.is_gpu else PRECISIONS_ON_CPU
     for precision in [precision for precision in tried if precision in available]:
         if precision != editor.networks.precision:
             del editor
             editor = Editor.load(bundle.folder, device.name, precision)
-            # What is done once in the first edit is not the precision's price.
+            # What is done once in the first edit is not a cost of the precision.
             editor.edit(images[0], prompts[0], EditConfig(compose="replace", solver="dpm++", calls=2))
         for means in _candidates(precision):
             trial = _try(editor, means, exact)
@@ -123,10 +122,10 @@ def tune(
             if precision == "fp32":
                 in_float32[means.calls] = trial.seconds
             elif trial.seconds >= in_float32[means.calls]:
-                logger.info(f"{precision} is no quicker than fp32 here: not tried further")
+                logger.info(f"{precision} is no faster than fp32 here: not tried further")
                 break
     presets = {}
-    for name in KEPT:
+    for name in EFFECT_RATIO:
         good = [trial for trial in trials if trial.holds(name, min_psnr) and trial.seconds < exact_seconds]
         if good:
             best = min(good, key=lambda trial: trial.seconds)
@@ -135,7 +134,7 @@ def tune(
                 "psnr_db": round(best.psnr_db, 1),
                 "worst_db": round(best.worst_db, 1),
                 "ssim": round(best.ssim, 4),
-                "kept": round(best.kept, 3),
+                "effect_ratio": round(best.effect_ratio, 3),
                 "seconds": round(best.seconds, 3),
                 "images": len(images),
                 "prompts": len(prompts),
@@ -146,11 +145,11 @@ def tune(
 
 
 def describe(trial: Trial, exact_seconds: float) -> str:
-    """Say a trial in one line."""
+    """Return a trial as one line."""
     return (
         f"{trial.means.describe()}: {trial.seconds:.2f} s, {exact_seconds / trial.seconds:.1f} times {EXACT}, "
-        f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, {100 * trial.kept:.0f} % of the "
-        f"change (farthest {100 * trial.farthest_kept:.0f} %)"
+        f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, "
+        f"{100 * trial.effect_ratio:.0f} % of the change (farthest {100 * trial.farthest_effect_ratio:.0f} %)"
     )
 
 
@@ -168,22 +167,22 @@ def _edit_exactly(editor: Editor, image: Array, prompt: str, seed: int) -> _Exac
 
 
 def _try(editor: Editor, means: Means, exact: Sequence[_Exact]) -> Trial:
-    psnr, ssim, kept, seconds = [], [], [], []
+    psnr, ssim, ratios, seconds = [], [], [], []
     for edit in exact:
         config = EditConfig(seed=edit.seed, compose="replace", solver=means.solver, calls=means.calls)
         result = editor.edit(edit.image, edit.prompt, config)
-        likeness = change_statistics(edit.decoded, result.decoded)
-        psnr.append(PERFECT_DB if likeness.psnr_db is None else likeness.psnr_db)
-        ssim.append(likeness.ssim)
+        change = change_statistics(edit.decoded, result.decoded)
+        psnr.append(PERFECT_DB if change.psnr_db is None else change.psnr_db)
+        ssim.append(change.ssim)
         wanted, made = edit.decoded - edit.base, result.decoded - edit.base
-        kept.append(float((wanted * made).sum() / max(float((wanted * wanted).sum()), 1e-12)))
+        ratios.append(float((wanted * made).sum() / max(float((wanted * wanted).sum()), 1e-12)))
         seconds.append(sum(result.seconds.values()))
     return Trial(
         means=means,
         psnr_db=statistics.median(psnr),
         worst_db=min(psnr),
         ssim=statistics.median(ssim),
-        kept=statistics.median(kept),
-        farthest_kept=max(kept, key=lambda share: abs(share - 1)),
+        effect_ratio=statistics.median(ratios),
+        farthest_effect_ratio=max(ratios, key=lambda ratio: abs(ratio - 1)),
         seconds=statistics.median(seconds),
     )

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roentmod_fast import editor as editor_module
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
-from roentmod_fast.runtime.devices import CPU, OPENVINO
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.stages import Prepared
 
@@ -312,8 +314,9 @@ def test_auto_takes_the_processor_device_that_was_measured_as_the_quicker(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     # As where OpenVINO is installed, which it need not be: the session is not to be opened on it.
-    devices = {"auto": OPENVINO, "openvino": OPENVINO, "cpu": CPU}
-    monkeypatch.setattr(editor_module, "choose_device", lambda name: devices[name])
+    monkeypatch.setattr(OPENVINO, "missing", lambda: None)
+    for gpu in (CUDA, RTX):
+        monkeypatch.setattr(gpu, "missing", lambda: "no GPU")
     bundle = read_bundle(GOLDENS / "tiny_bundle")
     for device, seconds in (("cpu", 4.0), ("openvino", 5.0)):
         path = tuned_path(bundle, device)

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roentmod_fast import parity as likeness
+from roentmod_fast import parity
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.bundle.manifest import NETWORKS
 from roentmod_fast.errors import NotFiniteError
-from roentmod_fast.parity import LEAST_DB, compare_with_processor, difference, fixed_inputs
-from roentmod_fast.runtime.devices import CPU, CUDA, OPENVINO, RTX, TENSORRT, Device, what_is_missing
-from roentmod_fast.runtime.networks import INPUTS, Network, Networks, precisions_on
-from roentmod_fast.runtime.spare import NetworkWithSpare
+from roentmod_fast.parity import MIN_PSNR, compare_with_cpu, difference, fixed_inputs
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.tensorrt import TENSORRT
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from roentmod_fast.runtime.networks import Float32Fallback, Network, Networks
+from roentmod_fast.runtime.ports import INPUTS
 
 GOLDENS = Path(__file__).parent / "goldens"
 TINY, HALF = GOLDENS / "tiny_bundle", GOLDENS / "tiny_half"
@@ -44,21 +49,21 @@ def test_inputs_are_the_same_each_time_and_fit_the_network(network: str) -> None
 
 
 @pytest.mark.parametrize("folder", [TINY, HALF])
-def test_the_processor_agrees_with_itself(folder: Path) -> None:
-    found = list(compare_with_processor(read_bundle(folder), CPU))
+def test_the_cpu_agrees_with_itself(folder: Path) -> None:
+    found = list(compare_with_cpu(read_bundle(folder), CPU))
     assert [one.network for one in found] == list(NETWORKS)
-    assert all(one.holds and one.psnr_db > 300 for one in found)
+    assert all(one.passed and one.psnr_db > 300 for one in found)
 
 
-@pytest.mark.skipif(what_is_missing(OPENVINO) is not None, reason="no OpenVINO here")
-def test_openvino_agrees_with_the_processor() -> None:
-    found = [one for one in compare_with_processor(read_bundle(TINY), OPENVINO) if one.precision == "fp32"]
+@pytest.mark.skipif(OPENVINO.missing() is not None, reason="no OpenVINO here")
+def test_openvino_agrees_with_the_cpu() -> None:
+    found = [one for one in compare_with_cpu(read_bundle(TINY), OPENVINO) if one.precision == "fp32"]
     assert len(found) == len(NETWORKS)
-    assert all(one.holds and 80 < one.psnr_db < 300 for one in found)
+    assert all(one.passed and 80 < one.psnr_db < 300 for one in found)
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, network: str, error: float) -> None:
-    """Have a device called cuda that is the processor, but for an error in what ``network`` gives."""
+    """Have a device called cuda that is the CPU, but for an error in the outputs of ``network``."""
     opened = Networks.open
 
     def open_it(bundle: Any, device: Any, *more: Any) -> Networks:
@@ -73,24 +78,24 @@ def spoil(monkeypatch: pytest.MonkeyPatch, network: str, error: float) -> None:
             monkeypatch.setattr(inner, "run", wrong)
         return networks
 
-    monkeypatch.setattr(likeness.Networks, "open", open_it)
+    monkeypatch.setattr(parity.Networks, "open", open_it)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_that_is_wrong_on_a_device_is_found(monkeypatch: pytest.MonkeyPatch, network: str) -> None:
     spoil(monkeypatch, network, 0.01)
-    found = {one.network: one for one in compare_with_processor(read_bundle(TINY), CUDA)}
-    assert [name for name, one in found.items() if not one.holds] == [network]
+    found = {one.network: one for one in compare_with_cpu(read_bundle(TINY), CUDA)}
+    assert [name for name, one in found.items() if not one.passed] == [network]
     assert found[network].psnr_db == pytest.approx(40, abs=0.1)
-    assert found[network].least_db == LEAST_DB["fp32"] == 60
+    assert found[network].min_psnr_db == MIN_PSNR["fp32"] == 60
 
 
 @pytest.mark.parametrize("device", [RTX, TENSORRT])
 def test_tensorrt_rounds_float32_to_tf32_and_is_not_held_to_more(
-    monkeypatch: pytest.MonkeyPatch, device: Device
+    monkeypatch: pytest.MonkeyPatch, device: Backend
 ) -> None:
     spoil(monkeypatch, "unet", 0.003)
-    assert all(one.holds for one in compare_with_processor(read_bundle(TINY), device))
+    assert all(one.passed for one in compare_with_cpu(read_bundle(TINY), device))
 
 
 def test_the_unet_is_asked_for_two_at_once_as_guidance_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +108,11 @@ def test_the_unet_is_asked_for_two_at_once_as_guidance_does(monkeypatch: pytest.
         return run(self, **arrays)
 
     monkeypatch.setattr(Network, "run", watch)
-    assert all(one.holds for one in compare_with_processor(read_bundle(TINY), CPU))
+    assert all(one.passed for one in compare_with_cpu(read_bundle(TINY), CPU))
     assert seen == 2 * [1, 1, 1, 2, 2, 2]
 
 
-def test_an_autoencoder_that_needs_its_spare_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_autoencoder_that_needs_its_fallback_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Networks.open
 
     def open_it(bundle: Any, device: Any, *more: Any) -> Networks:
@@ -119,18 +124,18 @@ def test_an_autoencoder_that_needs_its_spare_does_not_hold(monkeypatch: pytest.M
             raise NotFiniteError("vae_decoder: NaN")
 
         bad = SimpleNamespace(run=overflow, role="vae_decoder")
-        spared = NetworkWithSpare(bad, lambda: good, lambda note: None)  # type: ignore[arg-type]
+        spared = Float32Fallback(bad, lambda: good, lambda note: None)  # type: ignore[arg-type]
         return networks if device == CPU else replace(networks, vae_decoder=spared)
 
-    monkeypatch.setattr(likeness.Networks, "open", open_it)
-    found = {one.network: one for one in compare_with_processor(read_bundle(TINY), CUDA)}
-    assert [name for name, one in found.items() if not one.holds] == ["vae_decoder"]
+    monkeypatch.setattr(parity.Networks, "open", open_it)
+    found = {one.network: one for one in compare_with_cpu(read_bundle(TINY), CUDA)}
+    assert [name for name, one in found.items() if not one.passed] == ["vae_decoder"]
     assert found["vae_decoder"].psnr_db == -math.inf
 
 
-def test_a_card_is_not_asked_for_int8() -> None:
+def test_a_gpu_is_not_asked_for_int8() -> None:
     bundle = read_bundle(HALF)
     halves = bundle.manifest.networks["fp16"]
     object.__setattr__(bundle.manifest, "networks", {"fp32": halves, "fp16": halves, "int8": halves})
-    assert precisions_on(bundle, CUDA) == ("fp32", "fp16")
-    assert "int8" in precisions_on(bundle, CPU)
+    assert CUDA.precisions(bundle) == ("fp32", "fp16")
+    assert "int8" in CPU.precisions(bundle)

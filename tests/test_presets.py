@@ -13,8 +13,8 @@ from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.presets import (
     Means,
     Preset,
+    fastest_measured,
     find_preset,
-    quicker_processor,
     read_measurements,
     render_presets,
     shipped_path,
@@ -140,7 +140,7 @@ def test_the_shipped_engine_is_tuned() -> None:
         assert shipped["balanced"].measured["worst_db"] >= 40 and shipped["fast"].measured["worst_db"] >= 35
 
 
-def test_the_quicker_processor_is_the_one_that_was_measured_so(bundle: Bundle) -> None:
+def test_the_fastest_measured_is_the_one_that_was_measured_so(bundle: Bundle) -> None:
     both = ("openvino", "cpu")
 
     def tuned(device: str, exact: float, fast: float) -> None:
@@ -149,10 +149,10 @@ def test_the_quicker_processor_is_the_one_that_was_measured_so(bundle: Bundle) -
         preset = Preset("fast", Means("fp32", "dpm++", 4), {**MEASURED, "seconds": fast})
         path.write_text(render_presets({"fast": preset}, bundle, {"exact_seconds": exact}))
 
-    assert quicker_processor(bundle, "exact", both) == "openvino", "nothing was measured: the first"
+    assert fastest_measured(bundle, "exact", both) == "openvino", "nothing was measured: the first"
     tuned("cpu", exact=4.0, fast=2.0)
-    assert quicker_processor(bundle, "exact", both) == "openvino", "one alone tells nothing"
+    assert fastest_measured(bundle, "exact", both) == "openvino", "one alone tells nothing"
     tuned("openvino", exact=5.0, fast=1.0)
-    assert quicker_processor(bundle, "exact", both) == "cpu"
-    assert quicker_processor(bundle, "fast", both) == "openvino"
-    assert quicker_processor(bundle, "balanced", both) == "openvino", "a preset that was not found on either"
+    assert fastest_measured(bundle, "exact", both) == "cpu"
+    assert fastest_measured(bundle, "fast", both) == "openvino"
+    assert fastest_measured(bundle, "balanced", both) == "openvino", "a preset that was not found on either"

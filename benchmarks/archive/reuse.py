@@ -26,9 +26,9 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from roentmod_fast.bundle.bundle import find_bundle
 from roentmod_fast.machine import machine_facts
-from roentmod_fast.runtime.devices import CPU
-from roentmod_fast.runtime.networks import INPUTS, item_shapes
-from roentmod_fast.runtime.sessions import open_session
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.ports import INPUTS, item_shapes
+from roentmod_fast.runtime.session_spec import SessionSpec
 
 RESULTS = Path(__file__).parent / "results"
 Array = NDArray[Any]
@@ -73,7 +73,7 @@ class ReusingUNet:
         self.every = every
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             whole, shallow = split(path, joins, Path(folder))
-            self._whole, self._shallow = open_session(whole, CPU), open_session(shallow, CPU)
+            self._whole, self._shallow = (CPU.open(SessionSpec("unet", path)) for path in (whole, shallow))
         self._shallow_inputs = {value.name for value in self._shallow.get_inputs()}
         self.forget()
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from roentmod_fast.editor import Editor
 from roentmod_fast.radiograph.read import read_radiograph
-from roentmod_fast.runtime.devices import physical_cores
+from roentmod_fast.runtime.host import physical_cores
 from roentmod_fast.settings import EditConfig
 
 RUNTIMES = ("onnxruntime", "openvino")

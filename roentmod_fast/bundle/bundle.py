@@ -1,4 +1,4 @@
-"""Engine bundles on disk: where they are looked for, and whether their files are what the manifest says."""
+"""Engine bundles on disk: where they are looked for, and whether their files match the manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEARCH_VARIABLE = "ROENTMOD_ENGINES"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An engine bundle: its folder, what its manifest says, and the SHA-256 (hex) of the manifest, its identity."""
+    """An engine bundle: its folder, its manifest, and the SHA-256 (hex) of the manifest, its identity."""
 
     folder: Path
     manifest: Manifest
@@ -46,6 +46,12 @@ class Bundle:
             raise EngineError(f"{self.folder}: has no {stored} networks, only {has}: choose one of these")
         return networks
 
+    def computes_in_fp16(self, role: str, precision: str) -> bool:
+        """Return whether a network computes in half precision: an autoencoder may stay in float32 among fp16 ones."""
+        networks = self.manifest.networks
+        full = networks.get("fp32", {}).get(role, f"{role}.onnx")
+        return precision == "fp16" and networks[precision][role] != full
+
 
 def read_bundle(folder: Path) -> Bundle:
     """Read the manifest of the bundle in ``folder``; files are checked by :func:`verify_files`.
@@ -65,7 +71,7 @@ def read_bundle(folder: Path) -> Bundle:
 def verify_files(bundle: Bundle, names: Iterable[str] | None = None) -> None:
     """Check size and SHA-256 of the named files, by default of all.
 
-    Raises :class:`EngineError` for the first that is not as the manifest says.
+    Raises :class:`EngineError` for the first that does not match the manifest.
     """
     inside = bundle.folder.resolve()
     for name in bundle.manifest.files if names is None else names:

@@ -13,16 +13,15 @@ from pathlib import Path, PurePosixPath
 from roentmod_fast.bundle.bundle import Bundle, read_bundle, user_folder, verify_files
 from roentmod_fast.bundle.manifest import FILE_NAME
 from roentmod_fast.errors import EngineError, OutputError
-from roentmod_fast.runtime.devices import BY_NAME
 
-SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md", *(f"presets.{device}.json" for device in BY_NAME))
-"""Files that come along although the manifest does not list them."""
+SIDE_FILES = ("CARD.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "presets.*.json")
+"""Patterns of files that are copied too although the manifest does not list them."""
 
 
 def import_bundle(source: Path, *, overwrite: bool = False) -> Bundle:
     """Copy a bundle, a folder or a zip of one, into the user's folder under its name; return the copy.
 
-    Only what the manifest lists, a card and a licence are copied, and every hash is checked. Raises
+    Only what the manifest lists, a model card, a licence and presets are copied, and every hash is checked. Raises
     :class:`EngineError` for what is no whole bundle, :class:`OutputError` where one of this name is there already or
     the disk is full.
     """
@@ -60,7 +59,8 @@ def _install(source: Path, overwrite: bool) -> Bundle:
     target = user_folder() / _folder_name(bundle)
     if target.exists() and not overwrite:
         raise OutputError(f"{target}: exists: give --overwrite to replace it")
-    names = [FILE_NAME, *bundle.manifest.files, *(name for name in SIDE_FILES if (source / name).is_file())]
+    beside = [path.name for pattern in SIDE_FILES for path in sorted(source.glob(pattern)) if path.is_file()]
+    names = [FILE_NAME, *bundle.manifest.files, *beside]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".importing-") as folder:

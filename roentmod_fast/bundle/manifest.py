@@ -28,7 +28,7 @@ GRAPHS = ("fused", "cuda")
 
 @dataclass(frozen=True)
 class Model:
-    """Facts of the model that no user can wish away.
+    """Model facts; not user-configurable.
 
     ``image_size`` pixels a side; ``latent_channels``; ``vae_scale`` pixels to one latent; ``latent_scaling`` the
     factor from the VAE's latents to the UNet's; ``prediction`` what the UNet predicts. The rest is the noise
@@ -83,9 +83,9 @@ class Manifest:
     """All of ``manifest.json``.
 
     ``networks`` maps a precision to the file of each of the four networks; ``files`` maps every file, external data
-    included, to its size and hash; ``notice``, where not empty, must be told to the user at each use. ``fused`` and
+    included, to its size and hash; ``notice``, where not empty, must be shown to the user at each use. ``fused`` and
     ``cuda`` map a network's file to another graph over the same weights, in operators that only ONNX Runtime's own
-    providers know, or of these only CUDA's. ``parity`` and ``made`` are kept as they stand.
+    providers know, or of these only CUDA's. ``parity`` and ``made`` are stored as they stand.
     """
 
     name: str
@@ -117,8 +117,10 @@ def _record(kind: type[Record], values: object, where: str) -> Record:
     wanted = {item.name: str(item.type) for item in fields(kind)}
     missing, unknown = sorted(wanted.keys() - values.keys()), sorted(values.keys() - wanted.keys())
     if missing or unknown:
-        said = [f"{label} {', '.join(names)}" for label, names in (("missing", missing), ("unknown", unknown)) if names]
-        raise EngineError(f"{where}: {'; '.join(said)}")
+        problems = [
+            f"{label} {', '.join(names)}" for label, names in (("missing", missing), ("unknown", unknown)) if names
+        ]
+        raise EngineError(f"{where}: {'; '.join(problems)}")
     accepts: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
     for name, expected in wanted.items():
         value = values[name]

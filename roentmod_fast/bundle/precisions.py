@@ -10,8 +10,8 @@ BFLOAT16: Mapping[str, str] = {"bf16": "fp32", "int8-bf16": "int8"}
 """What OpenVINO computes in bfloat16, by the networks that a bundle holds: all of the float32 ones, or of the int8 ones
 what is not in integers. Nothing more is stored, and nothing calibrated."""
 
-PRECISIONS_ON_CARD = ("fp32", "fp16")
-"""What a card runs; int8 networks are made for processors."""
+PRECISIONS_ON_GPU = ("fp32", "fp16")
+"""What a GPU runs; int8 networks are made for CPUs."""
 
 PRECISIONS = (*manifest.PRECISIONS, *BFLOAT16)
 

@@ -50,7 +50,7 @@ class Tokenizer:
             # SD 1.x pads with the end token and SD 2.x with "!": a guess would change every prompt without a word.
             raise EngineError(f"{path}: does not say how it pads, expected padding with a pad_id: {remedy}")
         pad_id = backend.padding["pad_id"]
-        # Both are done below: the length is the text encoder's, and what is cut off must be told.
+        # Both are done below: the length is the text encoder's, and what is cut off must be logged.
         backend.no_truncation()
         backend.no_padding()
         if len(backend.encode("").ids) != 2:

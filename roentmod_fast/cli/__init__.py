@@ -13,9 +13,10 @@ import click
 from roentmod_fast._version import __version__
 from roentmod_fast.cli.log import log_to_stderr
 from roentmod_fast.errors import RoentmodError, SettingError
+from roentmod_fast.runtime import backends
 
-DEVICES = ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
-"""Those of :mod:`roentmod_fast.runtime.devices`, which takes as long to import as all of ``--help``."""
+DEVICES = backends.choices()
+"""``auto`` and the names of the devices; nothing heavy is imported for them."""
 
 COMMANDS = ("edit", "sample", "export", "engines", "tune", "bench", "doctor")
 

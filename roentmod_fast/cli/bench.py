@@ -33,7 +33,7 @@ from roentmod_fast.cli.paths import PATH
 def command(
     engine: str | None, devices: tuple[str, ...], names: tuple[str, ...], runs: int, report: Path | None
 ) -> None:
-    """Measure how long an edit takes with each device and preset; a drawn radiograph, one prompt, all defaults.
+    """Measure how long an edit takes with each device and preset; a phantom, one prompt, all defaults.
 
     All are in memory at once, because they are compared in turns; those of one device and precision share networks.
 

@@ -9,7 +9,7 @@ import click
 
 @click.command("doctor")
 def command() -> None:
-    """Say what is installed, which devices work and which engine would be used; each problem with its remedy.
+    """Check what is installed, which devices work and which engine would be used; each problem has a remedy.
 
     Exit status 0 means that this machine is ready to edit.
 

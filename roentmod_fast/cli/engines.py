@@ -14,7 +14,7 @@ from roentmod_fast.cli.paths import PATH
 
 if TYPE_CHECKING:
     from roentmod_fast.bundle.bundle import Bundle
-    from roentmod_fast.runtime.devices import Device
+    from roentmod_fast.runtime.backends.base import Backend
 
 
 @click.group("engines")
@@ -50,7 +50,7 @@ def list_() -> None:
 @click.argument("engine", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The manifest as it stands.")
 def show(engine: str | None, as_json: bool) -> None:
-    """Show what an engine is and how well it was exported (by default the default one).
+    """Show what an engine is and its parity (by default the default one).
 
     \b
     Example:
@@ -84,10 +84,10 @@ def show(engine: str | None, as_json: bool) -> None:
             size = bytes_of(file, manifest.files)
             also = "".join(f", {kind} {found[file]}" for kind, found in manifest.graphs.items() if file in found)
             click.echo(f"    {network:<18} {file} ({size / 1e6:.1f} MB{also})")
-    for precision, verdicts in manifest.parity.items():
+    for precision, networks in manifest.parity.items():
         click.echo(f"  parity {precision}")
-        for network, verdict in verdicts.items() if isinstance(verdicts, dict) else ():
-            click.echo(f"    {network:<18} {json.dumps(verdict)}")
+        for network, parity in networks.items() if isinstance(networks, dict) else ():
+            click.echo(f"    {network:<18} {json.dumps(parity)}")
 
 
 @command.command("verify")
@@ -96,20 +96,19 @@ def show(engine: str | None, as_json: bool) -> None:
     "--against",
     type=PATH,
     metavar="CHECKPOINT",
-    help="Give the exporter's verdict again, against the checkpoint it was made from; needs the export extra.",
+    help="Measure parity again, against the checkpoint it was made from; needs the export extra.",
 )
 @click.option("--vae", type=PATH, metavar="DIR", help="With --against: the autoencoder's folder.")
 @click.option(
     "--device",
     type=click.Choice(DEVICES[1:]),
-    help="Compare what this device computes with what the processor does, network by network.",
+    help="Compare each network's outputs on this device with those on the CPU.",
 )
 @verbosity
 def verify(engine: str | None, against: Path | None, vae: Path | None, device: str | None) -> None:
     """Check every file of an engine against its manifest, then run a smoke test of each precision on the CPU.
 
-    Do it once with --device on a new card, driver or engine: what these compute wrongly is no error and shows nowhere
-    else.
+    Run it once with --device on a new GPU, driver or engine: what these compute wrongly raises no error anywhere else.
 
     \b
     Examples:
@@ -132,10 +131,10 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         from roentmod_fast.cli.export import require_export_extra
 
         require_export_extra()
-    chosen = None if device is None else choose_device(device)  # one that is missing is told before the work
+    chosen = None if device is None else choose_device(device)  # an absent one is an error before the work
     bundle = find_bundle(engine)
     verify_files(bundle)
-    click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files are as the manifest says")
+    click.echo(f"{bundle.name}: {len(bundle.manifest.files)} files match the manifest")
     size = bundle.manifest.model.image_size
     ramp = np.linspace(0, 1, size, dtype=np.float32)[None, :].repeat(size, axis=0)
     for precision in bundle.manifest.networks:
@@ -149,23 +148,23 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
         from roentmod_fast_export.verdict import judge_bundle
 
         parity = judge_bundle(bundle.folder, against, vae)
-        for precision, verdicts in parity.items():
-            for part, values in verdicts.items():
-                said = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
-                click.echo(f"{bundle.name}: {precision} {part}: {said}")
+        for precision, networks in parity.items():
+            for part, values in networks.items():
+                line = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"
+                click.echo(f"{bundle.name}: {precision} {part}: {line}")
 
 
-def _compare(bundle: Bundle, device: Device) -> None:
-    """Compare a device with the processor, and say each network. Raises :class:`DeviceError` where one is wrong."""
+def _compare(bundle: Bundle, device: Backend) -> None:
+    """Compare a device with the CPU, and print each network. Raises :class:`DeviceError` where one is wrong."""
     from roentmod_fast.errors import DeviceError
-    from roentmod_fast.parity import compare_with_processor
+    from roentmod_fast.parity import compare_with_cpu
 
     wrong = []
-    for likeness in compare_with_processor(bundle, device):
-        said = f"{likeness.precision} {likeness.network} on {device.name}: {likeness.psnr_db:.1f} dB to the processor"
-        click.echo(f"{bundle.name}: {said}, expected {likeness.least_db:g} or more")
-        if not likeness.holds:
-            wrong.append(f"{likeness.precision} {likeness.network}")
+    for parity in compare_with_cpu(bundle, device):
+        line = f"{parity.precision} {parity.network} on {device.name}: {parity.psnr_db:.1f} dB to the CPU"
+        click.echo(f"{bundle.name}: {line}, expected {parity.min_psnr_db:g} or more")
+        if not parity.passed:
+            wrong.append(f"{parity.precision} {parity.network}")
     if wrong:
         raise DeviceError(f"{device.name} computes {', '.join(wrong)} of engine {bundle.name} wrongly: do not use it")
 

@@ -29,7 +29,7 @@ NEEDED = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxrunti
     "--calibrate",
     type=PATH,
     metavar="DIR",
-    help="Calibrate int8 on edits of the radiographs in this folder. [default: drawn ones]",
+    help="Calibrate int8 on edits of the radiographs in this folder. [default: phantoms]",
 )
 @click.option(
     "--tensorrt",

@@ -1,4 +1,4 @@
-"""``roentmod-fast tune``: measure what short cuts cost on this machine."""
+"""``roentmod-fast tune``: measure what speed-ups cost on this machine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from roentmod_fast.cli.paths import PATH
     "--images",
     type=PATH,
     metavar="DIR",
-    help="Measure on the radiographs in this folder. [default: drawn ones]",
+    help="Measure on the radiographs in this folder. [default: phantoms]",
 )
 @click.option("--count", type=click.IntRange(min=1), default=2, show_default=True, help="Radiographs to measure on.")
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="[default: edema, cardiomegaly]")
 @click.option("--min-psnr", type=float, default=35.0, show_default=True, help="What 'fast' must keep, in dB.")
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Keep the presets here instead.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Store the presets here instead.")
 @verbosity
 def command(
     engine: str | None,
@@ -39,10 +39,10 @@ def command(
     min_psnr: float,
     output: Path | None,
 ) -> None:
-    """Measure seconds against fidelity to exact edits, and keep the presets 'balanced' and 'fast' for this engine.
+    """Measure seconds against fidelity to exact edits, and store the presets 'balanced' and 'fast' for this engine.
 
-    'fast' is the quickest that stays within --min-psnr of exact in its worst edit and makes 90 to 110 % of its change;
-    'balanced' stays 5 dB nearer, 95 to 105 %. An engine of RoentGen's size takes a quarter of an hour a radiograph on
+    'fast' is the fastest that stays within --min-psnr of exact in its worst edit and makes 90 to 110 % of its change;
+    'balanced' stays 5 dB closer, 95 to 105 %. An engine of RoentGen's size takes a quarter of an hour a radiograph on
     two cores.
 
     \b
@@ -60,35 +60,35 @@ def command(
     from roentmod_fast.presets import render_presets, tuned_path
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
-    from roentmod_fast.runtime import gpus as nvidia
-    from roentmod_fast.runtime.devices import GPU_DEVICES, choose_device
+    from roentmod_fast.runtime import gpus
+    from roentmod_fast.runtime.devices import choose_device
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)
     path = output or tuned_path(bundle, chosen.name)
     check_writable(path, overwrite=True)
     if images is None:
-        pictures = [draw(bundle.manifest.model.image_size, seed).image for seed in range(count)]
+        radiographs = [draw(bundle.manifest.model.image_size, seed).image for seed in range(count)]
     else:
         found = find_sources((images,)).sources[:count]
-        pictures = [read_radiograph(source).image for source in found]
-        if not pictures:
+        radiographs = [read_radiograph(source).image for source in found]
+        if not radiographs:
             raise SourceError(f"{images}: no radiograph in it")
     facts = machine_facts()
-    cards = [card.name for card in nvidia.list_cards()[:1]] if chosen in GPU_DEVICES else []
-    machine = ", ".join([facts["machine"], *cards])
-    click.echo(f"engine {bundle.name}, device {chosen.name}, {len(pictures)} radiographs, {machine}", err=True)
+    names = [gpu.name for gpu in gpus.list_gpus()[:1]] if chosen.is_gpu else []
+    machine = ", ".join([facts["machine"], *names])
+    click.echo(f"engine {bundle.name}, device {chosen.name}, {len(radiographs)} radiographs, {machine}", err=True)
     tuning = tune(
         bundle,
         chosen,
-        pictures,
+        radiographs,
         prompts or ("edema", "cardiomegaly"),
         min_psnr=min_psnr,
         machine=f"{machine}, {chosen.name}",
     )
     for name in ("balanced", "fast"):
         preset = tuning.presets.get(name)
-        text = f"{preset.means.describe()}: {preset.price()}" if preset else f"nothing measured keeps what {name} needs"
+        text = f"{preset.means.describe()}: {preset.price()}" if preset else f"no setting reaches what {name} needs"
         click.echo(f"{name}: {text}", err=True)
     make_folder(path.parent)
     evidence = {"packages": facts["packages"], "exact_seconds": round(tuning.exact_seconds, 3)}

@@ -1,6 +1,6 @@
-"""Folders of what a card compiled, kept for the next start: written whole, set aside, swept.
+"""Folders of compiled networks, cached for the next start: written atomically, quarantined, swept.
 
-Each holds one network under one name. What is being built, and what is set aside, stands beside it as ``NAME.`` and a
+Each holds one network under one name. What is being written, and what is quarantined, lies beside it as ``NAME.`` and a
 number of its own, so that neither a thread nor another process takes it for its own.
 """
 
@@ -20,7 +20,7 @@ DAY = 86_400
 """Seconds; nothing takes that long to compile."""
 
 
-def can_be_written(folder: Path, room: int = 0) -> bool:
+def is_writable(folder: Path, room: int = 0) -> bool:
     """Return whether ``room`` bytes can be put into ``folder``, which is made where it is not there."""
     probe = folder / uuid.uuid4().hex  # the like of tempfile tries again for ever where Windows does not let it
     try:
@@ -33,26 +33,26 @@ def can_be_written(folder: Path, room: int = 0) -> bool:
 
 
 @contextmanager
-def building(keep: Path) -> Iterator[Path]:
-    """Give the file to write in place of ``keep``; its folder becomes ``keep``'s when the block ends and it is there.
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give the file to write in place of ``target``; its folder becomes ``target``'s when the block ends and it exists.
 
     Raises :class:`DeviceError` where nothing can be written there.
     """
-    folder = keep.parent
+    folder = target.parent
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         built = _beside(folder)
         built.mkdir()
     except OSError as error:
-        raise DeviceError(f"{folder.parent}: what is compiled cannot be kept there ({error.strerror})") from None
+        raise DeviceError(f"{folder.parent}: compiled networks cannot be cached there ({error.strerror})") from None
     try:
-        yield built / keep.name
-        if (built / keep.name).is_file():
+        yield built / target.name
+        if (built / target.name).is_file():
             try:
                 built.replace(folder)
-            except OSError:  # another process has just kept the same, or a folder was not wholly removed
-                if not keep.is_file():
+            except OSError:  # another process has just cached the same, or a folder was not wholly removed
+                if not target.is_file():
                     shutil.rmtree(folder, ignore_errors=True)
                     with suppress(OSError):
                         built.replace(folder)
@@ -61,14 +61,14 @@ def building(keep: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def set_aside(kept: Path) -> Iterator[None]:
-    """Move the folder of a kept network out of the way, and put it back if none is in its place afterwards.
+def quarantine(cached: Path) -> Iterator[None]:
+    """Move the folder of a cached network out of the way, and put it back if none is in its place afterwards.
 
     Where it cannot be moved, as when another process has just done so, it is left to itself.
     """
-    folder, aside = kept.parent, _beside(kept.parent)
+    folder, aside = cached.parent, _beside(cached.parent)
     try:
-        os.utime(folder)  # a building may sweep meanwhile
+        os.utime(folder)  # another process may sweep meanwhile
         folder.replace(aside)
     except OSError:
         yield
@@ -76,7 +76,7 @@ def set_aside(kept: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if kept.is_file():
+        if cached.is_file():
             shutil.rmtree(aside, ignore_errors=True)
         else:
             with suppress(OSError):
@@ -88,7 +88,7 @@ def _beside(folder: Path) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that broke off have left beside ``folder``, a day ago or before."""
+    """Remove what interrupted processes have left beside ``folder``, a day ago or before."""
     for path in folder.parent.glob(f"{folder.name}.*"):
         with suppress(OSError):  # another process sweeps too
             if time.time() - path.stat().st_mtime > DAY:

@@ -1,26 +1,27 @@
-"""NVIDIA cards, as the driver's own management library (NVML) describes them.
-
-Nothing has to be installed for it but the driver, and no card is woken up by asking.
-"""
+"""NVIDIA GPUs, as the driver's management library (NVML) describes them; asking does not wake them up."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 CUDA_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-NVML_LIBRARY = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
+NVML_PACKAGE = "nvidia-ml-py"
+"""The Python side of NVML; its module is ``pynvml``."""
+
 CUDA_MAJOR = 13
-"""What the plugin for RTX cards is built with, and onnxruntime-gpu of late."""
+"""What the plugin for RTX GPUs is built with, and onnxruntime-gpu of late."""
 OLDEST_DRIVER = 580
 """The first driver for it."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """One card: ``architecture`` such as ``sm89``, ``driver`` version, ``memory`` in bytes, ``pci_bus`` address."""
+class GPU:
+    """One GPU: ``architecture`` such as ``sm89``, ``driver`` version, ``memory`` in bytes, ``pci_bus`` address."""
 
     name: str
     architecture: str
@@ -30,25 +31,9 @@ class Card:
 
     @property
     def key(self) -> str:
-        """What a compiled network depends on, fit for a folder's name: card, architecture and driver."""
+        """What a compiled network depends on, fit for a folder's name: GPU, architecture and driver."""
         words = f"{self.name} {self.architecture} {self.driver}"
         return "".join(letter if letter.isalnum() or letter == "." else "-" for letter in words).lower()
-
-
-class _Memory(ctypes.Structure):
-    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
-
-
-class _Pci(ctypes.Structure):
-    _fields_ = (
-        ("legacy", ctypes.c_char * 16),
-        ("domain", ctypes.c_uint),
-        ("bus", ctypes.c_uint),
-        ("device", ctypes.c_uint),
-        ("pci_device_id", ctypes.c_uint),
-        ("pci_subsystem_id", ctypes.c_uint),
-        ("bus_id", ctypes.c_char * 32),
-    )
 
 
 def load_library(name: str) -> Any:
@@ -57,7 +42,7 @@ def load_library(name: str) -> Any:
 
 
 def has_driver() -> bool:
-    """Return whether :data:`CUDA_LIBRARY` is there, without which nothing runs on a card."""
+    """Return whether :data:`CUDA_LIBRARY` is there, without which nothing runs on a GPU."""
     try:
         load_library(CUDA_LIBRARY)
     except OSError:
@@ -66,9 +51,10 @@ def has_driver() -> bool:
 
 
 def too_old(major: int = CUDA_MAJOR) -> str | None:
-    """Say that the driver is too old for this major version of CUDA, None where it is not or does not tell.
+    """Return that the driver is too old for this major version of CUDA, None where it is not or does not tell.
 
-    It is asked what it runs, not which it is: NVIDIA's packages for forward compatibility run more on an old one.
+    Checks the CUDA version that the driver supports rather than the driver version: NVIDIA's packages for forward
+    compatibility support later ones on an old driver.
     """
     try:
         library = load_library(CUDA_LIBRARY)
@@ -81,41 +67,68 @@ def too_old(major: int = CUDA_MAJOR) -> str | None:
     return f"the NVIDIA driver runs CUDA {runs}, and CUDA {major} is needed"
 
 
-def list_cards() -> tuple[Card, ...]:
-    """Return the cards of this machine, in the order of the bus; none where there is no NVML to ask."""
+def driver_missing(cuda: int) -> str | None:
+    """Return what to install where there is no NVIDIA driver for this major version of CUDA, None where there is."""
+    remedy = f"install NVIDIA's driver, version {OLDEST_DRIVER} or later; pip has none"
+    if not has_driver():
+        return f"no NVIDIA driver ({CUDA_LIBRARY} not found): {remedy}"
+    old = too_old(cuda)
+    return None if old is None else f"{old}: {remedy}"
+
+
+def gpu_missing() -> str | None:
+    """Return why no NVIDIA GPU is found, None where there is one."""
+    if list_gpus():
+        return None
+    if not has_nvml():
+        return f"{NVML_PACKAGE} is not installed, so GPUs cannot be found: type pip install {NVML_PACKAGE}"
+    return "no NVIDIA GPU was found: see what nvidia-smi says"
+
+
+def has_nvml() -> bool:
+    """Return whether :data:`NVML_PACKAGE` is installed, without which no GPU is found."""
+    return _import_nvml() is not None
+
+
+def _import_nvml() -> Any:
     try:
-        nvml = load_library(NVML_LIBRARY)
-    except OSError:
+        return importlib.import_module("pynvml")
+    except ImportError:
+        return None
+
+
+def list_gpus() -> tuple[GPU, ...]:
+    """Return the GPUs of this machine, in the order of the PCI bus; none where NVML is not there to ask."""
+    nvml = _import_nvml()
+    if nvml is None:
         return ()
-    if nvml.nvmlInit_v2() != 0:
+
+    def ask(function: Callable[..., Any], *arguments: Any, default: Any = None) -> Any:
+        try:
+            return function(*arguments)
+        except nvml.NVMLError:
+            return default
+
+    def describe(index: int) -> GPU | None:
+        handle = ask(nvml.nvmlDeviceGetHandleByIndex, index)
+        capability = None if handle is None else ask(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+        if capability is None:
+            return None
+        memory, pci = ask(nvml.nvmlDeviceGetMemoryInfo, handle), ask(nvml.nvmlDeviceGetPciInfo, handle)
+        return GPU(
+            name=ask(nvml.nvmlDeviceGetName, handle, default=""),
+            architecture=f"sm{capability[0]}{capability[1]}",
+            driver=ask(nvml.nvmlSystemGetDriverVersion, default=""),
+            memory=0 if memory is None else memory.total,
+            pci_bus="" if pci is None else f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0",
+        )
+
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
         return ()
     try:
-        count = ctypes.c_uint()
-        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return ()
-        driver = ctypes.create_string_buffer(96)
-        nvml.nvmlSystemGetDriverVersion(driver, ctypes.c_uint(len(driver)))
-        found = (_describe(nvml, index, driver.value.decode()) for index in range(count.value))
-        return tuple(card for card in found if card is not None)
+        found = [describe(index) for index in range(ask(nvml.nvmlDeviceGetCount, default=0))]
+        return tuple(gpu for gpu in found if gpu is not None)
     finally:
         nvml.nvmlShutdown()
-
-
-def _describe(nvml: Any, index: int, driver: str) -> Card | None:
-    handle = ctypes.c_void_p()
-    if nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)) != 0:
-        return None
-    name, memory, pci = ctypes.create_string_buffer(96), _Memory(), _Pci()
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    if nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor)) != 0:
-        return None
-    nvml.nvmlDeviceGetName(handle, name, ctypes.c_uint(len(name)))
-    nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-    nvml.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(pci))
-    return Card(
-        name=name.value.decode("utf-8", "replace"),
-        architecture=f"sm{major.value}{minor.value}",
-        driver=driver,
-        memory=memory.total,
-        pci_bus=f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0",
-    )

@@ -1,11 +1,11 @@
-"""What ONNX Runtime says when something fails, as one line for a user: what failed, where, and what helps."""
+"""Errors of ONNX Runtime as one line for a user: what failed, where, and what helps."""
 
 from __future__ import annotations
 
 import re
 
 LONGEST = 300
-"""Letters of a complaint; what is longer is cut."""
+"""Most letters of a summary; the rest is cut."""
 
 _FULL = re.compile(
     r"failed to allocate memory|out of memory|CUDA failure 2:|(?:CUBLAS|CUDNN)_STATUS_\w*ALLOC(?:ATION)?_FAILED",
@@ -18,8 +18,8 @@ _PREFIX = re.compile(r"^(?:Error in execution: )?(?:\[ONNXRuntimeError\] : \d+ :
 _SOURCE = re.compile(r"\S*/onnxruntime_src/\S+:\d+ ")
 
 
-def reason_of(error: Exception) -> str:
-    """Say in one line what an exception of ONNX Runtime is about, without its source files, signatures and host."""
+def summarize(error: Exception) -> str:
+    """Summarize an exception of ONNX Runtime in one line, without its source files, signatures and host."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -31,7 +31,7 @@ def reason_of(error: Exception) -> str:
     if missing:
         reason = f"{missing.group(1)} not found"
     elif _FULL.search(text):
-        reason = f"{where}memory is full: close what else uses it; on a card, give a smaller --batch"
+        reason = f"{where}memory is full: close what else uses it; on a GPU, give a smaller --batch"
     elif failures:
         reason = f"{where}{failures[-1]}"
     else:

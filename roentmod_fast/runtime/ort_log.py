@@ -15,7 +15,7 @@ _silenced = False
 
 
 def silence(on: bool = True) -> None:
-    """Have ONNX Runtime write nothing on stderr once it is imported by :func:`~.devices.import_onnxruntime`."""
+    """Have ONNX Runtime write nothing on stderr once it is imported by :func:`~.backends.ort.import_onnxruntime`."""
     global _silenced  # noqa: PLW0603 - the log is the process's as well
     _silenced = on
 

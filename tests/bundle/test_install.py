@@ -23,12 +23,13 @@ def zipped(folder: Path, target: Path) -> Path:
 def test_import_then_remove(bundle_folder: Path, tmp_path: Path, as_zip: bool) -> None:
     (bundle_folder / "stray.txt").write_text("not listed")
     (bundle_folder / "CARD.md").write_text("# Card")
+    (bundle_folder / "presets.some-device.json").write_text("{}")  # of a device that this version does not know
     source = zipped(bundle_folder, tmp_path / "mock.zip") if as_zip else bundle_folder
     imported = import_bundle(source)
     assert imported.folder == user_folder() / "mock"
     assert find_bundle("mock").folder == imported.folder
     names = {path.name for path in imported.folder.iterdir()}
-    assert "CARD.md" in names
+    assert {"CARD.md", "presets.some-device.json"} <= names
     assert "stray.txt" not in names
     with pytest.raises(OutputError, match="exists: give --overwrite"):
         import_bundle(source)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import roentmod_fast.doctor
 from roentmod_fast.bundle.bundle import SEARCH_VARIABLE, built_in_folder, find_bundle
-from roentmod_fast.runtime import devices
+from roentmod_fast.runtime import backends, host
 from tests.cli.conftest import Ran
 from tests.runtime.conftest import write_bundle
 
@@ -39,21 +38,21 @@ def test_show(roentmod: Run) -> None:
 def test_verify_runs_the_networks(roentmod: Run) -> None:
     ran = roentmod("engines", "verify", "phantom")
     assert ran.code == 0, ran.err
-    assert "files are as the manifest says" in ran.out
+    assert "files match the manifest" in ran.out
     assert "fp32 runs" in ran.out
 
 
 @pytest.mark.slow
-def test_verify_compares_a_device_with_the_processor(roentmod: Run) -> None:
+def test_verify_compares_a_device_with_the_cpu(roentmod: Run) -> None:
     ran = roentmod("engines", "verify", "phantom", "--device", "cpu")
     assert ran.code == 0, ran.err
-    lines = [line for line in ran.out.splitlines() if "dB to the processor" in line]
+    lines = [line for line in ran.out.splitlines() if "dB to the CPU" in line]
     assert len(lines) == 4
     assert lines[1].startswith("phantom: fp32 unet on cpu: ")
 
 
 def test_verify_tells_of_a_missing_device_first(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "what_is_missing", lambda device: "it is not here")
+    monkeypatch.setattr(backends.get("openvino"), "missing", lambda: "it is not here")
     ran = roentmod("engines", "verify", "phantom", "--device", "openvino")
     assert ran.code == 1
     assert ran.out == ""
@@ -88,10 +87,8 @@ def test_doctor_is_content_with_this_machine(roentmod: Run) -> None:
 
 
 def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.doctor.version_of
-    monkeypatch.setattr(
-        roentmod_fast.doctor, "version_of", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name)
-    )
+    real = host.version_of
+    monkeypatch.setattr(host, "version_of", lambda name: "1.20" if name == "onnxruntime-gpu" else real(name))
     ran = roentmod("doctor")
     assert ran.code == 1
     assert "PROBLEM onnxruntime" in ran.out
@@ -99,8 +96,8 @@ def test_doctor_names_two_runtimes_over_each_other(roentmod: Run, monkeypatch: p
 
 
 def test_doctor_names_a_missing_package(roentmod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = roentmod_fast.doctor.version_of
-    monkeypatch.setattr(roentmod_fast.doctor, "version_of", lambda name: None if name == "python-gdcm" else real(name))
+    real = host.version_of
+    monkeypatch.setattr(host, "version_of", lambda name: None if name == "python-gdcm" else real(name))
     ran = roentmod("doctor")
     assert ran.code == 1
     assert "remedy: pip install python-gdcm" in ran.out

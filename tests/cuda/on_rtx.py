@@ -1,4 +1,4 @@
-"""Tasks for a process that has a hollow RTX card: ``python -m tests.cuda.on_rtx TASK [ENGINE]`` prints JSON."""
+"""Tasks for a process that has a fake RTX GPU: ``python -m tests.cuda.on_rtx TASK [ENGINE]`` prints JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.runtime.devices import RTX, import_onnxruntime
-from roentmod_fast.runtime.networks import Networks
-from tests.cuda.on_card import HALF, complaint, wish
+from roentmod_fast.runtime.backends.ort import import_onnxruntime
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from tests.cuda.on_cuda import HALF, complaint, open_engine, wish
 
 onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
 
 
 class Compiled:
-    """In place of a session: it compiles and stops before the card has to do anything; its ports are the file's.
+    """In place of a session: it compiles and stops before the GPU has to do anything; its ports are the file's.
 
     ``spent``: for each so far the seconds, and the largest memory of the process when it was done, in bytes.
     """
@@ -60,19 +59,19 @@ class Compiled:
 
 def compile_only(architecture: str) -> None:
     """Have sessions compile for ``architecture``, keep what they compile, and stop there from now on."""
-    wish(nv_target_sm=architecture)  # else the card is measured
+    wish(nv_target_sm=architecture)  # else the GPU is measured
     onnxruntime.InferenceSession = Compiled
 
 
 def compile_all(engine: Path) -> list[str]:
     """Open an engine, whose networks are compiled and kept; return the notes."""
     compile_only("sm89")
-    return Networks.open(read_bundle(engine), RTX, batch=2).notes
+    return open_engine(engine, RTX, batch=2).notes
 
 
 def unknown_option(engine: Path) -> str | None:
     """Give the plugin an option that it does not have; return the complaint."""
-    wish(nv_hollow="1")
+    wish(nv_fake="1")
     return complaint(engine, RTX)
 
 

@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from roentmod_fast.bundle.bundle import Bundle, read_bundle
-from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Network
-from roentmod_fast.runtime.plan import Opening
+from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError
@@ -70,7 +70,7 @@ def test_every_layout_is_rewritten_whole(engine_of: EngineOf, tmp_path: Path, la
     moved = [node for node in after.node if node.op_type == "Transpose" and node.input[0] not in weights]
     resized = now.count("Resize")
     assert resized > 0
-    assert len(moved) == 2 + 2 * resized, "channels come last everywhere but at the ports and where pictures grow"
+    assert len(moved) == 2 + 2 * resized, "channels come last everywhere but at the ports and where images grow"
     in_standard_operators(cuda, meant)
     want, got = (predictions(path) for path in (plain, meant))
     assert np.abs(want - got).max() < 1e-5 * np.abs(want).max()
@@ -78,10 +78,10 @@ def test_every_layout_is_rewritten_whole(engine_of: EngineOf, tmp_path: Path, la
 
 def predictions(path: Path) -> np.ndarray:
     """Run a UNet on two items."""
-    network = Network("unet", path, CPU)
+    network = Network(CPU, SessionSpec("unet", path))
     draws = np.random.default_rng(0)
     latents, states = (
-        draws.standard_normal((2, *network.fixed[name][1:])).astype(np.float32) for name in ("latents", "text_states")
+        draws.standard_normal((2, *network.inputs[name][1:])).astype(np.float32) for name in ("latents", "text_states")
     )
     return network.run(latents=latents, timestep=np.array([300, 7]), text_states=states)["prediction"]
 
@@ -123,9 +123,9 @@ def test_its_verdict_sees_a_wrong_attribute(
         [old] = [one for one in node.attribute if one.name == attribute]
         old.CopyFrom(helper.make_attribute(attribute, value))
         onnx.save(model, path)
-        network = Network("unet", bundle.folder / name, CPU, Opening(half=True))
-        latents = np.random.default_rng(0).standard_normal((1, *network.fixed["latents"][1:])).astype(np.float32)
-        states = np.zeros((1, *network.fixed["text_states"][1:]), np.float32)
+        network = Network(CPU, SessionSpec("unet", bundle.folder / name, fp16=True))
+        latents = np.random.default_rng(0).standard_normal((1, *network.inputs["latents"][1:])).astype(np.float32)
+        states = np.zeros((1, *network.inputs["text_states"][1:]), np.float32)
         found.append(network.run(latents=latents, timestep=np.array([300]), text_states=states)["prediction"])
     right, wrong = found
     assert np.abs(right - wrong).max() > 0.01 * np.abs(right).max()

@@ -277,7 +277,7 @@ def test_the_verdict_is_given_again(checkpoints: Path, engine_of: EngineOf, tmp_
     words = ["engines", "verify", str(engine), "--against"]
     result = CliRunner().invoke(cli, [*words, str(checkpoints / "sd1")])
     assert result.exit_code == 0, result.output
-    assert "files are as the manifest says" in result.stdout
+    assert "files match the manifest" in result.stdout
     assert "fp32 unet: " in result.stdout and "fp32 whole_edit: " in result.stdout
     other = CliRunner().invoke(cli, [*words, str(checkpoints / "v")])
     assert isinstance(other.exception, VerdictError)

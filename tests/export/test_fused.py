@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Network, Networks
+from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast_export.errors import ExportError
 from roentmod_fast_export.fused import fuse_attention
 from tests.export.conftest import EngineOf
@@ -44,9 +45,9 @@ def test_attention_is_one_operator_over_the_same_weights(engine_of: EngineOf, la
 
 def test_both_graphs_compute_the_same(engine_of: EngineOf) -> None:
     bundle = read_bundle(engine_of("sd1"))
-    plain, fused = (Network("unet", bundle.path(name), CPU) for name in ("unet.onnx", "unet.fused.onnx"))
+    plain, fused = (Network(CPU, SessionSpec("unet", bundle.path(name))) for name in ("unet.onnx", "unet.fused.onnx"))
     rng = np.random.default_rng(0)
-    shapes = plain.fixed
+    shapes = plain.inputs
     arrays = {
         "latents": rng.standard_normal((2, *shapes["latents"][1:]), dtype=np.float32),
         "timestep": np.array([300, 7], dtype=np.int64),
@@ -54,8 +55,8 @@ def test_both_graphs_compute_the_same(engine_of: EngineOf) -> None:
     }
     want, got = (network.run(**arrays)["prediction"] for network in (plain, fused))
     assert np.abs(want - got).max() < 1e-5 * np.abs(want).max()
-    ours = Networks.open(bundle, CPU).predict(arrays["latents"][:1], 300, arrays["text_states"][:1])
-    np.testing.assert_array_equal(ours, got[:1])  # what the processor runs is the fused one
+    ours = Networks.open(bundle, CPU, "fp32").predict(arrays["latents"][:1], 300, arrays["text_states"][:1])
+    np.testing.assert_array_equal(ours, got[:1])  # what the CPU runs is the fused one
 
 
 def test_attention_in_an_unknown_form_is_an_error(tmp_path: Path) -> None:

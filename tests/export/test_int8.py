@@ -18,7 +18,8 @@ from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.dicom.write import write_sample
-from roentmod_fast.runtime.devices import CPU, OPENVINO
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.settings import EditConfig
 from roentmod_fast_export import engine_side, export_checkpoint, exporter, int8
 from roentmod_fast_export.errors import ExportError
@@ -112,7 +113,7 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
 @needs_int8_extra
 def test_openvino_gives_the_verdict(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(engine_side, "Network", lambda *found: asked.append((found[2], found[3].half)) or Wrong())
+    monkeypatch.setattr(engine_side, "Network", lambda device, spec: asked.append((device, spec.fp16)) or Wrong())
     for precision in ("fp32", "fp16", "int8"):
         engine_side.judge_network("text_encoder", bundle, [{}], [[np.zeros(2)]], precision)
     assert asked == [(CPU, False), (CPU, True), (OPENVINO, False)]
@@ -155,14 +156,14 @@ def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     write_sample(tmp_path / "mine" / "chest.dcm", draw(128, 5).image, seed=5, findings=())
     (tmp_path / "mine" / "notes.txt").write_text("no radiograph")
-    (own,) = int8.calibration_pictures(tmp_path / "mine", 64)
+    (own,) = int8.calibration_images(tmp_path / "mine", 64)
     np.testing.assert_allclose(own, draw(128, 5).image, atol=0.5 / 255)
 
 
 def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no radiograph")
     with pytest.raises((ExportError, SourceError), match=r"no radiograph|not a radiograph|nothing"):
-        int8.calibration_pictures(tmp_path, 64)
+        int8.calibration_images(tmp_path, 64)
 
 
 def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Engines for NVIDIA cards: built for real where TensorRT for RTX is installed (``pip install tensorrt_rtx``)."""
+"""Engines for NVIDIA GPUs: built for real where TensorRT for RTX is installed (``pip install tensorrt_rtx``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from roentmod_fast.bundle.bundle import find_bundle, read_bundle, verify_files
 from roentmod_fast.bundle.manifest import NETWORKS, with_weights
 from roentmod_fast.errors import SettingError
-from roentmod_fast.runtime.devices import CPU
+from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast_export import export_checkpoint
 from roentmod_fast_export import tensorrt as aot
@@ -146,13 +146,13 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_classic_tensorrt_builds_for_its_own_card_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only("tensorrt"))
     monkeypatch.setattr(importlib, "import_module", lambda name: importlib.util)
-    monkeypatch.setattr(aot, "_card", lambda: "sm90")
+    monkeypatch.setattr(aot, "_gpu", lambda: "sm90")
     with pytest.raises(ExportError, match="this machine only, sm90"):
         aot.find_compiler(["sm89"])
-    monkeypatch.setattr(aot, "_card", lambda: None)
+    monkeypatch.setattr(aot, "_gpu", lambda: None)
     with pytest.raises(ExportError, match="there is none"):
         aot.find_compiler(["sm89"])
-    monkeypatch.setattr(aot, "_card", lambda: "sm90")
+    monkeypatch.setattr(aot, "_gpu", lambda: "sm90")
     assert aot.find_compiler(["sm90"]).package == "tensorrt"
 
 

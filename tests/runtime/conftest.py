@@ -1,4 +1,4 @@
-"""Bundles of the right form whose files are not networks, for everything but running them; and a stub of a card."""
+"""Bundles of the right form whose files are not networks, for everything but running them; and a stub of a GPU."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def numbered(count: int) -> Any:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """A stub of onnxruntime with an RTX card for every provider, a plugin of TensorRT 1.7.1, a cache of its own."""
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
+    """A stub of onnxruntime with an RTX GPU for every provider, a plugin of TensorRT 1.7.1, a cache of its own."""
     plugin = tmp_path / "plugin"
     plugin.mkdir()
     (plugin / "libtensorrt_rtx.so.1.7.1").touch()
     (plugin / "libtensorrt_rtx.so.1").touch()
     monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
-    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, cards=(ADA,))
+    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=plugin, found_gpus=(ADA,))
     stub.offers = [offer(ADA)]
     return stub

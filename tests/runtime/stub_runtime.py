@@ -1,8 +1,7 @@
-"""Stubs of onnxruntime, its plugin for RTX cards and NVIDIA's driver library, which record what they were asked."""
+"""Stubs of onnxruntime, its plugin for RTX GPUs and NVIDIA's management library, which record their calls."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
@@ -13,12 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from roentmod_fast.runtime import gpus as nvidia
-from roentmod_fast.runtime.networks import INPUTS, OUTPUTS
+from roentmod_fast.runtime import gpus
+from roentmod_fast.runtime.ports import INPUTS, OUTPUTS
 
 RTX = "NvTensorRTRTXExecutionProvider"
-ADA = nvidia.Card("NVIDIA GeForce RTX 4090", "sm89", "580.95.05", 24 << 30, "0000:65:00.0")
-HOPPER = nvidia.Card("NVIDIA H100 80GB HBM3", "sm90", "580.95.05", 80 << 30, "0000:01:00.0")
+ADA = gpus.GPU("NVIDIA GeForce RTX 4090", "sm89", "580.95.05", 24 << 30, "0000:65:00.0")
+HOPPER = gpus.GPU("NVIDIA H100 80GB HBM3", "sm90", "580.95.05", 80 << 30, "0000:01:00.0")
 
 
 SIZES = {
@@ -230,9 +229,9 @@ class StubRuntime(ModuleType):
         self.preloads += 1
 
 
-def offer(card: nvidia.Card) -> Any:
-    """What the plugin offers for ``card``, as on Linux."""
-    device = SimpleNamespace(metadata={"pci_bus_id": card.pci_bus})
+def offer(gpu: gpus.GPU) -> Any:
+    """Return what the plugin offers for ``gpu``, as on Linux."""
+    device = SimpleNamespace(metadata={"pci_bus_id": gpu.pci_bus})
     return SimpleNamespace(ep_name=RTX, ep_metadata={}, device=device)
 
 
@@ -242,10 +241,10 @@ def install(
     *,
     plugin: Path | None = None,
     driver: bool = True,
-    cards: tuple[nvidia.Card, ...] = (),
+    found_gpus: tuple[gpus.GPU, ...] = (),
     openvino: bool = False,
 ) -> StubRuntime:
-    """Put ``runtime`` in the place of onnxruntime, and a plugin for RTX cards whose files lie in ``plugin``."""
+    """Put ``runtime`` in the place of onnxruntime, and a plugin for RTX GPUs whose files lie in ``plugin``."""
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     name = "onnxruntime_ep_nv_tensorrt_rtx"
     real = importlib.util.find_spec
@@ -261,56 +260,61 @@ def install(
         module.get_ep_name = lambda: RTX  # type: ignore[attr-defined]
         module.get_library_path = lambda: str(plugin / "plugin.so")  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(nvidia, "has_driver", lambda: driver)
-    monkeypatch.setattr(nvidia, "list_cards", lambda: cards)
+    monkeypatch.setattr(gpus, "has_driver", lambda: driver)
+    monkeypatch.setattr(gpus, "has_nvml", lambda: True)
+    monkeypatch.setattr(gpus, "list_gpus", lambda: found_gpus)
     return runtime
 
 
-class StubNvml:
-    """NVIDIA's management library with these cards."""
+class StubNvml(ModuleType):
+    """The module ``pynvml`` with these GPUs; ``refused`` are functions that fail, such as for want of permission."""
 
-    def __init__(self, cards: tuple[nvidia.Card, ...]) -> None:
-        self.cards = cards
-        self.open = 0
+    class NVMLError(Exception):
+        """NVML's error."""
 
-    def nvmlInit_v2(self) -> int:  # noqa: N802
-        self.open += 1
-        return 0
+    def __init__(self, found: tuple[gpus.GPU, ...], refused: tuple[str, ...] = ()) -> None:
+        super().__init__("pynvml")
+        self.gpus = found
+        self.refused = refused
+        self.opened = 0
 
-    def nvmlShutdown(self) -> int:  # noqa: N802
-        self.open -= 1
-        return 0
+    def _check(self, name: str) -> None:
+        if name in self.refused:
+            raise self.NVMLError(name)
 
-    def nvmlDeviceGetCount_v2(self, count: Any) -> int:  # noqa: N802
-        count._obj.value = len(self.cards)
-        return 0
+    def nvmlInit(self) -> None:  # noqa: N802
+        self._check("nvmlInit")
+        self.opened += 1
 
-    def nvmlSystemGetDriverVersion(self, text: Any, size: ctypes.c_uint) -> int:  # noqa: N802
-        text.value = self.cards[0].driver.encode() if self.cards else b""
-        return 0
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.opened -= 1
 
-    def nvmlDeviceGetHandleByIndex_v2(self, index: ctypes.c_uint, handle: Any) -> int:  # noqa: N802
-        handle._obj.value = index.value + 1
-        return 0
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        self._check("nvmlDeviceGetCount")
+        return len(self.gpus)
 
-    def nvmlDeviceGetCudaComputeCapability(self, handle: ctypes.c_void_p, major: Any, minor: Any) -> int:  # noqa: N802
-        digits = self._card(handle).architecture.removeprefix("sm")
-        major._obj.value, minor._obj.value = int(digits[:-1]), int(digits[-1])
-        return 0
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        self._check("nvmlSystemGetDriverVersion")
+        return self.gpus[0].driver
 
-    def nvmlDeviceGetName(self, handle: ctypes.c_void_p, text: Any, size: ctypes.c_uint) -> int:  # noqa: N802
-        text.value = self._card(handle).name.encode()
-        return 0
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> gpus.GPU:  # noqa: N802
+        self._check("nvmlDeviceGetHandleByIndex")
+        return self.gpus[index]
 
-    def nvmlDeviceGetMemoryInfo(self, handle: ctypes.c_void_p, memory: Any) -> int:  # noqa: N802
-        memory._obj.total = self._card(handle).memory
-        return 0
+    def nvmlDeviceGetCudaComputeCapability(self, handle: gpus.GPU) -> list[int]:  # noqa: N802
+        self._check("nvmlDeviceGetCudaComputeCapability")
+        digits = handle.architecture.removeprefix("sm")
+        return [int(digits[:-1]), int(digits[-1])]
 
-    def nvmlDeviceGetPciInfo_v3(self, handle: ctypes.c_void_p, pci: Any) -> int:  # noqa: N802
-        domain, bus, device = self._card(handle).pci_bus.removesuffix(".0").split(":")
-        pci._obj.domain, pci._obj.bus, pci._obj.device = int(domain, 16), int(bus, 16), int(device, 16)
-        return 0
+    def nvmlDeviceGetName(self, handle: gpus.GPU) -> str:  # noqa: N802
+        self._check("nvmlDeviceGetName")
+        return handle.name
 
-    def _card(self, handle: ctypes.c_void_p) -> nvidia.Card:
-        assert handle.value is not None
-        return self.cards[handle.value - 1]
+    def nvmlDeviceGetMemoryInfo(self, handle: gpus.GPU) -> Any:  # noqa: N802
+        self._check("nvmlDeviceGetMemoryInfo")
+        return SimpleNamespace(total=handle.memory)
+
+    def nvmlDeviceGetPciInfo(self, handle: gpus.GPU) -> Any:  # noqa: N802
+        self._check("nvmlDeviceGetPciInfo")
+        domain, bus, device = (int(part, 16) for part in handle.pci_bus.removesuffix(".0").split(":"))
+        return SimpleNamespace(domain=domain, bus=bus, device=device)

@@ -12,9 +12,15 @@ import pytest
 
 from roentmod_fast import cli
 from roentmod_fast.errors import DeviceError
-from roentmod_fast.runtime import devices
-from roentmod_fast.runtime import gpus as nvidia
-from roentmod_fast.runtime.devices import AUTOMATIC, CPU, CUDA, OPENVINO, RTX, TENSORRT, choose_device
+from roentmod_fast.runtime import backends, gpus, host
+from roentmod_fast.runtime.backends import tensorrt_rtx
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.ort import cuda_major
+from roentmod_fast.runtime.backends.tensorrt import TENSORRT
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from roentmod_fast.runtime.devices import choose_device
 from tests.runtime.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
@@ -25,7 +31,7 @@ REAL_PLUGIN = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx") is not 
 def only_this_runtime(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Distributions as the tests say, not as this environment has them."""
     installed = {"onnxruntime": "1.32"}
-    monkeypatch.setattr(devices, "version_of", installed.get)
+    monkeypatch.setattr(host, "version_of", installed.get)
     return installed
 
 
@@ -39,26 +45,26 @@ def absence(name: str) -> str:
 # --- rtx --------------------------------------------------------------------------------------------------------------
 
 
-def test_rtx_is_the_card_that_the_plugin_offers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(ADA,))
+def test_rtx_is_the_gpu_that_the_plugin_offers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(ADA,))
     runtime.offers = [offer(ADA)]
     assert choose_device("rtx") == RTX
     assert choose_device("rtx") == RTX  # a second registration would fail the stub
     assert runtime.registered == {RTX.provider: str(tmp_path / "plugin.so")}
-    assert RTX.precision == "fp16"
+    assert RTX.fp16_by_default
 
 
 def test_the_plugins_own_cuda_is_loaded_before_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "libcudart.so.13.4.36").touch()
-    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(ADA,))
+    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(ADA,))
     loaded: list[tuple[str, int]] = []
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda path: loaded.append((path, len(runtime.registered))))
-    devices.rtx_ep_device()
+    monkeypatch.setattr(tensorrt_rtx.ctypes, "CDLL", lambda path: loaded.append((path, len(runtime.registered))))
+    tensorrt_rtx.find_ep_device()
     assert loaded == [(str(tmp_path / "libcudart.so.13.4.36"), 0)]
 
 
 def test_rtx_without_the_plugin(monkeypatch: pytest.MonkeyPatch, only_this_runtime: dict[str, str]) -> None:
-    install(monkeypatch, StubRuntime(), cards=(ADA,))
+    install(monkeypatch, StubRuntime(), found_gpus=(ADA,))
     assert absence("rtx") == "device 'rtx' is absent: type pip install 'roentmod-fast[rtx]'"
     only_this_runtime["onnxruntime-gpu"] = only_this_runtime.pop("onnxruntime")
     assert absence("rtx").endswith("type pip uninstall onnxruntime-gpu && pip install 'roentmod-fast[rtx]'")
@@ -70,8 +76,8 @@ def test_rtx_without_a_driver_is_not_even_registered(monkeypatch: pytest.MonkeyP
     assert runtime.registered == {}
 
 
-def test_rtx_on_a_card_that_the_plugin_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(HOPPER,))
+def test_rtx_on_a_gpu_that_the_plugin_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(HOPPER,))
     said = absence("rtx")
     assert "sm86, sm89, sm120 and later" in said
     assert "NVIDIA H100 80GB HBM3 (sm90)" in said
@@ -79,7 +85,7 @@ def test_rtx_on_a_card_that_the_plugin_does_not_take(monkeypatch: pytest.MonkeyP
 
 
 def test_a_plugin_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(ADA,))
+    runtime = install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(ADA,))
     runtime.refusal = RuntimeError(
         "[ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so with error: libcudart.so.13: "
         "cannot open shared object file: No such file or directory\nmore"
@@ -89,21 +95,21 @@ def test_a_plugin_that_does_not_load_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert absence("rtx").endswith("cannot be loaded: needs another onnxruntime")
 
 
-def test_the_card_behind_an_offer_is_found_by_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    install(monkeypatch, StubRuntime(), plugin=tmp_path, cards=(HOPPER, ADA))
-    assert devices.card_of(offer(ADA)) == ADA
+def test_the_gpu_behind_an_offer_is_found_by_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, StubRuntime(), plugin=tmp_path, found_gpus=(HOPPER, ADA))
+    assert tensorrt_rtx.gpu_of(offer(ADA)) == ADA
     unnamed = SimpleNamespace(device=SimpleNamespace(metadata={}))
-    assert devices.card_of(unnamed) is None
-    monkeypatch.setattr(nvidia, "list_cards", lambda: (ADA,))
-    assert devices.card_of(unnamed) == ADA
+    assert tensorrt_rtx.gpu_of(unnamed) is None
+    monkeypatch.setattr(gpus, "list_gpus", lambda: (ADA,))
+    assert tensorrt_rtx.gpu_of(unnamed) == ADA
 
 
 @pytest.mark.skipif(not REAL_PLUGIN, reason="onnxruntime-ep-nv-tensorrt-rtx is not installed")
-@pytest.mark.skipif(nvidia.has_driver(), reason="there is an NVIDIA driver: the plugin loads")
+@pytest.mark.skipif(gpus.has_driver(), reason="there is an NVIDIA driver: the plugin loads")
 def test_the_real_plugin_without_a_driver() -> None:
     assert "no NVIDIA driver" in absence("rtx")
     with pytest.raises(DeviceError, match=r"cannot be loaded: libcuda\.so\.1 not found$"):
-        devices.rtx_ep_device()
+        tensorrt_rtx.find_ep_device()
     assert choose_device("auto") == CPU
     if sys.platform == "linux":
         assert "onnxruntime_ep_nv_tensorrt_rtx/libcudart.so" in Path("/proc/self/maps").read_text(encoding="utf-8")
@@ -113,36 +119,36 @@ def test_the_real_plugin_without_a_driver() -> None:
 
 
 @pytest.mark.parametrize(("name", "device"), [("cuda", CUDA), ("tensorrt", TENSORRT)])
-def test_onnxruntime_gpu_with_a_card(monkeypatch: pytest.MonkeyPatch, name: str, device: Any) -> None:
-    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(HOPPER,))
+def test_onnxruntime_gpu_with_a_gpu(monkeypatch: pytest.MonkeyPatch, name: str, device: Any) -> None:
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), found_gpus=(HOPPER,))
     assert choose_device(name) == device
-    assert device.precision == "fp16"
+    assert device.fp16_by_default
 
 
 @pytest.mark.parametrize(("name", "extra"), [("cuda", "gpu"), ("tensorrt", "tensorrt")])
 def test_plain_onnxruntime_has_neither(monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
-    install(monkeypatch, StubRuntime(), cards=(HOPPER,))
+    install(monkeypatch, StubRuntime(), found_gpus=(HOPPER,))
     assert absence(name).endswith(f"type pip uninstall onnxruntime && pip install 'roentmod-fast[{extra}]'")
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
-def test_no_driver_and_no_card_are_told_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_driver_and_no_gpu_are_told_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=False)
     assert "no NVIDIA driver" in absence(name)
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=True)
-    assert "no NVIDIA card was found" in absence(name)
+    assert "no NVIDIA GPU was found" in absence(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
 def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(HOPPER,))
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), found_gpus=(HOPPER,))
     asked: list[int] = []
 
     def too_old(major: int) -> str:
         asked.append(major)
         return "the NVIDIA driver runs CUDA 12.4"
 
-    monkeypatch.setattr(nvidia, "too_old", too_old)
+    monkeypatch.setattr(gpus, "too_old", too_old)
     assert "the NVIDIA driver runs CUDA 12.4: install NVIDIA's driver, version 580" in absence(name)
     assert choose_device("auto") != CUDA
     assert set(asked) == {13}
@@ -154,12 +160,12 @@ def test_which_cuda_onnxruntime_gpu_is_built_with(
 ) -> None:
     built = SimpleNamespace() if said is None else SimpleNamespace(cuda_version=said)
     monkeypatch.setitem(sys.modules, "onnxruntime.capi.build_and_package_info", built)
-    assert devices.cuda_major() == major
+    assert cuda_major() == major
 
 
 def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
-    runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), cards=(HOPPER,))
-    devices.preload_libraries(CUDA)
+    runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), found_gpus=(HOPPER,))
+    CUDA.preload_libraries()
     assert runtime.preloads == 1
     assert capfd.readouterr().out == ""
 
@@ -170,11 +176,11 @@ def test_libraries_of_pip_are_loaded_in_silence(monkeypatch: pytest.MonkeyPatch,
 def test_auto_takes_the_best_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, only_this_runtime: dict[str, str]
 ) -> None:
-    assert [device.name for device in AUTOMATIC] == ["rtx", "cuda", "openvino", "cpu"]
-    runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, cards=(ADA,))
+    assert [device.name for device in backends.automatic()] == ["rtx", "cuda", "openvino", "cpu"]
+    runtime = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, found_gpus=(ADA,))
     runtime.offers = [offer(ADA)]
     assert choose_device("auto") == RTX
-    install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, cards=(HOPPER,))
+    install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, found_gpus=(HOPPER,))
     assert choose_device("auto") == CUDA
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, driver=False)
     assert choose_device("auto") == CPU
@@ -184,7 +190,8 @@ def test_auto_takes_the_best_one(
 
 
 def test_the_command_line_offers_every_device() -> None:
-    assert cli.DEVICES == devices.DEVICES == ("auto", *devices.BY_NAME)
+    assert cli.DEVICES == backends.choices() == ("auto", "cpu", "openvino", "cuda", "rtx", "tensorrt")
+    assert [device.name for device in backends.every()] == list(backends.REGISTRY)
 
 
 def test_an_unknown_device_is_named() -> None:

@@ -11,7 +11,10 @@ from roentmod_fast.bundle.bundle import Bundle, read_bundle
 from roentmod_fast.bundle.manifest import FILE_NAME, fact_of, render_manifest
 from roentmod_fast.errors import EngineError
 from roentmod_fast.runtime import networks
-from roentmod_fast.runtime.devices import CPU, CUDA, TENSORRT, Device
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.networks import Networks
 from tests.runtime.conftest import write_bundle
 from tests.runtime.stub_runtime import ADA, StubRuntime, install
@@ -21,9 +24,9 @@ PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecution
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """onnxruntime-gpu and a card; the cache is the test's own."""
+    """onnxruntime-gpu and a GPU; the cache is the test's own."""
     monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
-    return install(monkeypatch, StubRuntime(PROVIDERS), cards=(ADA,))
+    return install(monkeypatch, StubRuntime(PROVIDERS), found_gpus=(ADA,))
 
 
 @pytest.fixture
@@ -41,14 +44,16 @@ def fused(tmp_path: Path) -> Bundle:
 @pytest.mark.parametrize(
     ("device", "unet"), [(CPU, "unet.fused.onnx"), (CUDA, "unet.fused.onnx"), (TENSORRT, "unet.onnx")]
 )
-def test_only_onnxruntimes_own_providers_get_it(runtime: StubRuntime, fused: Bundle, device: Device, unet: str) -> None:
+def test_only_onnxruntimes_own_providers_get_it(
+    runtime: StubRuntime, fused: Bundle, device: Backend, unet: str
+) -> None:
     Networks.open(fused, device, "fp32")
     opened = sorted(Path(session.path).name for session in runtime.sessions)
     assert opened == sorted(["text_encoder.onnx", unet, "vae_encoder.onnx", "vae_decoder.onnx"])
 
 
 @pytest.mark.parametrize(("device", "unet"), [(CPU, "unet.fused.onnx"), (CUDA, "unet.cuda.onnx")])
-def test_cuda_gets_its_own(runtime: StubRuntime, fused: Bundle, device: Device, unet: str) -> None:
+def test_cuda_gets_its_own(runtime: StubRuntime, fused: Bundle, device: Backend, unet: str) -> None:
     (fused.folder / "unet.cuda.onnx").write_bytes(b"a third graph")
     files = {**fused.manifest.files, "unet.cuda.onnx": fact_of(fused.folder / "unet.cuda.onnx")}
     manifest = replace(fused.manifest, files=files, cuda={"unet.onnx": "unet.cuda.onnx"})

@@ -1,4 +1,4 @@
-"""Networks on a real NVIDIA card, against the processor. Without a card these tests skip and say so."""
+"""Networks on a real NVIDIA GPU, against the CPU. Without a GPU these tests skip and say so."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.parity import compare_with_processor
-from roentmod_fast.runtime import gpus as nvidia
-from roentmod_fast.runtime import networks
-from roentmod_fast.runtime.devices import BY_NAME, CPU, CUDA, RTX, TENSORRT, Device, what_is_missing
+from roentmod_fast.parity import compare_with_cpu
+from roentmod_fast.runtime import gpus, networks
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.tensorrt import TENSORRT
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Networks
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -20,23 +23,23 @@ TINY, HALF = GOLDENS / "tiny_bundle", GOLDENS / "tiny_half"
 TOLERANCE = {"cuda": 1e-3, "rtx": 1e-2, "tensorrt": 1e-2}
 """Largest difference over the largest value. CUDA is held to float32; TensorRT rounds products to TF32, 10 bits."""
 
-pytestmark = pytest.mark.skipif(not nvidia.list_cards(), reason="no NVIDIA device")
+pytestmark = pytest.mark.skipif(not gpus.list_gpus(), reason="no NVIDIA device")
 
 
 @pytest.fixture(params=[CUDA, RTX, TENSORRT], ids=lambda device: device.name)
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Device]:
-    """Each device of an NVIDIA card that this environment has, with a cache of its own."""
-    chosen: Device = BY_NAME[request.param.name]
-    missing = what_is_missing(chosen)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Backend]:
+    """Each device of an NVIDIA GPU that this environment has, with a cache of its own."""
+    chosen: Backend = request.param
+    missing = chosen.missing()
     if missing is not None:
         pytest.skip(missing)
     monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path)
     yield chosen
 
 
-def test_every_network_gives_what_the_processor_gives(device: Device) -> None:
+def test_every_network_gives_what_the_cpu_gives(device: Backend) -> None:
     bundle = read_bundle(TINY)
-    here, there = Networks.open(bundle, CPU), Networks.open(bundle, device)
+    here, there = Networks.open(bundle, CPU, "fp32"), Networks.open(bundle, device, "fp32")
     assert there.providers[0] == device.provider
     draws = np.random.default_rng(0)
     side = bundle.manifest.model.image_size
@@ -56,18 +59,18 @@ def test_every_network_gives_what_the_processor_gives(device: Device) -> None:
         assert difference < TOLERANCE[device.name], f"{role}: {difference:.2g}"
 
 
-def test_half_precision_is_near_the_processors(device: Device) -> None:
-    """On cuda this is the UNet's graph of operators that no processor has."""
-    wrong = [likeness for likeness in compare_with_processor(read_bundle(HALF), device) if not likeness.holds]
+def test_half_precision_is_near_the_cpus(device: Backend) -> None:
+    """On cuda this is the UNet's graph of operators that no CPU has."""
+    wrong = [parity for parity in compare_with_cpu(read_bundle(HALF), device) if not parity.passed]
     assert wrong == []
 
 
 @pytest.mark.parametrize("graphs", [True, False])
-def test_batches_change_nothing_but_rounding(device: Device, graphs: bool) -> None:
+def test_batches_change_nothing_but_rounding(device: Backend, graphs: bool) -> None:
     if device == TENSORRT and not graphs:
         pytest.skip("whether there are graphs is a matter of cuda and rtx")
     bundle = read_bundle(TINY)
-    here, there = Networks.open(bundle, CPU), Networks.open(bundle, device, batch=3, graphs=graphs)
+    here, there = Networks.open(bundle, CPU, "fp32"), Networks.open(bundle, device, "fp32", batch=3, graphs=graphs)
     side, tokens = bundle.manifest.model.latent_size, bundle.manifest.model.max_tokens
     draws = np.random.default_rng(0)
     text = here.encode_text(np.arange(7 * tokens, dtype=np.int64).reshape(7, -1) % 50)
@@ -84,21 +87,21 @@ def test_batches_change_nothing_but_rounding(device: Device, graphs: bool) -> No
     assert not [note for note in there.notes if "CUDA graphs" in note], there.notes
 
 
-def test_a_loop_on_cuda_keeps_its_arrays_on_the_card() -> None:
-    missing = what_is_missing(CUDA)
+def test_a_loop_on_cuda_keeps_its_arrays_on_the_gpu() -> None:
+    missing = CUDA.missing()
     if missing is not None:
         pytest.skip(missing)
-    opened = Networks.open(read_bundle(TINY), CUDA)
+    opened = Networks.open(read_bundle(TINY), CUDA, "fp32")
     latents, text = np.zeros((2, 4, 8, 8), np.float32), np.zeros((2, 77, 32), np.float32)
     for timestep in range(5):
         opened.predict(latents, timestep, text)
-    assert opened.unet._bound is not None
-    [arrays] = opened.unet._bound._sets.values()
+    assert opened.unet._session is not None
+    [arrays] = opened.unet._session._sets.values()
     assert {value.device_name() for value in (*arrays._inputs.values(), *arrays._outputs.values())} == {"cuda"}
 
 
-def test_a_second_start_gives_the_same(device: Device) -> None:
+def test_a_second_start_gives_the_same(device: Backend) -> None:
     bundle = read_bundle(TINY)
     image = np.zeros((1, 3, bundle.manifest.model.image_size, bundle.manifest.model.image_size), np.float32)
-    first, second = (Networks.open(bundle, device).encode_image(image)[0] for _ in range(2))
+    first, second = (Networks.open(bundle, device, "fp32").encode_image(image)[0] for _ in range(2))
     np.testing.assert_allclose(first, second, atol=1e-4)

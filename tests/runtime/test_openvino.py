@@ -20,23 +20,26 @@ from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
 from roentmod_fast.presets import Means, Preset
-from roentmod_fast.runtime import devices, openvino_session
-from roentmod_fast.runtime import networks as networks_module
-from roentmod_fast.runtime.devices import CPU, OPENVINO, choose_device, what_is_missing
+from roentmod_fast.runtime import host
+from roentmod_fast.runtime.backends import openvino as openvino_backend
+from roentmod_fast.runtime.backends import openvino_session
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.openvino import OPENVINO
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from roentmod_fast.runtime.devices import choose_device
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.runtime.openvino_session import plan_on_openvino
-from roentmod_fast.runtime.plan import Opening
-from roentmod_fast.runtime.sessions import open_session
+from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast.settings import EditConfig
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
 IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
 CONFIG = EditConfig(steps=10, compose="replace")
-IS_HERE = what_is_missing(OPENVINO) is None
+IS_HERE = OPENVINO.missing() is None
 
 here = pytest.mark.skipif(not IS_HERE, reason="no OpenVINO here")
 in_bfloat16 = pytest.mark.skipif(
-    not IS_HERE or devices.bfloat16_lacks(OPENVINO) is not None, reason="no OpenVINO that computes in bfloat16 here"
+    not IS_HERE or OPENVINO.bfloat16_missing() is not None, reason="no OpenVINO that computes in bfloat16 here"
 )
 
 
@@ -51,7 +54,7 @@ def test_it_gives_what_onnxruntime_gives() -> None:
 
 @here
 def test_a_result_is_not_touched_by_the_next_run() -> None:
-    networks = Networks.open(read_bundle(TINY), OPENVINO)
+    networks = Networks.open(read_bundle(TINY), OPENVINO, "fp32")
     latents = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
     first = networks.decode(latents)
     before = first.copy()
@@ -61,7 +64,7 @@ def test_a_result_is_not_touched_by_the_next_run() -> None:
 
 @here
 def test_two_threads_get_their_own_results() -> None:
-    networks = Networks.open(read_bundle(TINY), OPENVINO)
+    networks = Networks.open(read_bundle(TINY), OPENVINO, "fp32")
     random = np.random.default_rng(0)
     latents = [random.standard_normal((1, 4, 8, 8)).astype(np.float32) for _ in range(2)]
     alone = [networks.decode(each) for each in latents]
@@ -105,7 +108,7 @@ def test_a_file_that_is_no_network_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "unet.onnx"
     path.write_bytes(b"no network")
     with pytest.raises(EngineError, match=r"unet\.onnx: OpenVINO cannot open it: .+") as error:
-        open_session(path, OPENVINO)
+        OPENVINO.open(SessionSpec("unet", path))
     assert "\n" not in str(error.value)
 
 
@@ -117,20 +120,20 @@ def test_a_network_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
     assert b"Softmax" in known
     path.write_bytes(known.replace(b"Softmax", b"Saftmax"))
     with pytest.raises(EngineError, match=r"unet\.onnx: OpenVINO cannot open it: .*") as error:
-        open_session(path, OPENVINO)
+        OPENVINO.open(SessionSpec("unet", path))
     assert "\n" not in str(error.value)
 
 
 @in_bfloat16
 def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "bf16"})
-    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in f32, got CPU in bf16"):
-        open_session(TINY / "unet.onnx", OPENVINO)
+    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the CPU in f32, got CPU in bf16"):
+        OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx"))
 
 
 @here
 def test_an_old_one_is_told_and_auto_passes_it_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "version_of", {"openvino": "2024.6.0", "onnxruntime": "1.32.0"}.get)
+    monkeypatch.setattr(host, "version_of", {"openvino": "2024.6.0", "onnxruntime": "1.32.0"}.get)
     with pytest.raises(DeviceError, match=r"openvino 2024\.6\.0 is too old, expected 2026 or later: type pip install"):
         choose_device("openvino")
     assert choose_device("auto") == CPU
@@ -168,8 +171,7 @@ def test_int8_in_bfloat16_is_kept_beside_int8(with_int8: Bundle) -> None:
         Editor.load(with_int8.folder, "openvino", precision)
     assert len(kept_in(with_int8)) == 2 * len(NETWORKS)
     plans = [
-        plan_on_openvino(with_int8, "unet", precision, kept_in(with_int8)[0].parent)
-        for precision in ("int8", "int8-bf16")
+        OPENVINO.plan(with_int8, "unet", precision, kept_in(with_int8)[0].parent) for precision in ("int8", "int8-bf16")
     ]
     assert all(plan.compiled for plan in plans)
     assert plans[0].path != plans[1].path
@@ -193,17 +195,17 @@ def test_bfloat16_tells_timesteps_apart(with_int8: Bundle, precision: str) -> No
 def test_a_timestep_that_bfloat16_would_round_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "_into_first_products", lambda node: [])
     with pytest.raises(EngineError, match=r"timestep comes to 0 matrix products, expected one"):
-        open_session(TINY / "unet.onnx", OPENVINO, Opening(bfloat16=True))
-    monkeypatch.setattr(networks_module, "TIMESTEPS", 999)
+        OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx", bfloat16=True))
+    monkeypatch.setattr(openvino_backend, "TIMESTEPS", 999)
     with pytest.raises(EngineError, match="has more than 999 timesteps: bf16 cannot be had"):
         Editor.load(TINY, "openvino", "bf16")
 
 
 @in_bfloat16
-def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = {"auto": OPENVINO, "openvino": OPENVINO, "cpu": CPU}
-    monkeypatch.setattr(editor_module, "choose_device", lambda name: devices[name])
-    monkeypatch.setattr(editor_module, "quicker_processor", lambda bundle, name, devices: "cpu")
+def test_auto_takes_the_cpus_device_that_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gpu in (CUDA, RTX):
+        monkeypatch.setattr(gpu, "missing", lambda: "no GPU")
+    monkeypatch.setattr(editor_module, "fastest_measured", lambda bundle, name, devices: "cpu")
     assert Editor.load(TINY, "auto", "fp32").device == CPU
     assert Editor.load(TINY, "auto", "bf16").device == OPENVINO
     assert Editor.load(TINY, "auto", preset=Preset("fast", Means("bf16"))).device == OPENVINO
@@ -212,15 +214,15 @@ def test_auto_takes_the_processors_device_that_has_bfloat16(monkeypatch: pytest.
 @here
 def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "f32"})
-    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the processor in bf16, got CPU in f32"):
-        open_session(TINY / "unet.onnx", OPENVINO, Opening(bfloat16=True))
+    with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the CPU in bf16, got CPU in f32"):
+        OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx", bfloat16=True))
 
 
 @here
-def test_a_processor_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     core = types.SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
-    monkeypatch.setattr(devices, "import_openvino", lambda: types.SimpleNamespace(Core=lambda: core))
-    with pytest.raises(DeviceError, match=r"'bf16' cannot be had: OpenVINO does not compute in bfloat16 on this proc"):
+    monkeypatch.setattr(openvino_backend, "import_openvino", lambda: types.SimpleNamespace(Core=lambda: core))
+    with pytest.raises(DeviceError, match=r"'bf16' cannot be had: OpenVINO does not compute in bfloat16 on this CPU"):
         Networks.open(read_bundle(TINY), OPENVINO, "bf16")
 
 
@@ -269,7 +271,7 @@ def test_int8_networks_are_kept_as_they_were_compiled(with_int8: Bundle, monkeyp
         with_int8.path(file).unlink()
     second = Editor.load(with_int8.folder, "openvino", "int8").edit(IMAGE, "edema", CONFIG)
     np.testing.assert_array_equal(second.decoded, first.decoded)
-    monkeypatch.setattr(openvino_session, "KEPT_FORMAT", 2)
+    monkeypatch.setattr(openvino_session, "CACHE_FORMAT", 2)
     with pytest.raises(EngineError, match="missing"):  # what another format kept is compiled again
         Editor.load(with_int8.folder, "openvino", "int8")
 
@@ -282,30 +284,30 @@ def test_a_kept_network_that_was_altered_is_compiled_again(with_int8: Bundle, lo
     unet.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     logged.clear()
     second = Editor.load(with_int8.folder, "openvino", "int8").edit(IMAGE, "edema", CONFIG)
-    assert logged == ["unet is compiled for this processor, once"]
+    assert [note for note in logged if "compiled" in note] == ["unet is compiled for this CPU, once"]
     np.testing.assert_array_equal(second.decoded, first.decoded)
-    assert plan_on_openvino(with_int8, "unet", "int8", unet.parent).compiled, "it was kept anew"
+    assert OPENVINO.plan(with_int8, "unet", "int8", unet.parent).compiled, "it was kept anew"
 
 
 @here
 def test_what_is_kept_anew_takes_the_place_of_what_was(with_int8: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     Editor.load(with_int8.folder, "openvino", "int8")
     before = kept_in(with_int8)
-    of_another_processor = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
-    of_another_processor.write_bytes(b"x")
-    monkeypatch.setattr(openvino_session, "KEPT_FORMAT", 2)
+    of_another_cpu = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
+    of_another_cpu.write_bytes(b"x")
+    monkeypatch.setattr(openvino_session, "CACHE_FORMAT", 2)
     Editor.load(with_int8.folder, "openvino", "int8")
     after = set(kept_in(with_int8))
     assert len(after) == len(before) + 1
-    assert after & {*before, of_another_processor} == {of_another_processor}
+    assert after & {*before, of_another_cpu} == {of_another_cpu}
 
 
 @here
 def test_a_kept_network_that_openvino_does_not_take_says_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / f"unet.onnx.{openvino_session.KEPT_SUFFIX}"
+    path = tmp_path / f"unet.onnx.{openvino_session.CACHE_SUFFIX}"
     path.write_bytes(bytes(1000))
     with pytest.raises(EngineError, match=r"\.blob: OpenVINO cannot open it: .+: remove this file$"):
-        open_session(path, OPENVINO)
+        OPENVINO.open(SessionSpec("unet", path))
 
 
 @here
@@ -313,7 +315,7 @@ def test_nothing_is_left_of_a_network_that_could_not_be_kept(tmp_path: Path) -> 
     def fail() -> None:
         raise RuntimeError("it cannot be exported")
 
-    openvino_session._keep(types.SimpleNamespace(export_model=fail), tmp_path / "cache" / "unet.onnx.key")
+    openvino_session._store(types.SimpleNamespace(export_model=fail), tmp_path / "cache" / "unet.onnx.key")
     assert list(tmp_path.rglob("*.*")) == []
 
 

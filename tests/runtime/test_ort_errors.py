@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roentmod_fast.runtime.ort_errors import LONGEST, reason_of
+from roentmod_fast.runtime.ort_errors import LONGEST, summarize
 
-MEMORY = "memory is full: close what else uses it; on a card, give a smaller --batch"
+MEMORY = "memory is full: close what else uses it; on a GPU, give a smaller --batch"
 SIGNATURE = (
     "std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, const "
     "char*, SUCCTYPE, const char*, const char*, int) [with ERRTYPE = cudaError; bool THRW = true; SUCCTYPE = cudaError]"
@@ -66,9 +66,9 @@ UNREADABLE = "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from x.onnx
     ],
 )
 def test_what_failed_and_where(said: str, reason: str) -> None:
-    assert reason_of(RuntimeError(said)) == reason
+    assert summarize(RuntimeError(said)) == reason
 
 
 @pytest.mark.parametrize("start", ["", "CUDA error cudaErrorUnknown: "])
 def test_what_is_long_is_cut(start: str) -> None:
-    assert len(reason_of(RuntimeError(start + "x" * 1000))) == LONGEST + len(" ...")
+    assert len(summarize(RuntimeError(start + "x" * 1000))) == LONGEST + len(" ...")

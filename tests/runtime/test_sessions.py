@@ -1,4 +1,4 @@
-"""Sessions on NVIDIA cards: what onnxruntime is asked, and that nothing runs elsewhere in silence."""
+"""Sessions on NVIDIA GPUs: what onnxruntime is asked, and that nothing runs elsewhere in silence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from roentmod_fast.errors import DeviceError, EngineError
-from roentmod_fast.runtime import ort_log, sessions
-from roentmod_fast.runtime.devices import CPU, CUDA, RTX, TENSORRT, Device
-from roentmod_fast.runtime.networks import INPUTS, Network
-from roentmod_fast.runtime.plan import Opening
-from roentmod_fast.runtime.sessions import BATCH_DIMENSION, check_assignment, open_session
+from roentmod_fast.runtime import ort_log
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cpu import CPU
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.ort import BATCH_DIMENSION, OrtBackend, check_assignment
+from roentmod_fast.runtime.backends.tensorrt import TENSORRT
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from roentmod_fast.runtime.networks import Network
+from roentmod_fast.runtime.ports import INPUTS
+from roentmod_fast.runtime.session_spec import SessionSpec
 from tests.runtime.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
@@ -23,17 +28,17 @@ RECORD = "session.record_ep_graph_assignment_info"
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubRuntime:
-    """onnxruntime with every provider, and a card for each."""
+    """onnxruntime with every provider, and a GPU for each."""
     (tmp_path / "unet.onnx").write_bytes(b"a network")
-    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, cards=(ADA, HOPPER))
+    stub = install(monkeypatch, StubRuntime(GPU_PROVIDERS), plugin=tmp_path, found_gpus=(ADA, HOPPER))
     stub.offers = [offer(ADA), offer(ADA)]
     return stub
 
 
-def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Path) -> None:
-    open_session(tmp_path / "unet.onnx", RTX, Opening(cache=tmp_path / "kernels", graphs=True))
+def test_rtx_gets_one_gpu_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Path) -> None:
+    RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", cache=tmp_path / "kernels", cuda_graphs=True))
     [session] = runtime.sessions
-    assert session.options.devices == runtime.offers[:1], "the plugin takes one card at a time"
+    assert session.options.devices == runtime.offers[:1], "the plugin takes one GPU at a time"
     assert session.options.wishes["enable_cuda_graph"] == "1"
     assert session.options.wishes["nv_runtime_cache_path"] == str(tmp_path / "kernels")
     assert session.options.entries[RECORD] == "1"
@@ -41,46 +46,26 @@ def test_rtx_gets_one_card_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Pa
     assert session.arguments == {"enable_fallback": 0}
 
 
-@pytest.mark.parametrize(("exact", "tf32"), [(True, "0"), (False, "1")])
-def test_cuda_rounds_to_tf32_only_where_it_may(runtime: StubRuntime, tmp_path: Path, exact: bool, tf32: str) -> None:
-    open_session(tmp_path / "unet.onnx", CUDA, Opening(exact=exact))
+@pytest.mark.parametrize("device", [CUDA, TENSORRT])
+def test_a_provider_gets_its_options(runtime: StubRuntime, tmp_path: Path, device: OrtBackend) -> None:
+    spec = SessionSpec("unet", tmp_path / "unet.onnx", fp16=True, max_batch=2)
+    device.open_session(spec)
     [session] = runtime.sessions
-    [(provider, wishes)] = session.arguments["providers"]
-    assert provider == "CUDAExecutionProvider"
-    assert wishes["use_tf32"] == tf32
-    assert wishes["enable_skip_layer_norm_strict_mode"] == "1"
+    assert session.arguments["providers"] == [(device.provider, device.provider_options(spec))]
     assert session.arguments["enable_fallback"] == 0
+    assert session.options.enable_mem_pattern == (device is TENSORRT)  # type: ignore[attr-defined]
     assert runtime.preloads == 1
 
 
-def test_cuda_takes_no_more_memory_than_it_needs(runtime: StubRuntime, tmp_path: Path) -> None:
-    for device in (CUDA, CPU):
-        open_session(tmp_path / "unet.onnx", device)
-    cuda, cpu = runtime.sessions
-    assert cuda.wishes["arena_extend_strategy"] == "kSameAsRequested"
-    assert not cuda.options.enable_mem_pattern
-    assert cpu.options.enable_mem_pattern
-
-
-@pytest.mark.parametrize("half", [True, False])
-def test_tensorrt_keeps_its_engines(runtime: StubRuntime, tmp_path: Path, half: bool) -> None:
-    open_session(tmp_path / "unet.onnx", TENSORRT, Opening(cache=tmp_path / "engines", half=half))
-    [(provider, wishes)] = runtime.sessions[0].arguments["providers"]
-    assert provider == "TensorrtExecutionProvider"
-    assert wishes["trt_fp16_enable"] == ("1" if half else "0"), "a float32 autoencoder overflows in half precision"
-    assert wishes["trt_engine_cache_enable"] == "1"
-    assert wishes["trt_engine_cache_path"] == str(tmp_path / "engines")
-
-
-def test_the_processor_is_asked_nothing_new(runtime: StubRuntime, tmp_path: Path) -> None:
-    open_session(tmp_path / "unet.onnx", CPU)
+def test_the_cpu_is_asked_nothing_new(runtime: StubRuntime, tmp_path: Path) -> None:
+    CPU.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
     [session] = runtime.sessions
     assert session.arguments["providers"] == ["CPUExecutionProvider"]
     assert session.options.entries == {}
 
 
 def test_the_default_log_of_the_process_is_left_alone(runtime: StubRuntime, tmp_path: Path) -> None:
-    open_session(tmp_path / "unet.onnx", CUDA)
+    CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
     assert runtime.severities == []
 
 
@@ -89,45 +74,45 @@ def test_the_command_line_silences_the_default_log(
 ) -> None:
     monkeypatch.setattr(ort_log, "_silenced", False)
     ort_log.silence()
-    open_session(tmp_path / "unet.onnx", CUDA)
+    CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
     assert set(runtime.severities) == {4}
 
 
 @pytest.mark.parametrize("device", [CUDA, RTX, TENSORRT])
-def test_a_session_on_the_processor_is_refused(runtime: StubRuntime, tmp_path: Path, device: Device) -> None:
+def test_a_session_on_the_cpu_is_refused(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
     runtime.providers_got = ["CPUExecutionProvider"]
     with pytest.raises(DeviceError, match=f"asked for {device.provider}, got CPUExecutionProvider"):
-        open_session(tmp_path / "unet.onnx", device)
+        device.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
 @pytest.mark.parametrize("device", [CUDA, RTX, TENSORRT])
-def test_an_operator_on_the_processor_is_named(runtime: StubRuntime, tmp_path: Path, device: Device) -> None:
+def test_an_operator_on_the_cpu_is_named(runtime: StubRuntime, tmp_path: Path, device: Backend) -> None:
     runtime.nodes = {device.provider: ["MatMul"] * 90, "CPUExecutionProvider": ["Conv", "Shape", "Conv", "Erf"]}
     with pytest.raises(DeviceError, match=r"Conv \(2\), Erf \(1\) would run elsewhere: refused"):
-        open_session(tmp_path / "unet.onnx", device)
+        device.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
-def test_shape_arithmetic_may_stay_on_the_processor(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_shape_arithmetic_may_stay_on_the_cpu(runtime: StubRuntime, tmp_path: Path) -> None:
     runtime.nodes = {CUDA.provider: ["MatMul"], "CPUExecutionProvider": ["Shape", "Gather", "Unsqueeze"]}
-    assert open_session(tmp_path / "unet.onnx", CUDA).get_providers()[0] == CUDA.provider
+    assert CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx")).get_providers()[0] == CUDA.provider
 
 
 def test_a_runtime_that_cannot_tell_is_refused(runtime: StubRuntime, tmp_path: Path) -> None:
     runtime.can_tell = False
     with pytest.raises(DeviceError, match=r"expected 1\.24 or later, type pip .*roentmod-fast\[gpu\]"):
-        open_session(tmp_path / "unet.onnx", CUDA)
+        CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
 def test_a_missing_library_is_named(runtime: StubRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime.providers_got = ["CPUExecutionProvider"]
-    monkeypatch.setattr(sessions, "missing_library", lambda device: "libcudnn.so.9")
+    monkeypatch.setattr(CUDA, "missing_library", lambda: "libcudnn.so.9")
     with pytest.raises(DeviceError, match=r"device 'cuda' needs libcudnn\.so\.9, .*type pip .*roentmod-fast\[gpu\]"):
-        open_session(tmp_path / "unet.onnx", CUDA)
+        CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
 
 
 def test_what_was_compiled_is_kept(runtime: StubRuntime, tmp_path: Path) -> None:
     keep = tmp_path / "cache" / "compiled" / "engine.onnx"
-    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
+    RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", compile_to=keep))
     entries = runtime.sessions[0].options.entries
     assert entries["ep.context_enable"] == "1"
     assert entries["ep.context_embed_mode"] == "0"
@@ -140,7 +125,7 @@ def test_another_process_may_have_kept_the_same(runtime: StubRuntime, tmp_path: 
     keep = tmp_path / "cache" / "compiled" / "engine.onnx"
     keep.parent.mkdir(parents=True)
     keep.write_bytes(b"of another process")
-    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
+    RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", compile_to=keep))
     assert keep.read_bytes() == b"of another process"
     assert [path.name for path in keep.parent.parent.iterdir()] == ["compiled"]
 
@@ -152,7 +137,7 @@ def test_what_broke_off_is_swept_once_it_is_old(runtime: StubRuntime, tmp_path: 
         folder.mkdir(parents=True)
         (folder / "half.engine").write_bytes(b"half")
     os.utime(old, (0, 0))
-    open_session(tmp_path / "unet.onnx", RTX, Opening(keep=keep))
+    RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", compile_to=keep))
     assert sorted(path.name for path in keep.parent.parent.iterdir()) == ["compiled", "compiled.new"]
     assert [path.name for path in keep.parent.iterdir()] == ["engine.onnx"], "half a folder is none"
 
@@ -160,18 +145,22 @@ def test_what_broke_off_is_swept_once_it_is_old(runtime: StubRuntime, tmp_path: 
 def test_nothing_is_left_of_what_did_not_compile(runtime: StubRuntime, tmp_path: Path) -> None:
     runtime.failure = RuntimeError("out of memory\nmore")
     with pytest.raises(EngineError, match=r"cannot open it on rtx: memory is full: close"):
-        open_session(tmp_path / "unet.onnx", RTX, Opening(keep=tmp_path / "cache" / "compiled" / "engine.onnx"))
+        RTX.open_session(
+            SessionSpec("unet", tmp_path / "unet.onnx", compile_to=tmp_path / "cache" / "compiled" / "engine.onnx")
+        )
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
-    with pytest.raises(DeviceError, match="what is compiled cannot be kept there"):
-        open_session(tmp_path / "unet.onnx", RTX, Opening(keep=tmp_path / "cache" / "compiled" / "engine.onnx"))
+    with pytest.raises(DeviceError, match="compiled networks cannot be cached there"):
+        RTX.open_session(
+            SessionSpec("unet", tmp_path / "unet.onnx", compile_to=tmp_path / "cache" / "compiled" / "engine.onnx")
+        )
 
 
-def test_a_card_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
-    network = Network("vae_decoder", _named(tmp_path, "vae_decoder"), CUDA)
+def test_a_gpu_that_fails_while_it_runs_is_one_line(runtime: StubRuntime, tmp_path: Path) -> None:
+    network = Network(CUDA, SessionSpec("vae_decoder", _named(tmp_path, "vae_decoder")))
 
     def fail(binding: object, options: object) -> None:
         raise RuntimeError("CUDA failure 2: out of memory\nmore")
@@ -200,7 +189,7 @@ def test_the_real_runtime_tells_where_a_network_runs() -> None:
 
 
 @pytest.mark.parametrize("role", sorted(INPUTS))
-def test_with_one_picture_at_a_time_no_shapes_are_left_to_compute(role: str) -> None:
+def test_with_one_image_at_a_time_no_shapes_are_left_to_compute(role: str) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

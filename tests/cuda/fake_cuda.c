@@ -1,4 +1,4 @@
-/* CUDA's libraries, hollow: a card that takes memory and copies it, and computes nothing.
+/* Fakes of CUDA's libraries: a GPU that takes memory and copies it, and computes nothing.
 
    On it onnxruntime-gpu opens its CUDA provider as on a real card: it reads options, divides the graph, chooses kernels
    and checks shapes for them, lays out weights, launches, records graphs. A launch is counted and does nothing, so
@@ -8,18 +8,18 @@
    engines from their files. To run one, TensorRT brings a CUDA runtime of its own, which this driver does not serve.
 
    Here is what onnxruntime-gpu 1.31 and the plugin 0.5.0 ask for, after NVIDIA's public headers of CUDA 13 and cuDNN 9.
-   Each library is this file with a name defined; see hollow.py. Variables say what card it is:
+   Each library is this file with a name defined; see fake_cuda.py. Variables say which GPU it is:
 
-   HOLLOW_SM        its compute capability, such as 89 for 8.9; by default 90
-   HOLLOW_PCI       a folder in place of /sys/bus/pci/devices, where ONNX Runtime looks for cards
+   FAKE_SM        its compute capability, such as 89 for 8.9; by default 90
+   FAKE_PCI       a folder in place of /sys/bus/pci/devices, where ONNX Runtime looks for cards
 
    These make it fail as a card may:
 
-   HOLLOW_DRIVER    which CUDA the driver runs, such as 12040 for 12.4
-   HOLLOW_BYTES     how much memory the card has
-   HOLLOW_COUNT     what cudaGetDeviceCount returns, such as 999 for a driver that does not answer
-   HOLLOW_LAUNCH    what a launch of a kernel returns, such as 209 for a card that the kernels were not built for
-   HOLLOW_CAPTURE   what the end of the recording of a graph returns, such as 901 */
+   FAKE_DRIVER    which CUDA the driver runs, such as 12040 for 12.4
+   FAKE_BYTES     how much memory the card has
+   FAKE_COUNT     what cudaGetDeviceCount returns, such as 999 for a driver that does not answer
+   FAKE_LAUNCH    what a launch of a kernel returns, such as 209 for a card that the kernels were not built for
+   FAKE_CAPTURE   what the end of the recording of a graph returns, such as 901 */
 
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -28,9 +28,9 @@
 
 #define NOTHING(name) int name(void) { return 0; }
 #define HANDLE(name) int name(void **handle) { *handle = calloc(1, 64); return 0; }
-#define LAUNCH(name) int name(void) { return hollow_launch(); }
+#define LAUNCH(name) int name(void) { return fake_launch(); }
 
-int hollow_launch(void);
+int fake_launch(void);
 
 static long wish(const char *name, long otherwise) {
   const char *value = getenv(name);
@@ -48,12 +48,12 @@ static int forbidden(void) {
 }
 static long launches, replays;
 
-static size_t memory(void) { return wish("HOLLOW_BYTES", 80l << 30); }
+static size_t memory(void) { return wish("FAKE_BYTES", 80l << 30); }
 
 static int last_error;
-int hollow_launch(void) {
+int fake_launch(void) {
   ++launches;
-  return last_error = wish("HOLLOW_LAUNCH", 0);
+  return last_error = wish("FAKE_LAUNCH", 0);
 }
 int cudaPeekAtLastError(void) { return last_error; }
 int cudaGetLastError(void) {
@@ -61,8 +61,8 @@ int cudaGetLastError(void) {
   last_error = 0;
   return error;
 }
-long hollow_launches(void) { return launches; }
-long hollow_replays(void) { return replays; }
+long fake_launches(void) { return launches; }
+long fake_replays(void) { return replays; }
 
 /* Offsets in cudaDeviceProp of CUDA 13: name 0, totalGlobalMem 288, sharedMemPerBlock 296, regsPerBlock 304,
    warpSize 308, maxThreadsPerBlock 320, maxThreadsDim 324, maxGridSize 336, totalConstMem 352, major 360, minor 364,
@@ -70,7 +70,7 @@ long hollow_replays(void) { return replays; }
    cooperativeLaunch 664, sharedMemPerBlockOptin 672. */
 int cudaGetDeviceProperties(char *properties, int device) {
   memset(properties, 0, 1008);
-  strcpy(properties, "hollow card");
+  strcpy(properties, "fake GPU");
   *(size_t *)(properties + 288) = memory();
   *(size_t *)(properties + 296) = 48 << 10;
   *(int *)(properties + 304) = 65536;
@@ -81,8 +81,8 @@ int cudaGetDeviceProperties(char *properties, int device) {
     ((int *)(properties + 336))[axis] = 65535;
   }
   *(size_t *)(properties + 352) = 64 << 10;
-  *(int *)(properties + 360) = wish("HOLLOW_SM", 90) / 10;
-  *(int *)(properties + 364) = wish("HOLLOW_SM", 90) % 10;
+  *(int *)(properties + 360) = wish("FAKE_SM", 90) / 10;
+  *(int *)(properties + 364) = wish("FAKE_SM", 90) % 10;
   *(int *)(properties + 384) = 132;
   *(int *)(properties + 604) = 2048;
   *(size_t *)(properties + 624) = 228 << 10;
@@ -94,8 +94,8 @@ int cudaGetDeviceProperties(char *properties, int device) {
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
-    case 75: *value = wish("HOLLOW_SM", 90) / 10; break; /* compute capability, major */
-    case 76: *value = wish("HOLLOW_SM", 90) % 10; break; /* minor */
+    case 75: *value = wish("FAKE_SM", 90) / 10; break; /* compute capability, major */
+    case 76: *value = wish("FAKE_SM", 90) % 10; break; /* minor */
     case 16: *value = 132; break;         /* multiprocessors */
     case 97: *value = 227 << 10; break;   /* shared memory a block may ask for */
     default: *value = 1024;
@@ -103,14 +103,14 @@ int cudaDeviceGetAttribute(int *value, int attribute, int device) {
   return 0;
 }
 
-int cudaGetDeviceCount(int *count) { *count = 1; return wish("HOLLOW_COUNT", 0); }
+int cudaGetDeviceCount(int *count) { *count = 1; return wish("FAKE_COUNT", 0); }
 int cudaGetDevice(int *device) { *device = 0; return 0; }
 int cudaDeviceGetByPCIBusId(int *device, const char *address) { *device = 0; return 0; }
 int cudaDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
 int cudaMemGetInfo(size_t *available, size_t *total) { *available = *total = memory(); return 0; }
-const char *cudaGetErrorString(int error) { return "an error of a hollow card"; }
-const char *cudaGetErrorName(int error) { return "hollow"; }
+const char *cudaGetErrorString(int error) { return "an error of a fake GPU"; }
+const char *cudaGetErrorName(int error) { return "fake"; }
 
 /* Before each array of the card stands its size, so that what is given back can be counted. */
 static size_t taken, most;
@@ -138,8 +138,8 @@ int cudaFree(void *pointer) {
   if (pointer != NULL) taken -= *(size_t *)((char *)pointer - 256);
   return give_back(pointer);
 }
-size_t hollow_taken(void) { return taken; }
-size_t hollow_most(void) { return most; }
+size_t fake_taken(void) { return taken; }
+size_t fake_most(void) { return most; }
 int cudaMallocHost(void **pointer, size_t bytes) { return take(pointer, bytes); }
 int cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) { return take(pointer, bytes); }
 int cudaHostGetDevicePointer(void **device, void *host, unsigned flags) { *device = host; return 0; }
@@ -190,7 +190,7 @@ int cudaStreamEndCapture(void *stream, void **graph) {
   int was_broken = broken;
   capturing = broken = 0;
   *graph = calloc(1, 64);
-  return was_broken ? 901 : wish("HOLLOW_CAPTURE", 0); /* cudaErrorStreamCaptureInvalidated */
+  return was_broken ? 901 : wish("FAKE_CAPTURE", 0); /* cudaErrorStreamCaptureInvalidated */
 }
 int cudaGraphInstantiate(void **executable, void *graph, unsigned long long flags) {
   *executable = calloc(1, 64);
@@ -254,8 +254,8 @@ NOTHING(cudaStreamWaitEvent)
 
 HANDLE(cublasCreate_v2)
 int cublasGetMathMode(void *handle, int *mode) { *mode = 0; return 0; }
-const char *cublasGetStatusName(int status) { return "hollow"; }
-const char *cublasGetStatusString(int status) { return "an error of a hollow card"; }
+const char *cublasGetStatusName(int status) { return "fake"; }
+const char *cublasGetStatusString(int status) { return "an error of a fake GPU"; }
 NOTHING(cublasDestroy_v2)
 NOTHING(cublasDgeam)
 NOTHING(cublasDgemmBatched)
@@ -307,7 +307,7 @@ NOTHING(cublasLtMatrixTransformDescDestroy)
 #ifdef CUDNN
 
 size_t cudnnGetVersion(void) { return 92800; }
-const char *cudnnGetErrorString(int status) { return "an error of a hollow card"; }
+const char *cudnnGetErrorString(int status) { return "an error of a fake GPU"; }
 void cudnnGetLastErrorString(char *message, size_t bytes) { if (bytes) *message = 0; }
 HANDLE(cudnnCreate)
 HANDLE(cudnnCreateActivationDescriptor)
@@ -356,11 +356,11 @@ int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return 0; }
 int nvmlSystemGetDriverVersion(char *version, unsigned bytes) { strcpy(version, "580.65.06"); return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = (void *)1; return 0; }
 int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
-  *major = wish("HOLLOW_SM", 90) / 10;
-  *minor = wish("HOLLOW_SM", 90) % 10;
+  *major = wish("FAKE_SM", 90) / 10;
+  *minor = wish("FAKE_SM", 90) % 10;
   return 0;
 }
-int nvmlDeviceGetName(void *handle, char *name, unsigned bytes) { strcpy(name, "hollow card"); return 0; }
+int nvmlDeviceGetName(void *handle, char *name, unsigned bytes) { strcpy(name, "fake GPU"); return 0; }
 int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) {
   memory[0] = memory[1] = 80ull << 30;
   memory[2] = 0;
@@ -371,8 +371,9 @@ int nvmlDeviceGetPciInfo_v3(void *handle, char *place) {
   *(unsigned *)(place + 20) = 1; /* the bus, after 16 bytes of text and the domain */
   return 0;
 }
-const char *nvmlErrorString(int status) { return "an error of a hollow card"; }
-NOTHING(nvmlInit_v2)
+const char *nvmlErrorString(int status) { return "an error of a fake GPU"; }
+NOTHING(nvmlInitWithFlags) /* pynvml */
+NOTHING(nvmlInit_v2) /* the plugin */
 NOTHING(nvmlShutdown)
 
 #endif
@@ -381,7 +382,7 @@ HANDLE(cuCtxCreate_v4)
 HANDLE(cuCtxGetCurrent)
 HANDLE(cuCtxPopCurrent_v2)
 HANDLE(cuStreamGetCtx)
-int cuGetErrorString(int error, const char **message) { *message = "an error of a hollow card"; return 0; }
+int cuGetErrorString(int error, const char **message) { *message = "an error of a fake GPU"; return 0; }
 /* By these a CUDA runtime finds all else, and finds nothing: CUDA_ERROR_NOT_FOUND. */
 int cuGetProcAddress(const char *name, void **function) { *function = NULL; return 500; }
 int cuGetProcAddress_v2(const char *name, void **function) { *function = NULL; return 500; }
@@ -398,14 +399,14 @@ NOTHING(cuInit)
 NOTHING(cuSignalExternalSemaphoresAsync)
 NOTHING(cuTensorMapEncodeTiled)
 NOTHING(cuWaitExternalSemaphoresAsync)
-int cuDriverGetVersion(int *version) { *version = wish("HOLLOW_DRIVER", 13000); return 0; }
+int cuDriverGetVersion(int *version) { *version = wish("FAKE_DRIVER", 13000); return 0; }
 #endif
 #ifdef CURAND
-NOTHING(curandHollow)
+NOTHING(curandFake)
 #endif
 #ifdef PCI
 
-/* Loaded before all others: what libstdc++ asks the system for, with HOLLOW_PCI in place of the system's own folder. */
+/* Loaded before all others: what libstdc++ asks the system for, with FAKE_PCI in place of the system's own folder. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -413,7 +414,7 @@ NOTHING(curandHollow)
 
 static const char folder[] = "/sys/bus/pci/devices";
 static const char *elsewhere(const char *path, char *other, size_t bytes) {
-  const char *instead = getenv("HOLLOW_PCI");
+  const char *instead = getenv("FAKE_PCI");
   size_t length = sizeof folder - 1;
   if (instead == NULL || path == NULL || strncmp(path, folder, length) || (path[length] && path[length] != '/')) return path;
   snprintf(other, bytes, "%s%s", instead, path + length);

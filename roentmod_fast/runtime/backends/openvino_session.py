@@ -1,10 +1,10 @@
-"""OpenVINO's own runtime, behind the methods of an ONNX Runtime session that a network uses.
+"""OpenVINO's runtime, behind the methods of an ONNX Runtime session that a network uses.
 
-OpenVINO reads the same ONNX files, on processors of any maker. By way of ONNX Runtime's provider it holds the weights
-once more, and what it has compiled is slower to open again than to compile (see the performance page).
+OpenVINO reads the same ONNX files. As a provider of ONNX Runtime it holds the weights once more, and a compiled network
+is slower to open again than to compile (see the performance page).
 
-The networks of an int8 engine are kept as OpenVINO compiled them: finding the integer form of a graph is half of its
-opening, and of what is mapped from a kept file little stays in memory.
+The networks of an int8 engine are cached as OpenVINO compiled them: finding the integer form of a graph is half of its
+opening, and of what is mapped from a cached file little stays in memory.
 """
 
 from __future__ import annotations
@@ -12,38 +12,64 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib
+import importlib.util
 import mmap
+import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast import telemetry
 from roentmod_fast.atomic import write_atomically
-from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.manifest import sha256_of, with_weights
-from roentmod_fast.bundle.precisions import BFLOAT16, stored_as
+from roentmod_fast.bundle.manifest import sha256_of
 from roentmod_fast.errors import DeviceError, EngineError, OutputError
-from roentmod_fast.runtime.devices import OPENVINO, import_openvino, physical_cores
-from roentmod_fast.runtime.plan import Plan
+from roentmod_fast.runtime import host
 
 Array = NDArray[Any]
 
-KEPT_SUFFIX = ".blob"
-"""Of the file that holds a compiled network. Before it stands the file's own SHA-256, so that both come at once."""
+PROVIDER = "OpenVINO"
+OLDEST_OPENVINO = 2026
 
-KEPT_FORMAT = 1
-"""Of what is done to a network between reading and compiling; one that was kept under another is not used."""
+CACHE_SUFFIX = ".blob"
+"""Suffix of a cached network; the name carries its SHA-256, so that file and hash are written atomically."""
+
+CACHE_FORMAT = 1
+"""Version of what is done to a network between reading and compiling; one cached under another is not used."""
 
 TIMESTEP = "timestep"
 TIMESTEPS = 1000
-"""How many there are for a network that computes in bfloat16, from 0 on: those of Stable Diffusion."""
+"""The most that a network computed in bfloat16 may have, from 0 on: those of Stable Diffusion."""
 
 TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)"}
 """ONNX Runtime's names of the types that networks of the contract take and give; others keep OpenVINO's name."""
+
+
+def import_openvino() -> ModuleType:
+    """Import openvino. Raises :class:`DeviceError` with the line to type where it is not installed."""
+    missing = openvino_missing()
+    if missing is not None:
+        raise DeviceError(f"no openvino to use: {missing}")
+    if "openvino" in sys.modules:
+        return importlib.import_module("openvino")  # which waits for a thread that is importing it
+    with telemetry.without_reporter():
+        return importlib.import_module("openvino")
+
+
+def openvino_missing() -> str | None:
+    """Return what to type where no openvino is installed that is recent enough, None where there is one."""
+    version = host.version_of("openvino")
+    if version is None or importlib.util.find_spec("openvino") is None:
+        return f"type {host.pip_line('openvino')}"
+    if int(version.partition(".")[0]) < OLDEST_OPENVINO:
+        return f"openvino {version} is too old, expected {OLDEST_OPENVINO} or later: type {host.pip_line('openvino')}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -56,10 +82,10 @@ class OpenPort:
 
 
 class OpenVINOSession:
-    """One network for batches of one, compiled for the processor; it may be run from several threads."""
+    """One network for batches of one, compiled for the CPU; it may be run from several threads."""
 
-    def __init__(self, path: Path, keep: Path | None = None, *, bfloat16: bool = False) -> None:
-        """Open an ONNX file, or what an earlier session kept; ``keep`` is where to keep what is compiled now.
+    def __init__(self, path: Path, compile_to: Path | None = None, *, bfloat16: bool = False) -> None:
+        """Open an ONNX file, or a cached network; ``compile_to`` starts the name under which it is cached now.
 
         ``bfloat16``: compute float32 in it; inputs and outputs are float32, the values of outputs rounded too. Raises
         :class:`EngineError` where OpenVINO cannot open it, :class:`DeviceError` where it would compute otherwise than
@@ -68,7 +94,7 @@ class OpenVINOSession:
         core = import_openvino().Core()
         pages = None
         try:
-            if path.suffix == KEPT_SUFFIX:
+            if path.suffix == CACHE_SUFFIX:
                 self._compiled, pages = _import(core, path, bfloat16)
             else:
                 model = core.read_model(path)
@@ -77,11 +103,11 @@ class OpenVINOSession:
                     _embed_timesteps(core, model)
                 self._compiled = core.compile_model(model, "CPU", settings(bfloat16))
         except Exception as error:  # of its frontends' errors some are RuntimeErrors and some are not
-            remedy = ": remove this file" if path.suffix == KEPT_SUFFIX else ""
+            remedy = ": remove this file" if path.suffix == CACHE_SUFFIX else ""
             raise EngineError(f"{path}: OpenVINO cannot open it: {_reason(error)}{remedy}") from error
         _check(self._compiled, path, bfloat16)
-        if keep is not None:
-            _keep(self._compiled, keep)
+        if compile_to is not None:
+            _store(self._compiled, compile_to)
         self._inputs = [_described(port) for port in self._compiled.inputs]
         self._outputs = [_described(port) for port in self._compiled.outputs]
         self._request = self._compiled.create_infer_request()
@@ -95,7 +121,7 @@ class OpenVINOSession:
         return self._outputs
 
     def get_providers(self) -> list[str]:
-        return [OPENVINO.provider]
+        return [PROVIDER]
 
     def run(self, names: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
         """Run the network; the results are copies, which the next run leaves as they are."""
@@ -107,7 +133,7 @@ class OpenVINOSession:
         return [found[name] for name in names]
 
     def release_memory(self) -> None:
-        """Give back what the last run computed in, weights aside; the next run takes it anew."""
+        """Free what the last run computed in, weights aside; the next run allocates it again."""
         with self._one_at_a_time:
             self._compiled.release_memory()
 
@@ -159,12 +185,12 @@ def _into_first_products(node: Any) -> list[Any]:
 def settings(bfloat16: bool) -> dict[str, Any]:
     """Return OpenVINO's properties: on the physical cores, float32 as the file says, or in bfloat16.
 
-    Left alone, OpenVINO computes in bfloat16 where the processor can, which is another result.
+    By default OpenVINO computes in bfloat16 where the CPU can, which is another result.
     """
     return {
         "INFERENCE_PRECISION_HINT": _hint(bfloat16),
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": physical_cores(),
+        "INFERENCE_NUM_THREADS": host.physical_cores(),
     }
 
 
@@ -179,11 +205,11 @@ def _check(compiled: Any, path: Path, bfloat16: bool) -> None:
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if devices != ["CPU"] or precision != asked:
         got = f"{', '.join(devices)} in {precision}"
-        raise DeviceError(f"{path}: asked OpenVINO for the processor in {asked}, got {got}")
+        raise DeviceError(f"{path}: asked OpenVINO for the CPU in {asked}, got {got}")
 
 
 def _import(core: Any, path: Path, bfloat16: bool) -> tuple[Any, mmap.mmap]:
-    """Open a kept network. What OpenVINO does not copy it reads from the file's pages, which must outlive it.
+    """Open a cached network. What OpenVINO does not copy it reads from the file's pages, which must outlive it.
 
     The pages cannot be written to. Those that it has read are given back: the system reads them again when needed.
     """
@@ -198,50 +224,44 @@ def _import(core: Any, path: Path, bfloat16: bool) -> tuple[Any, mmap.mmap]:
     return compiled, pages
 
 
-def plan_on_openvino(bundle: Bundle, role: str, precision: str, cache: Path) -> Plan:
-    """Choose what is opened for ``role``: the ONNX file, or what was kept of an int8 engine's network in ``cache``."""
-    file = bundle.networks_of(precision)[role]
-    plan = Plan(bundle.path(file), with_weights(file, bundle.manifest.files), cache)
-    if stored_as(precision) != "int8":
-        return plan
-    keep = cache / _kept_name(file, precision in BFLOAT16)
-    kept = next((path for path in sorted(cache.glob(f"{keep.name}.*{KEPT_SUFFIX}")) if _is_whole(path)), None)
-    if kept is not None:
-        return replace(plan, path=kept, files=(), compiled=True)
-    return replace(plan, keep=keep, note=f"{role} is compiled for this processor, once")
-
-
-def _kept_name(file: str, bfloat16: bool) -> str:
-    """Return the start of a kept network's name: the file, the processor and the arithmetic, and what compiled it."""
+def cache_key(file: str, bfloat16: bool) -> str:
+    """Return the start of a cached network's name: the file, the CPU and the arithmetic, and what compiled it."""
     openvino = import_openvino()
     core = openvino.Core()
-    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     if bfloat16:
-        processor.append(_hint(bfloat16))
-    keys = (repr(processor), repr((KEPT_FORMAT, openvino.__version__)))
+        cpu.append(_hint(bfloat16))
+    keys = (repr(cpu), repr((CACHE_FORMAT, openvino.__version__)))
     return ".".join((file, *(hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys)))
 
 
-def _is_whole(kept: Path) -> bool:
-    """Return whether a kept network is what was written."""
+def find_cached(target: Path) -> Path | None:
+    """Return the whole cached network whose name starts with ``target``'s, None where there is none."""
+    return next(
+        (path for path in sorted(target.parent.glob(f"{target.name}.*{CACHE_SUFFIX}")) if _is_whole(path)), None
+    )
+
+
+def _is_whole(cached: Path) -> bool:
+    """Return whether a cached network is what was written."""
     try:
-        return kept.name.endswith(f".{sha256_of(kept)}{KEPT_SUFFIX}")
+        return cached.name.endswith(f".{sha256_of(cached)}{CACHE_SUFFIX}")
     except OSError:
         return False
 
 
-def _keep(compiled: Any, keep: Path) -> None:
-    """Write a compiled network, whole or not at all; where that fails, the next start compiles again and says so.
+def _store(compiled: Any, target: Path) -> None:
+    """Write a compiled network, whole or not at all; where that fails, the next start compiles again, with a note.
 
-    What was kept of it before for the same processor and arithmetic, by another OpenVINO or damaged since, goes.
+    An earlier one for the same CPU and arithmetic, by another OpenVINO or damaged since, is removed.
     """
     with contextlib.suppress(OSError, MemoryError, RuntimeError, OutputError):
-        keep.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         blob = compiled.export_model().getbuffer()
-        path = keep.with_name(f"{keep.name}.{hashlib.sha256(blob).hexdigest()}{KEPT_SUFFIX}")
+        path = target.with_name(f"{target.name}.{hashlib.sha256(blob).hexdigest()}{CACHE_SUFFIX}")
         write_atomically(path, blob, overwrite=True)
-        of_this_kind = keep.name.rpartition(".")[0]
-        for earlier in keep.parent.glob(f"{of_this_kind}.*{KEPT_SUFFIX}"):
+        of_this_kind = target.name.rpartition(".")[0]
+        for earlier in target.parent.glob(f"{of_this_kind}.*{CACHE_SUFFIX}"):
             if earlier != path:
                 with contextlib.suppress(OSError):  # on Windows, of one that is open
                     earlier.unlink()

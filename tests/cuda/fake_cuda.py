@@ -1,4 +1,4 @@
-"""Build the libraries of a hollow card, and run Python with them in place of CUDA's."""
+"""Build the libraries of a fake GPU, and run Python with them in place of CUDA's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roentmod_fast.runtime.devices import version_of
+from roentmod_fast.runtime.host import version_of
 
-SOURCE = Path(__file__).with_name("hollow.c")
+SOURCE = Path(__file__).with_name("fake_cuda.c")
 ROOT = Path(__file__).parents[2]
 
 LIBRARIES = {
@@ -30,7 +30,7 @@ LIBRARIES = {
 
 
 def plug_in(folder: Path) -> None:
-    """Write what the system tells of a card of NVIDIA's on the bus into ``folder``, for ``HOLLOW_PCI``."""
+    """Write what the system tells of a GPU of NVIDIA's on the bus into ``folder``, for ``FAKE_PCI``."""
     device = folder / "0000:01:00.0"
     device.mkdir(parents=True)
     for name, text in {"class": "0x030000", "vendor": "0x10de", "device": "0x2684"}.items():
@@ -54,7 +54,7 @@ def build(folder: Path) -> None:
 
 
 def why_not(distribution: str = "onnxruntime-gpu") -> str | None:
-    """Say why this Python cannot have the hollow card for what ``distribution`` brings, None where it can."""
+    """Say why this Python cannot have the fake GPU for what ``distribution`` brings, None where it can."""
     if version_of(distribution) is None:
         return f"{distribution} is not installed"
     if distribution == "onnxruntime-gpu" and importlib.util.find_spec("nvidia") is not None:
@@ -65,9 +65,9 @@ def why_not(distribution: str = "onnxruntime-gpu") -> str | None:
 
 
 def run(folder: Path, *arguments: str, seconds: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python with the libraries in ``folder``; ``variables`` are those that ``hollow.c`` names, and others."""
+    """Run this Python with the libraries in ``folder``; ``variables``: those of ``fake_cuda.c``, and others."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), **variables}
-    if "HOLLOW_PCI" in variables:
+    if "FAKE_PCI" in variables:
         # The plugin's own CUDA runtime is loaded by its path; what is loaded before it is found first.
         environment["LD_PRELOAD"] = f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}"
     command = [sys.executable, *arguments]

@@ -1,7 +1,7 @@
-"""The device ``rtx`` on NVIDIA's plugin itself, without a card: CUDA's libraries are hollow, see ``hollow.c``.
+"""The device ``rtx`` on NVIDIA's plugin itself, without a GPU: CUDA's libraries are fakes, see ``fake_cuda.c``.
 
-The plugin offers the card, reads our options, takes our networks and compiles them, and reads engines from where we
-say; what it would do next, to have TensorRT open an engine on the card, is not seen here.
+The plugin offers the GPU, reads our options, takes our networks and compiles them, and reads engines from where we
+say; what it would do next, to have TensorRT open an engine on the GPU, is not seen here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pytest
 
 from roentmod_fast.bundle.bundle import find_bundle, read_bundle
 from roentmod_fast.bundle.manifest import FILE_NAME, NETWORKS, fact_of, render_manifest
-from roentmod_fast.runtime.devices import RTX, RTX_PACKAGE
-from tests.cuda import hollow
-from tests.cuda.on_card import HALF
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX, RTX_PACKAGE
+from tests.cuda import fake_cuda
+from tests.cuda.on_cuda import HALF
 
-pytestmark = pytest.mark.skipif(hollow.why_not(RTX_PACKAGE) is not None, reason=str(hollow.why_not(RTX_PACKAGE)))
+pytestmark = pytest.mark.skipif(fake_cuda.why_not(RTX_PACKAGE) is not None, reason=str(fake_cuda.why_not(RTX_PACKAGE)))
 
 PHANTOM = find_bundle("phantom").folder
 
@@ -30,14 +30,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run this Python on a machine with an RTX card, and a cache of its own."""
-    folder = tmp_path_factory.mktemp("hollow")
-    hollow.build(folder)
-    hollow.plug_in(folder / "pci")
+    """Run this Python on a machine with an RTX GPU, and a cache of its own."""
+    folder = tmp_path_factory.mktemp("fake")
+    fake_cuda.build(folder)
+    fake_cuda.plug_in(folder / "pci")
 
     def run_there(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        card = {"HOLLOW_SM": "89", "HOLLOW_PCI": str(folder / "pci"), "XDG_CACHE_HOME": str(folder / "cache")}
-        return hollow.run(folder, *arguments, **{**card, **variables})
+        gpu = {"FAKE_SM": "89", "FAKE_PCI": str(folder / "pci"), "XDG_CACHE_HOME": str(folder / "cache")}
+        return fake_cuda.run(folder, *arguments, **{**gpu, **variables})
 
     return run_there
 
@@ -55,22 +55,22 @@ def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the tiny engine and the built-in one, as the plugin has compiled them."""
     cache = tmp_path_factory.mktemp("cache")
     for engine in (HALF, PHANTOM):
-        notes = hollow.told(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
-        assert notes[-4:] == [f"{network} is compiled for this card, once" for network in NETWORKS]
+        notes = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
+        assert notes[-4:] == [f"{network} is compiled for this GPU, once" for network in NETWORKS]
     return cache
 
 
-def test_doctor_finds_the_card_and_prefers_it(run: Run) -> None:
+def test_doctor_finds_the_gpu_and_prefers_it(run: Run) -> None:
     done = run("-m", "roentmod_fast", "doctor")
     assert done.returncode == 0, done.stdout
-    assert "NVIDIA card: hollow card, sm89, 80 GiB" in done.stdout
+    assert "NVIDIA GPU: fake GPU, sm89, 80 GiB" in done.stdout
     assert "device auto: rtx (NvTensorRTRTXExecutionProvider)" in done.stdout
 
 
-@pytest.mark.parametrize(("why", "architecture"), [({"HOLLOW_SM": "90"}, "sm90"), ({"HOLLOW_PCI": "/none"}, "sm89")])
-def test_a_card_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
+@pytest.mark.parametrize(("why", "architecture"), [({"FAKE_SM": "90"}, "sm90"), ({"FAKE_PCI": "/none"}, "sm89")])
+def test_a_gpu_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
     done = run("-m", "roentmod_fast", "doctor", **why)
-    assert f"sm86, sm89, sm120 and later, offers no card here; there is hollow card ({architecture})" in done.stdout
+    assert f"sm86, sm89, sm120 and later, offers no GPU here; there is fake GPU ({architecture})" in done.stdout
     assert "device auto: rtx" not in done.stdout
 
 
@@ -79,7 +79,7 @@ def test_it_takes_each_network_whole_and_what_it_compiles_is_kept(compiled: Path
     networks = [read_bundle(HALF).manifest.networks["fp16"], read_bundle(PHANTOM).manifest.networks["fp32"]]
     assert found.keys() == {file for files in networks for file in files.values()}
     for source, path in found.items():
-        assert "hollow-card-sm89-580.65.06" in path.parts
+        assert "fake-gpu-sm89-580.65.06" in path.parts
         node, attributes = node_of(path)
         assert node.op_type == "EPContext", source
         assert attributes["source"] == RTX.provider.encode()
@@ -97,11 +97,13 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
     words += ["--engine", str(HALF), "--device", "rtx", "--precision", "fp16"]
     done = run(*words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 1
-    made_again, again, error = done.stderr.splitlines()
-    assert made_again.startswith("note: what was kept of text_encoder does not open and is made again: ")
+    made_again, again, error = [
+        line for line in done.stderr.splitlines() if "text_encoder" in line or line.startswith("Error: ")
+    ]
+    assert made_again.startswith("note: the cached network of text_encoder does not open and is compiled again: ")
     read = f"TensorRT EP could not deserialize engine from cache: {tmp_path / 'cache'}"
     assert f"cannot open it on rtx: {read}" in made_again
-    assert again == "note: text_encoder is compiled for this card, once"
+    assert again == "note: text_encoder is compiled for this GPU, once"
     assert "cannot open it on rtx: [NvTensorRTRTX EP] Failed to create serialized engine" in error
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [chest.name]
     assert len(list((tmp_path / "cache").rglob("compiled/engine.onnx"))) == 2 * len(NETWORKS), "it was put back"
@@ -110,7 +112,7 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
 
 def test_options_are_read(run: Run) -> None:
     """So that those which we give are known to be options of the plugin."""
-    assert "nv_hollow" in hollow.told(run("-m", "tests.cuda.on_rtx", "unknown_option"))
+    assert "nv_fake" in fake_cuda.told(run("-m", "tests.cuda.on_rtx", "unknown_option"))
 
 
 @pytest.fixture(scope="module", params=[HALF, PHANTOM], ids=lambda engine: engine.name)
@@ -133,13 +135,13 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -> None:
     manifest = read_bundle(built).manifest
     [record] = [record for record in manifest.tensorrt if record["network"] == NETWORKS[0]]
-    said = hollow.told(run("-m", "tests.cuda.on_rtx", "opened", str(built)))
+    said = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "opened", str(built)))
     assert said.startswith(f"{built / record['file']}: ONNX Runtime cannot open it on rtx: ")
     assert said.endswith(f"TensorRT EP could not deserialize engine from cache: {built / record['engine']}")
 
 
-def test_engines_for_another_card_are_compiled_anew(run: Run, built: Path) -> None:
-    said = hollow.told(run("-m", "tests.cuda.on_rtx", "opened", str(built), HOLLOW_SM="86"))
+def test_engines_for_another_gpu_are_compiled_anew(run: Run, built: Path) -> None:
+    said = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "opened", str(built), FAKE_SM="86"))
     [networks] = read_bundle(built).manifest.networks.values()
     assert f"{built / networks['text_encoder']}: ONNX Runtime cannot open it on rtx: " in said
 

@@ -15,7 +15,9 @@ from roentmod_fast.bundle.manifest import FILE_NAME
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import EngineError, NotFiniteError
 from roentmod_fast.report import RunReport
-from roentmod_fast.runtime.devices import CUDA, RTX, Device
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Networks
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime
@@ -29,73 +31,73 @@ def opened_files(runtime: StubRuntime) -> list[str]:
 
 @pytest.mark.parametrize("device", [CUDA, RTX])
 def test_the_autoencoder_is_run_again_in_float32(
-    tmp_path: Path, card: StubRuntime, device: Device, logged: list[str]
+    tmp_path: Path, gpu: StubRuntime, device: Backend, logged: list[str]
 ) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), device, batch=2)
+    opened = Networks.open(write_halves(tmp_path / "b"), device, "fp16", batch=2)
     before = len(logged)
-    card.spoiled = "vae_decoder.fp16"
+    gpu.spoiled = "vae_decoder.fp16"
     image = opened.decode(numbered(2))
     np.testing.assert_array_equal(image[:, 0, 0, 0], [0, 1])
     assert logged[before] == NOTE
     assert opened.notes == logged
-    spare = card.sessions[-1]
+    spare = gpu.sessions[-1]
     assert Path(spare.path).name == "vae_decoder.onnx"
     if device == CUDA:
         assert spare.wishes["use_tf32"] == "1", "float32 among halves may be rounded to TF32"
     else:
         assert spare.options.dimensions == {"batch": 1}
-        assert logged[before + 1] == "vae_decoder is compiled for this card, once"
+        assert logged[before + 1] == "vae_decoder is compiled for this GPU, once"
     # From then on it stays in use, and nothing more is told.
-    count, runs = len(logged), len(card.runs)
+    count, runs = len(logged), len(gpu.runs)
     opened.decode(numbered(1))
-    assert [name for name, _ in card.runs[runs:]] == ["vae_decoder.onnx"]
+    assert [name for name, _ in gpu.runs[runs:]] == ["vae_decoder.onnx"]
     assert len(logged) == count
 
 
-def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
-    card.spoiled = "vae_encoder"
+def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, gpu: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
+    gpu.spoiled = "vae_encoder"
     image = np.zeros((1, 3, 64, 64), np.float32)
     for _ in range(2):
         with pytest.raises(NotFiniteError, match="vae_encoder: its output mean holds NaN or infinity"):
             opened.encode_image(image)
-    assert opened_files(card).count("vae_encoder.onnx") == 1
+    assert opened_files(gpu).count("vae_encoder.onnx") == 1
 
 
-def test_the_loop_is_not_run_again(tmp_path: Path, card: StubRuntime) -> None:
-    opened = Networks.open(write_halves(tmp_path / "b"), CUDA)
-    card.spoiled = "unet"
+def test_the_loop_is_not_run_again(tmp_path: Path, gpu: StubRuntime) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
+    gpu.spoiled = "unet"
     with pytest.raises(NotFiniteError, match="unet: its output prediction holds NaN"):
         opened.predict(numbered(1), 500, np.zeros((1, 77, 16), np.float32))
     assert opened.notes == []
 
 
-def test_a_bundle_without_float32_has_no_spare(tmp_path: Path, card: StubRuntime) -> None:
+def test_a_bundle_without_float32_has_no_fallback(tmp_path: Path, gpu: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
     half = {"fp16": bundle.manifest.networks["fp16"]}
-    opened = Networks.open(replace(bundle, manifest=replace(bundle.manifest, networks=half)), CUDA)
-    card.spoiled = "vae_decoder"
+    opened = Networks.open(replace(bundle, manifest=replace(bundle.manifest, networks=half)), CUDA, "fp16")
+    gpu.spoiled = "vae_decoder"
     with pytest.raises(NotFiniteError, match="vae_decoder"):
         opened.decode(numbered(1))
 
 
-def test_an_altered_spare_is_refused(tmp_path: Path, card: StubRuntime) -> None:
+def test_an_altered_fallback_is_refused(tmp_path: Path, gpu: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
-    opened = Networks.open(bundle, CUDA)
+    opened = Networks.open(bundle, CUDA, "fp16")
     bundle.path("vae_decoder.onnx").write_bytes(b"\0" * 100)
-    card.spoiled = "vae_decoder"
+    gpu.spoiled = "vae_decoder"
     with pytest.raises(EngineError, match=r"vae_decoder\.onnx: altered"):
         opened.decode(numbered(1))
 
 
-def test_the_run_report_shows_it(tmp_path: Path, card: StubRuntime) -> None:
+def test_the_run_report_shows_it(tmp_path: Path, gpu: StubRuntime) -> None:
     bundle = write_halves(tmp_path / "b")
-    opened = Networks.open(bundle, CUDA)
+    opened = Networks.open(bundle, CUDA, "fp16")
     preset = SimpleNamespace(name="exact", measured={})
     editor: Any = SimpleNamespace(bundle=bundle, device=CUDA, networks=opened, preset=preset, batch=1)
     report = RunReport()
     report.use(cast(Editor, editor))
-    card.spoiled = "vae_decoder.fp16"
+    gpu.spoiled = "vae_decoder.fp16"
     opened.decode(numbered(1))
     assert json.loads(report.render())["notes"] == [NOTE]
     assert (bundle.folder / FILE_NAME).is_file()

@@ -1,4 +1,4 @@
-"""Tasks for a process that has the hollow card: ``python -m tests.cuda.on_card TASK`` prints a result as JSON."""
+"""Tasks for a process that has the fake GPU: ``python -m tests.cuda.on_cuda TASK`` prints a result as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.errors import RoentmodError
-from roentmod_fast.runtime import sessions
-from roentmod_fast.runtime.bound import TYPES
-from roentmod_fast.runtime.devices import CUDA, Device
-from roentmod_fast.runtime.networks import INPUTS, Network, Networks
-from roentmod_fast.runtime.plan import Opening
+from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.cuda import CUDA
+from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
+from roentmod_fast.runtime.networks import Network, Networks
+from roentmod_fast.runtime.ports import INPUTS, TYPES
+from roentmod_fast.runtime.session_spec import SessionSpec
 
 HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
 
@@ -24,14 +25,14 @@ HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
 def given(network: Network) -> dict[str, Any]:
     """Return what a UNet is asked in a guided call."""
     return {
-        name: np.ones((2, *network.fixed[name][1:]), TYPES[port.type]) for name, port in INPUTS[network.role].items()
+        name: np.ones((2, *network.inputs[name][1:]), TYPES[port.type]) for name, port in INPUTS[network.role].items()
     }
 
 
 def counts() -> np.ndarray:
     """Return the launches and the replays of graphs so far."""
     library = ctypes.CDLL("libcudart.so.13")
-    return np.array([library.hollow_launches(), library.hollow_replays()])
+    return np.array([library.fake_launches(), library.fake_replays()])
 
 
 def count(network: Network) -> list[int]:
@@ -52,7 +53,7 @@ def graphs() -> dict[str, int]:
     launches = {}
     for kind in ("plain", "fused", "cuda"):
         path = HALF / f"unet.fp16.{kind}.onnx".replace(".plain", "")
-        network = Network("unet", path, CUDA, Opening(half=True, items=2))
+        network = Network(CUDA, SessionSpec("unet", path, fp16=True, max_batch=2))
         count(network)
         launches[kind] = count(network)[0]
     return launches
@@ -60,7 +61,7 @@ def graphs() -> dict[str, int]:
 
 def gate() -> int:
     """Run the gate of a feed-forward layer, which the tiny network has in a width without kernel; count launches."""
-    session = sessions.open_session(HALF.with_name("gate.cuda.onnx"), CUDA, Opening(half=True))
+    session = CUDA.open_session(SessionSpec("unet", HALF.with_name("gate.cuda.onnx"), fp16=True))
     before = counts()
     session.run(None, {"x": np.ones((1, 4, 2560), np.float16)})
     return int((counts() - before)[0])
@@ -68,14 +69,21 @@ def gate() -> int:
 
 def wish(**more: str) -> None:
     """Give the provider ``more`` options from now on, in all of this process."""
-    ours = sessions.provider_options
-    sessions.provider_options = lambda *arguments: {**ours(*arguments), **more}
+    for device in (CUDA, RTX):
+        ours = device.provider_options
+        device.provider_options = lambda spec, ours=ours: {**ours(spec), **more}  # type: ignore[method-assign]
 
 
-def complaint(engine: Path, device: Device) -> str | None:
+def open_engine(engine: Path, device: Backend, batch: int = 1) -> Networks:
+    """Open an engine in half precision where it has that, else in float32."""
+    bundle = read_bundle(engine)
+    return Networks.open(bundle, device, "fp16" if "fp16" in bundle.manifest.networks else "fp32", batch=batch)
+
+
+def complaint(engine: Path, device: Backend) -> str | None:
     """Open an engine; return what fails."""
     try:
-        Networks.open(read_bundle(engine), device)
+        open_engine(engine, device)
     except RoentmodError as error:
         return str(error)
     return None
@@ -83,7 +91,7 @@ def complaint(engine: Path, device: Device) -> str | None:
 
 def unknown_option() -> str | None:
     """Give the provider an option that it does not have; return the complaint."""
-    wish(enable_hollow="1")
+    wish(enable_fake="1")
     return complaint(HALF, CUDA)
 
 

@@ -1,4 +1,4 @@
-"""The device ``cuda`` on onnxruntime-gpu itself, without a card: CUDA's libraries are hollow, see ``hollow.c``.
+"""The device ``cuda`` on onnxruntime-gpu itself, without a GPU: CUDA's libraries are fakes, see ``fake_cuda.c``.
 
 What a network computes is not seen here, only what the real provider is asked and what it does with it.
 """
@@ -12,47 +12,47 @@ from typing import Any
 
 import pytest
 
-from tests.cuda import hollow
-from tests.cuda.on_card import HALF
+from tests.cuda import fake_cuda
+from tests.cuda.on_cuda import HALF
 
-pytestmark = pytest.mark.skipif(hollow.why_not() is not None, reason=str(hollow.why_not()))
+pytestmark = pytest.mark.skipif(fake_cuda.why_not() is not None, reason=str(fake_cuda.why_not()))
 
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The libraries of a hollow card."""
-    folder = tmp_path_factory.mktemp("hollow")
-    hollow.build(folder)
+    """The libraries of a fake GPU."""
+    folder = tmp_path_factory.mktemp("fake")
+    fake_cuda.build(folder)
     return folder
 
 
 @pytest.fixture
 def source(libraries: Path, tmp_path: Path) -> Path:
-    """A drawn radiograph."""
+    """A phantom."""
     path = tmp_path / "chest.dcm"
-    assert hollow.run(libraries, "-m", "roentmod_fast", "sample", str(path), "--size", "128").returncode == 0
+    assert fake_cuda.run(libraries, "-m", "roentmod_fast", "sample", str(path), "--size", "128").returncode == 0
     return path
 
 
 def edit(libraries: Path, source: Path, *more: str, **failures: str) -> subprocess.CompletedProcess[str]:
     command = ["-m", "roentmod_fast", "edit", str(source), "-p", "edema", "--engine", str(HALF)]
-    return hollow.run(libraries, *command, "--device", "cuda", "--precision", "fp16", *more, **failures)
+    return fake_cuda.run(libraries, *command, "--device", "cuda", "--precision", "fp16", *more, **failures)
 
 
 def tell(libraries: Path, task: str) -> Any:
-    """Return what a task of ``on_card.py`` gives."""
-    return hollow.told(hollow.run(libraries, "-m", "tests.cuda.on_card", task))
+    """Return what a task of ``on_cuda.py`` gives."""
+    return fake_cuda.told(fake_cuda.run(libraries, "-m", "tests.cuda.on_cuda", task))
 
 
-def test_doctor_finds_the_card(libraries: Path) -> None:
-    done = hollow.run(libraries, "-m", "roentmod_fast", "doctor")
+def test_doctor_finds_the_gpu(libraries: Path) -> None:
+    done = fake_cuda.run(libraries, "-m", "roentmod_fast", "doctor")
     assert done.returncode == 0, done.stdout
-    assert "NVIDIA card: hollow card, sm90, 80 GiB" in done.stdout
+    assert "NVIDIA GPU: fake GPU, sm90, 80 GiB" in done.stdout
     assert "device auto: cuda (CUDAExecutionProvider)" in done.stdout
 
 
 @pytest.mark.parametrize("more", [[], ["-p", "hernia", "--batch", "2"]])
-def test_an_edit_runs_on_the_card_and_nowhere_else(libraries: Path, source: Path, more: list[str]) -> None:
+def test_an_edit_runs_on_the_gpu_and_nowhere_else(libraries: Path, source: Path, more: list[str]) -> None:
     report = source.with_name("report.json")
     done = edit(libraries, source, *more, "--report", str(report))
     assert done.returncode == 0, done.stderr
@@ -64,8 +64,8 @@ def test_an_edit_runs_on_the_card_and_nowhere_else(libraries: Path, source: Path
     assert "onnxruntime" not in done.stderr
 
 
-def test_a_card_that_computes_nothing_is_found_out(libraries: Path) -> None:
-    done = hollow.run(libraries, "-m", "roentmod_fast", "engines", "verify", str(HALF), "--device", "cuda")
+def test_a_gpu_that_computes_nothing_is_found_out(libraries: Path) -> None:
+    done = fake_cuda.run(libraries, "-m", "roentmod_fast", "engines", "verify", str(HALF), "--device", "cuda")
     assert done.returncode == 1
     said = "cuda computes fp16 text_encoder, fp16 unet, fp16 vae_encoder, fp16 vae_decoder of engine tiny_half wrongly"
     assert said in done.stderr
@@ -90,28 +90,29 @@ def test_the_gate_has_a_kernel(libraries: Path) -> None:
 
 def test_options_are_read(libraries: Path) -> None:
     """So that those which we give are known to be options of the provider."""
-    assert "enable_hollow" in tell(libraries, "unknown_option")
+    assert "enable_fake" in tell(libraries, "unknown_option")
 
 
 @pytest.mark.parametrize(
     ("failure", "complaint"),
     [
-        ({"HOLLOW_BYTES": "300000"}, "cannot open it on cuda: memory is full: close what else uses it"),
-        ({"HOLLOW_BYTES": "3000000"}, "memory is full: close what else uses it"),
-        ({"HOLLOW_COUNT": "999"}, "cannot open it on cuda: CUDA failure 999: an error of a hollow card"),
+        ({"FAKE_BYTES": "300000"}, "cannot open it on cuda: memory is full: close what else uses it"),
+        ({"FAKE_BYTES": "3000000"}, "memory is full: close what else uses it"),
+        ({"FAKE_COUNT": "999"}, "cannot open it on cuda: CUDA failure 999: an error of a fake GPU"),
         (
-            {"HOLLOW_DRIVER": "12040"},
+            {"FAKE_DRIVER": "12040"},
             "device 'cuda' is absent: the NVIDIA driver runs CUDA 12.4, and CUDA 13 is needed: ",
         ),
-        ({"HOLLOW_LAUNCH": "209"}, "cuda failed while it ran: in "),
+        ({"FAKE_LAUNCH": "209"}, "cuda failed while it ran: in "),
     ],
 )
-def test_a_card_that_fails_leaves_no_file_and_one_line(
+def test_a_gpu_that_fails_leaves_no_file_and_one_line(
     libraries: Path, source: Path, failure: dict[str, str], complaint: str
 ) -> None:
     done = edit(libraries, source, **failure)
     assert done.returncode == 1
-    [line] = [line for line in done.stderr.splitlines() if not line.startswith(("note: ", "engine ", "chest: "))]
+    others = ("note: ", "engine ", "chest: ", "0 written")
+    [line] = [line for line in done.stderr.splitlines() if not line.startswith(others)]
     assert line.startswith("Error: ")
     assert complaint in line
     assert len(line) < 400
@@ -119,7 +120,7 @@ def test_a_card_that_fails_leaves_no_file_and_one_line(
 
 
 def test_without_graphs_it_runs_on_and_says_so(libraries: Path, source: Path) -> None:
-    done = edit(libraries, source, HOLLOW_CAPTURE="901")
+    done = edit(libraries, source, FAKE_CAPTURE="901")
     assert done.returncode == 0, done.stderr
-    assert "note: unet runs without CUDA graphs: CUDA failure 901: an error of a hollow card" in done.stderr
+    assert "note: unet runs without CUDA graphs: CUDA failure 901: an error of a fake GPU" in done.stderr
     assert source.with_name("chest.edema.dcm").exists()
