@@ -35,7 +35,7 @@ test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
 stubs: $(VENV)/.dev
-	$(BIN)/python -m tests.cuda.hollow stubs $(SM)
+	$(BIN)/python -m tests.cuda.fake_cuda stubs $(SM)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_cli.py

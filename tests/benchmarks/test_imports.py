@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.conftest import BENCHMARKS
-from tests.cuda import hollow
+from tests.cuda import fake_cuda
 
 SCRIPTS = sorted(BENCHMARKS.rglob("*.py"))
 
@@ -29,8 +29,8 @@ def test_nothing_is_imported_from_the_tests(script: Path) -> None:
 def test_the_folder_of_stub_libraries_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stub_cuda import Stubs
 
-    monkeypatch.setattr(hollow, "build", lambda folder: None)
-    hollow.write_facts(tmp_path, "sm86")
+    monkeypatch.setattr(fake_cuda, "build", lambda folder: None)
+    fake_cuda.write_facts(tmp_path, "sm86")
     stubs = Stubs.read(tmp_path)
     assert stubs.variables()["LD_LIBRARY_PATH"] == str(tmp_path)
     assert "LD_PRELOAD" not in stubs.variables()

@@ -87,13 +87,13 @@ def write_facts(folder: Path, sm: str) -> None:
     facts = {
         "environment": {"LD_LIBRARY_PATH": str(folder)},
         "plugin_environment": {
-            "HOLLOW_SM": sm.removeprefix("sm"),
-            "HOLLOW_PCI": str(folder / "pci"),
+            "FAKE_SM": sm.removeprefix("sm"),
+            "FAKE_PCI": str(folder / "pci"),
             "LD_PRELOAD": f"{folder / LIBRARIES['PCI']} {folder / LIBRARIES['CUDART']}",
         },
         "library": LIBRARIES["CUDART"],
-        "launches": "hollow_launches",
-        "memory": "hollow_taken",
+        "launches": "fake_launches",
+        "memory": "fake_taken",
     }
     (folder / "stubs.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
