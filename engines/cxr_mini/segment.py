@@ -202,6 +202,13 @@ def _grow(seed: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool
         part = more
 
 
+def _spans(mask: NDArray[np.bool_]) -> int:
+    """Count the pixels from the first to the last of each row, those between included."""
+    some = mask.any(1)
+    first, last = mask.argmax(1), mask.shape[1] - 1 - mask[:, ::-1].argmax(1)
+    return int((last - first + 1)[some].sum())
+
+
 def faults(probability: NDArray[np.floating]) -> list[str]:
     """Say what is wrong with the lung fields of a film; an empty list lets the film in.
 
@@ -224,12 +231,16 @@ def faults(probability: NDArray[np.floating]) -> list[str]:
         if (raw & ~mask).sum() > 0.06 * mask.sum():
             found.append("a lung in pieces")
         unsure = ((one > 0.15) & (one < 0.85)).sum() / math.sqrt(mask.sum() + 1)
-        if unsure > 7.0:
+        if unsure > 42:
             found.append("an unsure border")
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
         if mask.sum() / box < 0.5:
             found.append("a lung that fills little of its box")
+        # A lung is almost convex: between its first and last pixel of a column or row lies little that is not lung.
+        spans = [_spans(mask), _spans(mask.T)]
+        if max(spans) > 1.10 * mask.sum():
+            found.append("a ragged lung")
         widths = mask.sum(1)[rows]
         upper = widths[: max(1, len(rows) // 6)]
         if upper.max() > 0.85 * widths.max():

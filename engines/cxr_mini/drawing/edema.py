@@ -23,7 +23,8 @@ def wings(scene: Scene, severity: float, butterfly: bool, rng: np.random.Generat
             # Diffuse edema is densest at the hila and the bases, thinnest at the apices.
             part = np.maximum(part, 0.55 * severity * step(height - 0.3, 0.5) * step(1.02 - depth, 0.5))
         haze = np.maximum(haze, part * scene.field(side, 0, 1.5))
-    return floats(haze)
+    # What is dense already (heart, mediastinum) shows no haze.
+    return floats(haze * np.clip(1.5 * scene.aeration, 0, 1))
 
 
 def draw_edema(
@@ -39,10 +40,10 @@ def draw_edema(
     blurred = blur(image, size / 170)
     changed = image + np.clip(haze * 1.2, 0, 0.7) * severity * (blurred - image)
     patchy = 1 + 0.20 * cloud(rng, size, 0.16, 0.035, 1.4) + 0.10 * cloud(rng, size, 0.045, 0.012, 1.0)
-    thickness = (0.35 + 0.85 * severity) * haze * np.clip(patchy, 0.35, 1.8)
+    thickness = (0.45 + 1.1 * severity) * haze * np.clip(patchy, 0.35, 1.8)
     thickness += (1.0 + 2.2 * severity) * vessels / max(scene.contrast, 0.1)
     thickness += _lines(scene, severity, rng) * lung
-    changed = denser(changed, thickness, scene.ceiling)
+    changed = denser(changed, thickness, scene.ceiling - 0.08 * scene.contrast)
     return with_grain(image, changed, scene.grain, rng), haze > 0.25
 
 

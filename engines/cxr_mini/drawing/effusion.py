@@ -30,7 +30,11 @@ def draw_effusion(
     size = scene.size
     height, rim = scene.height(side), scene.depth(side)
     # The field and what lies between its base and the lowest edge of the lung, not the chest wall.
-    field = scene.field(side, 0.8, 1.0)
+    mask = scene.lungs[side].mask
+    deeper = mask.copy()
+    for shift in range(1, int(0.035 * size) + 1):
+        deeper[shift:] |= mask[:-shift]
+    field = step(blur(deeper, 1.2) - 0.35, 0.5)
     sulcus = step(height - 0.8, 0.1) * step(1.02 - height, 0.05) * step(rim - 0.1, 0.15) * step(0.97 - rim, 0.06)
     field = np.maximum(field, sulcus)
     edge = surface(scene, side, severity, rng) + 0.010 * cloud(rng, size, 0.3, 0.06, 1.5)
@@ -45,11 +49,15 @@ def draw_effusion(
         thickness = (1.5 + 0.7 * severity) * wedge + (0.18 + 0.22 * severity) * above * (under < 0)
         thickness = blur(thickness, size / 200)
     thickness = thickness * (1 + 0.06 * cloud(rng, size, 0.25, 0.04, 1.5))
-    # Fluid tends to the density of what lies below the diaphragm of this film.
-    near = (height > 1.0) & (height < 1.15) & (np.abs(rim - 0.5) < 0.35)
-    level = float(np.median(image[near])) if near.sum() > 20 else scene.soft_level
-    level = float(np.clip(level, scene.soft_level - 0.2 * scene.contrast, scene.soft_level + 0.1 * scene.contrast))
-    ceiling = np.clip(level - 0.05 * scene.contrast * step(rim - 0.75, 0.4), 0, 0.97)
+    # Fluid tends to the density of the mediastinum and of what lies below the diaphragm of this film.
+    under_mask = np.zeros_like(mask)
+    drop = int(0.09 * size)
+    under_mask[drop:] = deeper[:-drop]
+    near = under_mask & ~deeper & (height > 0.7) & (np.abs(rim - 0.5) < 0.4)
+    level = float(np.percentile(image[near], 40)) if near.sum() > 20 else scene.soft_level
+    level = float(np.clip(level, scene.soft_level - 0.3 * scene.contrast, scene.soft_level + 0.1 * scene.contrast))
+    ceiling = np.minimum(level, scene.ceiling) - 0.05 * scene.contrast * step(rim - 0.7, 0.4)
+    thickness = thickness * np.clip(0.15 + 2.0 * scene.aeration, 0, 1)
     changed = denser(image, thickness * field, ceiling)
     if not layered:
         # The dome drowns: inside the fluid nothing stays much brighter than its surroundings.

@@ -164,10 +164,16 @@ class Scene:
         smooth = blur(self.image, self.size / 100)
         return floats(np.clip((self.soft_level - smooth) / (self.soft_level - self.lung_level), 0, 1))
 
-    @property
-    def ceiling(self) -> float:
-        """Brightness that much added density tends to: a little over soft tissue."""
-        return min(0.97, self.soft_level + 0.12 * (self.soft_level - self.lung_level))
+    @cached_property
+    def ceiling(self) -> Array:
+        """Brightness that much added density tends to, float32 (size, 1): the mediastinum's in each row."""
+        width = max(2, int(0.05 * self.thorax_width))
+        level = np.empty(self.size, dtype=np.float32)
+        for row in range(self.size):
+            centre = int(np.clip(self.midline[row], width, self.size - width - 1))
+            level[row] = np.median(self.image[row, centre - width : centre + width + 1])
+        level = blur_rows(level, self.size / 16)
+        return np.clip(level, self.lung_level + 0.5 * self.contrast, 0.97)[:, None].astype(np.float32)
 
     @property
     def contrast(self) -> float:
@@ -222,7 +228,7 @@ def _heart(
             rest = profile[min(int(wall[row] * 0.3), most - 1) :]
             inside = min(float(np.median(core)), soft_level + 0.1 * (soft_level - lung_level))
             outside = max(float(np.percentile(rest, 15)), lung_level - 0.3 * (soft_level - lung_level))
-            dark = profile < outside + 0.45 * max(inside - outside, 0.3 * (soft_level - lung_level))
+            dark = profile < outside + 0.36 * max(inside - outside, 0.3 * (soft_level - lung_level))
             below = np.flatnonzero(dark[:-2] & dark[1:-1] & dark[2:])
             below = below[below > low * wall[row]]
             raw[row] = below[0] if below.size else most

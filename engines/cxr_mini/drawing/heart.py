@@ -22,7 +22,7 @@ def enlarged(scene: Scene, ratio: float) -> tuple[Array, Array]:
     for side in (RIGHT, LEFT):
         reach = scene.reach[side]
         # Two thirds of the growth go to the left, the apex drops and rounds.
-        share = 0.36 if side == RIGHT else 0.64
+        share = 0.30 if side == RIGHT else 0.70
         widest = float(reach[scene.heart_top : scene.heart_bottom + 1].max())
         own = scene.heart_ratio * scene.thorax_width
         more = (ratio * scene.thorax_width - own) * share
@@ -30,7 +30,7 @@ def enlarged(scene: Scene, ratio: float) -> tuple[Array, Array]:
         centre = 0.62 if side == RIGHT else 0.74
         power = 0.85 if side == RIGHT else 1.15
         shape = floats(np.clip(np.sin(np.pi * 0.88 * np.clip(along, 0, 1.1) ** power), 0, 1))
-        shape = np.maximum(shape, bell((along - centre) / 0.3))
+        shape = np.maximum(shape, bell((along - centre) / (0.4 if side == RIGHT else 0.3)))
         shape *= step(along - 0.15, 0.4)
         shape /= max(float(shape.max()), 1e-6)
         wall = np.abs(scene.half_thorax[side])

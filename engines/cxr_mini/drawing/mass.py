@@ -50,7 +50,7 @@ def add_ball(
     inner = np.clip(1 + 0.10 * cloud(rng, scene.size, 0.05, 0.012, 1.2), 0.6, 1.4)
     row = int(np.clip(round(y), 0, scene.size - 1))
     column = int(np.clip(round(x), 0, scene.size - 1))
-    ceiling = max(scene.soft_level - 0.05 * scene.contrast, float(blur(image, scene.size / 60)[row, column]) + 0.3 * scene.contrast)
+    ceiling = max(float(scene.ceiling[row, 0]) - 0.1 * scene.contrast, float(blur(image, scene.size / 60)[row, column]) + 0.2 * scene.contrast)
     return denser(image, density * thick * inner, min(0.97, ceiling)), thick
 
 
@@ -72,7 +72,7 @@ def draw_mass(
     radius = scene.thorax_width / 30 * (1.7 + 1.5 * severity + rng.uniform(-0.15, 0.15))
     border = str(rng.choice(["smooth", "lobulated", "lobulated", "spiculated"]))
     x, y = inside(scene, SIDES[side], depth + rng.uniform(-0.1, 0.1), height + rng.uniform(-0.05, 0.05), radius)
-    changed, thick = add_ball(scene, image, x, y, radius, 1.3 + 0.4 * severity, border, rng)
+    changed, thick = add_ball(scene, image, x, y, radius, 1.05 + 0.35 * severity, border, rng)
     return with_grain(image, changed, scene.grain, rng), thick > 0.15
 
 

@@ -51,14 +51,14 @@ def draw_pneumonia(
         h = centre_h + (0 if k == 0 else rng.uniform(-0.5, 0.5) * tall)
         scale = grow * (1.0 if k == 0 else rng.uniform(0.45, 0.8))
         shape = np.maximum(shape, (1.0 if k == 0 else 0.9) - np.hypot((depth - d) / (wide * scale), (height - h) / (tall * scale)) * 0.9)
-    ragged = 0.16 * cloud(rng, size, 0.16, 0.04, 1.5) + 0.05 * cloud(rng, size, 0.06, 0.015, 1.2)
+    ragged = 0.13 * cloud(rng, size, 0.18, 0.045, 1.6) + 0.03 * cloud(rng, size, 0.06, 0.015, 1.2)
     patch = step(shape - 0.18 + ragged, 0.75) * lobe_region(scene, side, lobe)
-    patchy = np.clip(1 + 0.15 * cloud(rng, size, 0.10, 0.025, 1.4) + 0.07 * cloud(rng, size, 0.03, 0.010, 1.0), 0.4, 1.7)
+    patchy = np.clip(1 + 0.14 * cloud(rng, size, 0.12, 0.03, 1.5) + 0.05 * cloud(rng, size, 0.03, 0.010, 1.0), 0.4, 1.7)
     air = _bronchi(scene, side, (centre_d, centre_h), rng)
-    thickness = (0.55 + 0.95 * severity) * patch * patchy * (1 - 0.55 * air)
+    thickness = (0.5 + 0.95 * severity) * patch * patchy * (1 - 0.55 * air)
     # Consolidated lung hides its vessels: a little blur under the opacity.
     changed = image + 0.45 * patch * (blur(image, size / 200) - image)
-    changed = denser(changed, thickness, scene.ceiling - 0.08 * scene.contrast)
+    changed = denser(changed, thickness, scene.ceiling - 0.12 * scene.contrast)
     return with_grain(image, changed, scene.grain, rng), patch > 0.3
 
 
