@@ -45,10 +45,10 @@ def regions(scene: Scene) -> dict[str, Mask]:
     for name, side in SIDES.items():
         depth, height, mask = scene.depth(side), scene.height(side), scene.lungs[side].mask
         lung = mask & (scene.aeration > 0.25)
-        result[f"{name} wing"] = lung & (depth > 0.08) & (depth < 0.5) & (height > 0.32) & (height < 0.66)
+        result[f"{name} wing"] = lung & (depth > 0.08) & (depth < 0.5) & (height > 0.28) & (height < 0.55)
         result[f"{name} rim"] = lung & (depth > 0.75) & (height > 0.15) & (height < 0.5)
         result[f"{name} apex"] = lung & (height > 0.08) & (height < 0.3)
-        result[f"{name} base"] = mask & (depth > 0.5) & (height > 0.8)
+        result[f"{name} base"] = lung & (depth > 0.45) & (height > 0.76)
         result[f"{name} upper"] = lung & (height > 0.08) & (height < 0.5)
         result[f"{name} lower"] = lung & (height > 0.58) & (depth > 0.1) & (height < 0.97)
         result[f"{name} lung"] = mask
@@ -99,7 +99,9 @@ def read(scene: Scene, masks: Mask, edited: Array) -> Reading:
         found.add(("edema", "", ""))
     for name, other in (("right", "left"), ("left", "right")):
         base, opposite = n[f"{name} base"], max(n[f"{other} base"], 0.0)
-        if base > LIMITS["effusion"] and base > 2.5 * opposite and base > 1.5 * max(n[f"{name} upper"], 0.0):
+        # A grown heart reaches the base as well.
+        least = LIMITS["effusion"] * (1.5 if ("cardiomegaly", "", "") in found else 1)
+        if base > least and base > 2.5 * opposite and base > 0.8 * n[f"{name} lower"] and base > 2 * n[f"{name} upper"]:
             found.add(("effusion", name, ""))
 
     # One dense spot: a mass where it is round, small and stands out, a consolidation where it is wide and patchy.
@@ -118,7 +120,7 @@ def read(scene: Scene, masks: Mask, edited: Array) -> Reading:
         lobe = "middle"
     half = inside & (focus > peak / 2)
     n["spread"] = float(half.sum()) / scene.thorax_width**2
-    round_ = n["spread"] < 0.045
+    round_ = n["spread"] < 0.0155
     base = n[f"{side} base"]
     if peak > LIMITS["mass"] and n["ring"] < 0.3 * n["near"] and round_ and base < 0.6 * peak:
         found.add(("mass", side, lobe))
@@ -128,7 +130,9 @@ def read(scene: Scene, masks: Mask, edited: Array) -> Reading:
     n["lobe"], n["lobe mirrored"] = lobes[place], mirrored
     wide = not any(key == "mass" for key, _, _ in found)
     if lobes[place] > LIMITS["pneumonia"] and lobes[place] > 2.2 * mirrored and wide:
-        if n[f"{place[0]} base"] < 1.3 * lobes[place] or place[1] == "upper":
+        # Both lungs hazy is edema, a dense base is fluid, a lower spot beside a grown heart is the heart.
+        fluid, heart = ("effusion", place[0], "") in found, ("cardiomegaly", "", "") in found
+        if not fluid and not (heart and place[1] != "upper") and ("edema", "", "") not in found:
             found.add(("pneumonia", *place))
     n["level"] = n["sac below"] - n["sac above"]
     if n["level"] > LIMITS["hernia"] and n["sac below"] > 0.0:
@@ -136,5 +140,5 @@ def read(scene: Scene, masks: Mask, edited: Array) -> Reading:
     return Reading(frozenset(found), n)
 
 
-LIMITS = {"edema": 0.10, "effusion": 0.25, "pneumonia": 0.10, "mass": 0.25, "hernia": 0.08}
+LIMITS = {"edema": 0.10, "effusion": 0.15, "pneumonia": 0.08, "mass": 0.18, "hernia": 0.07}
 """About half of what a drawn finding of usual severity measures."""

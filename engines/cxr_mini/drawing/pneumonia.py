@@ -16,7 +16,7 @@ CENTRES = {
 }
 """Depth and height of the middle of each lobe as seen from the front."""
 
-REACH = {"upper": (0.34, 0.15), "middle": (0.32, 0.13), "lower": (0.36, 0.15)}
+REACH = {"upper": (0.40, 0.165), "middle": (0.38, 0.15), "lower": (0.42, 0.165)}
 """Half width and half height of a lobe's consolidation at full severity."""
 
 
