@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from roentmod_fast import phantom
 
 from .films import SIZE, Film
-from .pairs import to_bytes
+from .pairs import fields_of, to_bytes
 from .segment import LungNet, dice, faults, find_lungs, largest_part, split_sides, train_segmenter
 
 Masks = NDArray[np.bool_]
@@ -19,12 +19,8 @@ Masks = NDArray[np.bool_]
 
 def phantom_fields(seeds: range) -> tuple[NDArray[np.uint8], Masks]:
     """Draw phantoms with their lung fields, the part behind the heart included."""
-    pictures, masks = [], []
-    for seed in seeds:
-        chest = phantom._Chest(SIZE, phantom.Anatomy.of(seed), seed)
-        pictures.append(to_bytes(phantom.draw(SIZE, seed).image))
-        masks.append(np.stack([chest.right > 0.35, chest.left > 0.35]))
-    return np.stack(pictures), np.stack(masks)
+    drawn = [phantom.draw(SIZE, seed) for seed in seeds]
+    return np.stack([to_bytes(one.image) for one in drawn]), np.stack([fields_of(one) for one in drawn])
 
 
 def train_lungs(

@@ -45,6 +45,20 @@ def to_bytes(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
+def fields_of(drawn: phantom.Phantom) -> NDArray[np.bool_]:
+    """Return a phantom's lung fields, the part behind the heart included: bool (2, size, size), the right one first."""
+    size = drawn.image.shape[0]
+    u, _ = phantom.positions(size, drawn.anatomy)
+    side = u - drawn.anatomy.midline
+    result = np.zeros((2, size, size), dtype=bool)
+    for index, sign in enumerate((-1, 1)):
+        out = sign * side
+        own = drawn.lungs & (out > 0)
+        reach = np.where(own, out, 0).max(1, keepdims=True)
+        result[index] = (out > drawn.anatomy.mediastinum + 0.015) & (out <= reach) & own.any(1)[:, None]
+    return result
+
+
 def vary(
     picture: NDArray[np.uint8], masks: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
