@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from film_classifier import auc, scores, shrink, train_classifier
 from torch import Tensor
 
-from film_classifier import auc, scores, shrink, train_classifier
 from roentmod_fast_engines.cxr_mini.drawing.asked import Asked
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
 from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene
@@ -31,7 +31,9 @@ RESULTS = Path(__file__).parent / "results"
 LABELS = ("Edema", "Effusion")
 
 
-def draw_training(squares: np.ndarray, found: np.ndarray, chosen: list[int], rounds: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_training(
+    squares: np.ndarray, found: np.ndarray, chosen: list[int], rounds: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw each film ``rounds`` times: with nothing, with one finding of many kinds. Pictures and labels (n, 2)."""
     pictures, labels = [], []
     for index in chosen:
@@ -62,7 +64,7 @@ def draw_training(squares: np.ndarray, found: np.ndarray, chosen: list[int], rou
     return np.stack(pictures), np.array(labels, dtype=np.float32)
 
 
-def batches(pictures: np.ndarray, labels: np.ndarray, device: torch.device, size: int = 32):  # noqa: ANN201
+def batches(pictures: np.ndarray, labels: np.ndarray, device: torch.device, size: int = 32):
     grids = shrink(pictures, device)
     y = torch.from_numpy(labels).to(device)
     # Each class as often as the films with neither.
@@ -117,14 +119,26 @@ def main() -> None:
     )
     read = scores(network, squares, device)
     drawn_on = {films[i].patient for i in chosen}
-    report: dict[str, object] = {"date": time.strftime("%Y-%m-%d"), "drawn on films": len(chosen), "steps": options.steps}
+    report: dict[str, object] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "drawn on films": len(chosen),
+        "steps": options.steps,
+    }
     for name, parts in (("all other patients", {"test", "judge", "validation", "train"}), ("test patients", {"test"})):
         rows = []
         for view, sets in sorted(real_sets(films, parts, drawn_on).items()):
             for column, label in enumerate(LABELS):
                 if sets[label] and sets["without"]:
                     area = auc(read[sets[label], column], read[sets["without"], column])
-                    rows.append({"view": view, "label": label, "with": len(sets[label]), "without": len(sets["without"]), "auc": round(area, 3)})
+                    rows.append(
+                        {
+                            "view": view,
+                            "label": label,
+                            "with": len(sets[label]),
+                            "without": len(sets["without"]),
+                            "auc": round(area, 3),
+                        }
+                    )
         report[name] = rows
     if options.real:
         report["trained on real labels"] = real_labels(films, squares, options.work, device, options.steps)
@@ -133,7 +147,9 @@ def main() -> None:
     print(json.dumps(report, indent=1))
 
 
-def real_labels(films: list[Film], squares: np.ndarray, work: Path, device: torch.device, steps: int) -> list[dict[str, object]]:
+def real_labels(
+    films: list[Film], squares: np.ndarray, work: Path, device: torch.device, steps: int
+) -> list[dict[str, object]]:
     """AUC of the same network trained on the real labels, out of fold, five folds by patient."""
     usable = [
         i for i, film in enumerate(films)
@@ -163,7 +179,15 @@ def real_labels(films: list[Film], squares: np.ndarray, work: Path, device: torc
         for column, label in enumerate(LABELS):
             positive = of_view & (labels[:, column] == 1)
             area = auc(out[positive, column], out[without, column])
-            rows.append({"view": view, "label": label, "with": int(positive.sum()), "without": int(without.sum()), "auc": round(area, 3)})
+            rows.append(
+                {
+                    "view": view,
+                    "label": label,
+                    "with": int(positive.sum()),
+                    "without": int(without.sum()),
+                    "auc": round(area, 3),
+                }
+            )
     return rows
 
 

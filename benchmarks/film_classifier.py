@@ -58,7 +58,7 @@ def shrink(pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.devi
 
 
 def vary(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Turn, zoom, shift; vary gamma, contrast and grain."""
+    """Turn, zoom, shift; vary gamma, contrast, sharpness and grain."""
     n, device = len(x), x.device
 
     def draw(low: float, high: float) -> Tensor:
@@ -73,9 +73,12 @@ def vary(x: Tensor, rng: np.random.Generator) -> Tensor:
         1,
     )
     x = F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
-    gamma = torch.exp(draw(-0.4, 0.4)).view(-1, 1, 1, 1)
-    x = x.clamp(0, 1) ** gamma * draw(0.8, 1.0).view(-1, 1, 1, 1)
-    return x + torch.randn_like(x) * draw(0, 0.015).view(-1, 1, 1, 1)
+    gamma = torch.exp(draw(-0.5, 0.5)).view(-1, 1, 1, 1)
+    x = x.clamp(0, 1) ** gamma * draw(0.7, 1.0).view(-1, 1, 1, 1)
+    # Blurred or sharpened, and with grain: so that the grain of a drawing does not give it away.
+    soft = F.avg_pool2d(x, 3, stride=1, padding=1)
+    x = x + draw(-0.6, 1.0).view(-1, 1, 1, 1) * (soft - x)
+    return x + torch.randn_like(x) * draw(0, 0.03).view(-1, 1, 1, 1)
 
 
 def train_classifier(
@@ -105,7 +108,9 @@ def train_classifier(
 
 
 @torch.no_grad()
-def scores(network: FindingNet, pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+def scores(
+    network: FindingNet, pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device
+) -> NDArray[np.float32]:
     """Return the logits of each picture, float32 (n, classes)."""
     found = [network(shrink(pictures[k : k + 64], device)).cpu().numpy() for k in range(0, len(pictures), 64)]
     return np.concatenate(found).astype(np.float32)

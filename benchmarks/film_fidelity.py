@@ -44,6 +44,8 @@ RESULTS = Path(__file__).parent / "results"
 CARD_MARKS = ("<!-- fidelity: written by benchmarks/film_fidelity.py -->", "<!-- end of fidelity -->")
 CLASSES = ("cardiomegaly", "edema", "pneumonia", "effusion", "hernia", "mass")
 NORMAL = PROMPTS[0]
+UNKNOWN = ("rib fracture",)
+"""Prompts that name nothing the engine was taught: their edits are measured for what they change."""
 
 Array = NDArray[np.float32]
 
@@ -64,7 +66,8 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 def asked_by(prompt: str) -> Asked | None:
-    return None if prompt == NORMAL else parse(prompt)
+    """Return what a prompt asks for; nothing for the normal one and for one that the engine was not taught."""
+    return None if prompt in (NORMAL, *UNKNOWN) else parse(prompt)
 
 
 # --- the classifier ---------------------------------------------------------------------------------------------------
@@ -95,7 +98,9 @@ def draw_judge(films: list[Film], squares: Array, found: Array, rounds: int) -> 
     return np.stack(pictures), np.stack(labels)
 
 
-def classifier(films: list[Film], squares: Array, found: Array, work: Path, device: torch.device, steps: int) -> tuple[FindingNet, Array]:
+def classifier(
+    films: list[Film], squares: Array, found: Array, work: Path, device: torch.device, steps: int
+) -> tuple[FindingNet, Array]:
     """Train the classifier; return it and its limits, each at 95 % specificity on unedited films that it never saw."""
     pictures, labels = draw_judge(films, squares, found, 3)
     grids, y = shrink(pictures, device), torch.from_numpy(labels).to(device)
@@ -181,7 +186,9 @@ def _wider(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return wide
 
 
-def doses(editor: Editor, folder: Path, films: list[Film], chosen: list[int], found: Array) -> dict[str, list[dict[str, Any]]]:
+def doses(
+    editor: Editor, folder: Path, films: list[Film], chosen: list[int], found: Array
+) -> dict[str, list[dict[str, Any]]]:
     """Vary guidance, strength and the word for the size; return means over films and the paper's six prompts."""
     curves: dict[str, list[dict[str, Any]]] = defaultdict(list)
     settings: list[tuple[str, Any]] = [("guidance", value) for value in (1.0, 2.0, 4.0, 7.5)]
@@ -216,7 +223,11 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups = defaultdict(list)
     for record in records:
         groups[record["prompt"], record["view"]].append(record)
-    normal = {view: float(np.mean([r["change"] for r in group])) for (prompt, view), group in groups.items() if prompt == NORMAL}
+    normal = {
+        view: float(np.mean([r["change"] for r in group]))
+        for (prompt, view), group in groups.items()
+        if prompt == NORMAL
+    }
     for (prompt, view), group in groups.items():
         asked = asked_by(prompt)
         count = len(group)
@@ -278,9 +289,16 @@ def table(report: dict[str, Any]) -> str:
         )
     ratios = [row["normal_share"] for row in report["rows"] if "normal_share" in row]
     if ratios:
-        lines += ["", f'"{NORMAL}" changes {min(ratios):.0%} to {max(ratios):.0%} of what a finding changes (mean absolute change).']
+        lines += [
+            "",
+            f'"{NORMAL}" changes {min(ratios):.0%} to {max(ratios):.0%} of what a finding changes (mean absolute change).',
+        ]
     if report.get("doses"):
-        lines += ["", f"Doses ({report['dose_films']} films, the paper's six prompts, mean amount; 1 is the drawn finding):", ""]
+        lines += [
+            "",
+            f"Doses ({report['dose_films']} films, the paper's six prompts, mean amount; 1 is the drawn finding):",
+            "",
+        ]
         lines += ["| setting | amount |", "|---|---|"]
         for name, curve in report["doses"].items():
             lines += [f"| {name} {point[name] or 'none'} | {point['amount']:.2f} |" for point in curve]
@@ -301,9 +319,11 @@ def main() -> None:
     parser.add_argument("--engine", default="cxr-mini", help="name or folder")
     parser.add_argument("--most", type=int, help="at most so many films, PA and AP in turn")
     parser.add_argument("--part", default="test", help="part of the split to edit (default: test)")
-    parser.add_argument("--table-4", action="store_true", help="every prompt of Supplemental Table 4, not the final seven")
+    parser.add_argument(
+        "--table-4", action="store_true", help="every prompt of Supplemental Table 4, not the final seven"
+    )
     parser.add_argument("--dose-films", type=int, default=0)
-    parser.add_argument("--classifier-steps", type=int, default=900)
+    parser.add_argument("--classifier-steps", type=int, default=500)
     parser.add_argument("--device", default="cpu", help="of the classifier")
     parser.add_argument("--out", type=Path, default=RESULTS / "film_fidelity.json")
     parser.add_argument("--sheet", type=Path, help="PNG of films and edits; keep it out of the project")
@@ -320,7 +340,9 @@ def main() -> None:
     for index, film in enumerate(films):
         if film.source == NIH and film.part == options.part and film.without_finding:
             try:
-                Scene.of(squares[index].astype(np.float32) / 255, np.stack([largest_part(one > 0.5) for one in found[index]]))
+                Scene.of(
+                    squares[index].astype(np.float32) / 255, np.stack([largest_part(one > 0.5) for one in found[index]])
+                )
                 by_view[film.view].append(index)
             except ValueError:
                 left_out += 1
@@ -330,7 +352,7 @@ def main() -> None:
     editor = Editor.load(options.engine)
     if editor.model.image_size != SIZE:
         raise SystemExit(f"{options.engine}: works at {editor.model.image_size} pixels, this benchmark at {SIZE}")
-    prompts = TABLE_4 if options.table_4 else PROMPTS
+    prompts = (*(TABLE_4 if options.table_4 else PROMPTS), *UNKNOWN)
     records, sheet = measure(editor, options.films, films, chosen, found, prompts, network, limits, device)
     curves = doses(editor, options.films, films, chosen[: options.dose_films], found) if options.dose_films else {}
     report = {

@@ -126,7 +126,9 @@ def read(scene: Scene, masks: Mask, edited: Array) -> Reading:
         found.add(("mass", side, lobe))
     lobes = {place: n[f"{place[0]} {place[1]}"] for place in LOBES}
     place = max(lobes, key=lambda one: lobes[one])
-    mirrored = max(n["left lower" if place[1] == "middle" else f"{'left' if place[0] == 'right' else 'right'} {place[1]}"], 0.0)
+    mirrored = max(
+        n["left lower" if place[1] == "middle" else f"{'left' if place[0] == 'right' else 'right'} {place[1]}"], 0.0
+    )
     n["lobe"], n["lobe mirrored"] = lobes[place], mirrored
     wide = not any(key == "mass" for key, _, _ in found)
     if lobes[place] > LIMITS["pneumonia"] and lobes[place] > 2.2 * mirrored and wide:

@@ -74,7 +74,9 @@ QUICK = Plan(
 )
 
 
-def stages(plan: Plan, folder: Path, work: Path, device: torch.device) -> Iterator[tuple[str, Path, Callable[[], None]]]:
+def stages(
+    plan: Plan, folder: Path, work: Path, device: torch.device
+) -> Iterator[tuple[str, Path, Callable[[], None]]]:
     """Yield each stage: its name, the file that says it is done, and what it does."""
     checkpoint = work / "checkpoint"
     films = read_index(folder)
@@ -158,7 +160,9 @@ def zip_flag(patients: Iterator[Patient], phantom: bool) -> Iterator[tuple[Patie
     return ((patient, phantom) for patient in patients)
 
 
-def save_pairs(work: Path, network: AutoencoderKL, patients: Iterator[tuple[Patient, bool]], device: torch.device) -> None:
+def save_pairs(
+    work: Path, network: AutoencoderKL, patients: Iterator[tuple[Patient, bool]], device: torch.device
+) -> None:
     """Encode patients to latents, a few hundred pictures at a time; write ``pairs.npz`` and ``pairs.json``."""
     plain, edited, origin, phantoms, captions = [], [], [], [], []
     count = 0
@@ -176,7 +180,11 @@ def save_pairs(work: Path, network: AutoencoderKL, patients: Iterator[tuple[Pati
     network.register_to_config(scaling_factor=scaling)
     network.save_pretrained(work / "checkpoint" / "vae")
     np.savez(
-        work / "pairs.npz", plain=every, edited=np.concatenate(edited), origin=np.array(origin), phantom=np.array(phantoms)
+        work / "pairs.npz",
+        plain=every,
+        edited=np.concatenate(edited),
+        origin=np.array(origin),
+        phantom=np.array(phantoms),
     )
     facts = {"scaling_factor": scaling, "captions": captions}
     (work / "pairs.json").write_text(json.dumps(facts), encoding="utf-8")

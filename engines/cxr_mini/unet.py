@@ -169,7 +169,5 @@ def train_unet(
         weight = torch.where(column(np.where(named & edits, 1.0, 0.0)) > 0, weight, weight.clamp(max=1.0))
         return (weight * (predicted.float() - wanted).square()).mean()
 
-    networks.load_state_dict(
-        train("unet", networks, loss_of, work, steps=steps, peak=rate, decay=decay)
-    )
+    networks.load_state_dict(train("unet", networks, loss_of, work, steps=steps, peak=rate, decay=decay))
     return networks

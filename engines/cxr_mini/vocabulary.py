@@ -40,7 +40,9 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     """Train the BPE; write and return it in CLIP's format."""
     rng = np.random.default_rng(1)
     texts = list(TABLE_4) * 50 + list(OTHER_WORDS) * 100 + list(UNKNOWN) * 50
-    texts += [caption(tuple(choose(str(key), rng) for key in rng.choice(KEYS, 2, replace=False)), rng) for _ in range(3000)]
+    texts += [
+        caption(tuple(choose(str(key), rng) for key in rng.choice(KEYS, 2, replace=False)), rng) for _ in range(3000)
+    ]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(

@@ -39,7 +39,7 @@ def test_every_prompt_of_the_paper_changes_the_film_within_its_range(
     image, masks = draw(scene, [parse(prompt)], 5)
     assert image.dtype == np.float32
     assert image.shape == scene.image.shape
-    assert 0 <= image.min() and image.max() <= 1
+    assert image.min() >= 0 and image.max() <= 1
     assert masks[parse(prompt).key].any()
     assert np.abs(image - scene.image).max() > 0.03
 
@@ -58,7 +58,9 @@ def test_a_finding_lies_in_its_lobe(case: tuple[Scene, NDArray[np.bool_]], key: 
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_fluid_lies_at_the_base_of_its_side_and_hides_the_angle(case: tuple[Scene, NDArray[np.bool_]], side: str) -> None:
+def test_fluid_lies_at_the_base_of_its_side_and_hides_the_angle(
+    case: tuple[Scene, NDArray[np.bool_]], side: str
+) -> None:
     scene, masks = case
     index = RIGHT if side == "right" else LEFT
     added = np.maximum(change(scene, Asked("effusion", side, severity=0.6)), 0)
@@ -104,7 +106,9 @@ def test_more_severe_changes_more(key: str) -> None:
         total = 0.0
         for seed in SEEDS:
             scene, _ = scene_of(seed)
-            one = parse({"nodules": "solitary lung nodule"}.get(key, key if key != "effusion" else "right pleural effusion"))
+            one = parse(
+                {"nodules": "solitary lung nodule"}.get(key, key if key != "effusion" else "right pleural effusion")
+            )
             asked = Asked(one.key, one.side, one.lobe, one.kind, "", severity)
             total += float(np.abs(change(scene, asked)).sum())
         amounts.append(total)
@@ -138,13 +142,13 @@ def test_fields_that_are_no_lungs_are_refused(masks: str) -> None:
         fields[LEFT] = False
     else:
         fields[:, 40:] = False
-    with pytest.raises(ValueError, match="lung|rows"):
+    with pytest.raises(ValueError, match=r"lung|rows"):
         Scene.of(film.image, fields)
 
 
 def test_an_unknown_finding_is_refused() -> None:
     scene, _ = scene_of(0)
-    with pytest.raises(ValueError, match="unknown finding|is not in list|not in tuple"):
+    with pytest.raises(ValueError, match="unknown finding"):
         draw(scene, [Asked("fracture")], 0)
 
 
@@ -158,7 +162,13 @@ def test_captions_name_what_is_asked() -> None:
         assert asked.lobe not in ("upper", "lower") or asked.lobe in text or key == "mass"
         if key in ("edema", "hernia"):
             assert key in find_findings(text) or "oedema" in text or "bat wing" in text or "interstitial" in text
-    assert caption((), rng) in {"normal chest radiograph", "no acute cardiopulmonary abnormality", "clear lungs", "no finding", PROMPTS[0]}
+    assert caption((), rng) in {
+        "normal chest radiograph",
+        "no acute cardiopulmonary abnormality",
+        "clear lungs",
+        "no finding",
+        PROMPTS[0],
+    }
 
 
 @pytest.mark.parametrize(

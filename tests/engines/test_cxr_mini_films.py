@@ -27,7 +27,13 @@ def test_the_split_is_a_function_of_the_patient_alone() -> None:
     shares = {part: parts.count(part) / len(parts) for part in set(parts)}
     assert shares == pytest.approx({"test": 0.20, "judge": 0.14, "validation": 0.05, "train": 0.61}, abs=0.01)
     # Fixed for ever: the engine's figures hold for these patients only.
-    assert [part_of(NIH, str(number)) for number in (1, 2, 3, 1280, 13670)] == ["validation", "judge", "train", "test", "validation"]
+    assert [part_of(NIH, str(number)) for number in (1, 2, 3, 1280, 13670)] == [
+        "validation",
+        "judge",
+        "train",
+        "test",
+        "validation",
+    ]
     assert part_of(NIH, "7") == part_of(NIH, "7")
 
 
@@ -54,7 +60,9 @@ def test_films_of_a_patient_are_in_one_part(tmp_path: Path) -> None:
         ("", "", False),
     ],
 )
-def test_a_film_without_finding_is_one_that_no_reader_contradicts(findings: str, reader_class: str, without: bool) -> None:
+def test_a_film_without_finding_is_one_that_no_reader_contradicts(
+    findings: str, reader_class: str, without: bool
+) -> None:
     film = Film("x.png", NIH, "1", "PA", frozenset(name for name in findings.split("|") if name), reader_class)
     assert film.without_finding is without
 

@@ -112,7 +112,11 @@ def words(asked: Asked, rng: np.random.Generator) -> str:
         else:
             name = "edema" if rng.random() < 0.6 else one("pulmonary edema", "interstitial edema", "pulmonary oedema")
     elif asked.key == "effusion":
-        name = f"{place} pleural effusion" if rng.random() < 0.75 else one(f"{place} effusion", f"{place} sided pleural effusion")
+        name = (
+            f"{place} pleural effusion"
+            if rng.random() < 0.75
+            else one(f"{place} effusion", f"{place} sided pleural effusion")
+        )
     elif asked.key == "pneumonia":
         if asked.lobe == "middle" and rng.random() < 0.3:
             place = "right middle lobe"
@@ -130,8 +134,10 @@ def words(asked: Asked, rng: np.random.Generator) -> str:
     elif asked.key == "emphysema":
         name = one("emphysema", "emphysema", "panlobular emphysema")
     else:
-        name = one("multiple pulmonary nodules", "pulmonary nodules", "multiple nodules") if asked.kind == "many" else one(
-            "solitary lung nodule", "lung nodule", "solitary pulmonary nodule"
+        name = (
+            one("multiple pulmonary nodules", "pulmonary nodules", "multiple nodules")
+            if asked.kind == "many"
+            else one("solitary lung nodule", "lung nodule", "solitary pulmonary nodule")
         )
     return f"{word} {name}".strip()
 

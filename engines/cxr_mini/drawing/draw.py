@@ -23,6 +23,10 @@ ORDER = ("emphysema", "cardiomegaly", "edema", "pneumonia", "mass", "nodules", "
 
 def draw(scene: Scene, asked: Iterable[Asked], seed: int) -> tuple[Array, dict[str, Mask]]:
     """Draw ``asked`` into the film of ``scene``; return it and where each finding lies, by key."""
+    asked = tuple(asked)
+    unknown = sorted({one.key for one in asked} - set(ORDER))
+    if unknown:
+        raise ValueError(f"unknown finding {', '.join(unknown)}: expected one of {', '.join(ORDER)}")
     image, masks = scene.image, {}
     for one in sorted(asked, key=lambda one: ORDER.index(one.key)):
         rng = np.random.default_rng([seed, ORDER.index(one.key)])
@@ -45,6 +49,4 @@ def _draw(scene: Scene, image: Array, one: Asked, rng: np.random.Generator) -> t
         return draw_nodules(scene, image, one.severity, rng, many=one.kind == "many")
     if one.key == "hernia":
         return draw_hernia(scene, image, one.severity, rng)
-    if one.key == "emphysema":
-        return draw_emphysema(scene, image, one.severity, rng)
-    raise ValueError(f"unknown finding {one.key!r}: expected one of {', '.join(ORDER)}")
+    return draw_emphysema(scene, image, one.severity, rng)

@@ -66,4 +66,3 @@ def draw_effusion(
         changed = changed + 0.5 * deep * np.minimum(even - changed, 0)
     changed = with_grain(image, changed, scene.grain, rng)
     return floats(np.clip(changed, 0, 1)), (thickness * field * scene.aeration) > 0.4
-

@@ -27,5 +27,7 @@ def draw_emphysema(scene: Scene, image: Array, severity: float, rng: np.random.G
     faded = moved - (0.25 + 0.35 * severity) * lung * upper * (blur(moved, size / 300) - blur(moved, size / 70))
     uneven = np.clip(1 + 0.15 * cloud(rng, size, 0.3, 0.08, 1.6), 0.5, 1.5)
     soft = blur(lung, size / 90)
-    changed = thinner(faded, (0.18 + 0.25 * severity) * soft * upper * uneven, blur(faded, size / 60) - 0.8 * scene.contrast)
+    changed = thinner(
+        faded, (0.18 + 0.25 * severity) * soft * upper * uneven, blur(faded, size / 60) - 0.8 * scene.contrast
+    )
     return floats(np.clip(changed, 0, 1)), (lung > 0.5) & (step(1.2 - along, 0.1) > 0.5)

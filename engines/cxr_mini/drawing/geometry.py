@@ -101,7 +101,9 @@ class Scene:
         smooth = blur(image, size / 100)
         upper = np.zeros_like(masks[0])
         for lung in lungs:
-            upper[lung.top : lung.top + int(lung.height * 0.6)] |= lung.mask[lung.top : lung.top + int(lung.height * 0.6)]
+            upper[lung.top : lung.top + int(lung.height * 0.6)] |= lung.mask[
+                lung.top : lung.top + int(lung.height * 0.6)
+            ]
         lung_level = float(np.percentile(smooth[upper], 25))
         low = np.zeros_like(upper)
         width = int(0.05 * size)

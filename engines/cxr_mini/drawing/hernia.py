@@ -34,7 +34,9 @@ def draw_hernia(scene: Scene, image: Array, severity: float, rng: np.random.Gene
     changed = denser(image, ((0.28 + 0.22 * severity) * thick * under + 0.16 * wall) * folds, ceiling)
     # Beside the heart the sac shows as an opacity of its own, gas or not.
     beside = thick**0.8 * scene.aeration
-    changed = denser(changed, (0.8 + 0.3 * severity) * beside * (1 - 0.55 * gas), scene.soft_level - 0.1 * scene.contrast)
+    changed = denser(
+        changed, (0.8 + 0.3 * severity) * beside * (1 - 0.55 * gas), scene.soft_level - 0.1 * scene.contrast
+    )
     floor = scene.lung_level + 0.1 * scene.contrast
     changed = thinner(changed, (0.30 + 0.14 * severity) * gas * (1 - 0.7 * scene.aeration) * folds, floor)
     near = step(1.2 - distance, 0.25)

@@ -36,7 +36,9 @@ def ball(scene: Scene, x: float, y: float, radius: float, border: str, rng: np.r
             off = np.abs(np.angle(np.exp(1j * (angle - at)))) * distance
             reach = radius * rng.uniform(0.25, 0.7)
             spikes = np.maximum(
-                spikes, np.exp(-np.square(off / (0.0045 * scene.size))) * np.exp(-np.maximum(distance - radius * 0.9, 0) / reach)
+                spikes,
+                np.exp(-np.square(off / (0.0045 * scene.size)))
+                * np.exp(-np.maximum(distance - radius * 0.9, 0) / reach),
             )
         thick = np.maximum(thick, 0.4 * spikes * (inside > 0.8))
     return blur(thick, scene.size / 300)
@@ -50,7 +52,10 @@ def add_ball(
     inner = np.clip(1 + 0.10 * cloud(rng, scene.size, 0.05, 0.012, 1.2), 0.6, 1.4)
     row = int(np.clip(round(y), 0, scene.size - 1))
     column = int(np.clip(round(x), 0, scene.size - 1))
-    ceiling = max(float(scene.ceiling[row, 0]) - 0.1 * scene.contrast, float(blur(image, scene.size / 60)[row, column]) + 0.2 * scene.contrast)
+    ceiling = max(
+        float(scene.ceiling[row, 0]) - 0.1 * scene.contrast,
+        float(blur(image, scene.size / 60)[row, column]) + 0.2 * scene.contrast,
+    )
     return denser(image, density * thick * inner, min(0.97, ceiling)), thick
 
 

@@ -50,7 +50,10 @@ def draw_pneumonia(
         d = centre_d + (0 if k == 0 else rng.uniform(-0.5, 0.5) * wide)
         h = centre_h + (0 if k == 0 else rng.uniform(-0.5, 0.5) * tall)
         scale = grow * (1.0 if k == 0 else rng.uniform(0.45, 0.8))
-        shape = np.maximum(shape, (1.0 if k == 0 else 0.9) - np.hypot((depth - d) / (wide * scale), (height - h) / (tall * scale)) * 0.9)
+        shape = np.maximum(
+            shape,
+            (1.0 if k == 0 else 0.9) - np.hypot((depth - d) / (wide * scale), (height - h) / (tall * scale)) * 0.9,
+        )
     ragged = 0.13 * cloud(rng, size, 0.18, 0.045, 1.6) + 0.03 * cloud(rng, size, 0.06, 0.015, 1.2)
     patch = step(shape - 0.18 + ragged, 0.75) * lobe_region(scene, side, lobe)
     patchy = np.clip(1 + 0.14 * cloud(rng, size, 0.12, 0.03, 1.5) + 0.05 * cloud(rng, size, 0.03, 0.010, 1.0), 0.4, 1.7)
