@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from film_classifier import auc, scores, shrink, train_classifier
 from torch import Tensor
 
+from film_classifier import auc, scores, shrink, train_classifier
 from roentmod_fast_engines.cxr_mini.drawing.asked import Asked
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
 from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene
@@ -153,7 +153,8 @@ def real_labels(
     """AUC of the same network trained on the real labels, out of fold, five folds by patient."""
     usable = [
         i for i, film in enumerate(films)
-        if film.source == NIH and (film.without_finding or (set(LABELS) & film.findings and film.reader_class != "Normal"))
+        if film.source == NIH
+        and (film.without_finding or (set(LABELS) & film.findings and film.reader_class != "Normal"))
     ]  # fmt: skip
     labels = np.array([[float(label in films[i].findings) for label in LABELS] for i in usable], dtype=np.float32)
     patients = sorted({films[i].patient for i in usable})

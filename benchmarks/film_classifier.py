@@ -28,14 +28,15 @@ class FindingNet(nn.Module):
         layers: list[nn.Module] = []
         before = 3
         for index, width in enumerate(widths):
+            edge, stride = (3, 1) if index else (5, 2)
             layers += [
-                nn.Conv2d(before, width, 5 if index == 0 else 3, stride=2 if index == 0 else 1, padding=2 if index == 0 else 1, bias=False),
+                nn.Conv2d(before, width, edge, stride=stride, padding=edge // 2, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(width, width, 3, padding=1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
-            ]  # fmt: skip
+            ]
             if index:
                 layers.append(nn.MaxPool2d(2))
             before = width

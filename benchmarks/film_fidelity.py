@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from film_classifier import FindingNet, scores, shrink, train_classifier
-from film_reader import read
 from numpy.typing import NDArray
 from PIL import Image
 
+from film_classifier import FindingNet, scores, shrink, train_classifier
+from film_reader import read
 from roentmod_fast.editor import EditConfig, Editor
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.radiograph.read import read_radiograph
@@ -272,9 +272,9 @@ def table(report: dict[str, Any]) -> str:
         return f"{row[name]:.0%} ({low:.0%} to {high:.0%})"
 
     lines = [
-        f"{report['films']} films without finding of {report['patients']} patients that no training saw, engine defaults, "
-        f"seed = number of the film. Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. In brackets: "
-        "95 % intervals; right side and place among the edits in which the rules see the finding.",
+        f"{report['films']} films without finding of {report['patients']} patients that no training saw, "
+        f"engine defaults, seed = number of the film. Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. "
+        "In brackets: 95 % intervals; right side and place among the edits in which the rules see the finding.",
         "",
         "| prompt | view | films | present: rules | present: classifier | right side | unasked: rules, classifier "
         "| kept outside, median (worst) | against the drawn finding | amount |",
@@ -291,7 +291,7 @@ def table(report: dict[str, Any]) -> str:
     if ratios:
         lines += [
             "",
-            f'"{NORMAL}" changes {min(ratios):.0%} to {max(ratios):.0%} of what a finding changes (mean absolute change).',
+            f'"{NORMAL}" changes {min(ratios):.0%} to {max(ratios):.0%} of what a finding changes (mean).',
         ]
     if report.get("doses"):
         lines += [

@@ -94,7 +94,7 @@ def choose_findings(rng: np.random.Generator) -> tuple[Asked, ...]:
 def film_patients(
     films: NDArray[np.uint8], masks: NDArray[np.bool_], rounds: int, edits: int, seed: int
 ) -> Iterator[Patient]:
-    """Vary each film ``rounds`` times and draw ``edits`` findings into each; films without a usable geometry are left out."""
+    """Vary each film ``rounds`` times and draw ``edits`` findings into each; leave out films without usable geometry."""
     for turn in range(rounds):
         for index in range(len(films)):
             rng = np.random.default_rng([seed, 41, turn, index])
@@ -104,7 +104,7 @@ def film_patients(
             except ValueError:
                 continue
             patient = Patient(to_bytes(image))
-            for edit in range(edits):
+            for _ in range(edits):
                 asked = choose_findings(rng)
                 changed, _ = draw(scene, asked, int(rng.integers(2**31)))
                 patient.edits.append(to_bytes(changed))

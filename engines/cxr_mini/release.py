@@ -19,8 +19,8 @@ from roentmod_fast_export import export_checkpoint
 HOME = Path(__file__).parent
 NAME = "cxr-mini"
 NOTICE = (
-    "cxr-mini is a small engine of this project, not RoentGen: its findings are drawn, no radiologist has validated it, "
-    "not for diagnosis"
+    "cxr-mini is a small engine of this project, not RoentGen: its findings are drawn, no radiologist has validated "
+    "it, not for diagnosis"
 )
 MOST_BYTES = 45_000_000
 

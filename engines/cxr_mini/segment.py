@@ -23,7 +23,7 @@ GRID = 128
 
 
 class LungNet(nn.Module):
-    """A U-Net of four levels: (n, 1, GRID, GRID) in [0, 1] to logits (n, 2, GRID, GRID), patient's right and left lung."""
+    """A U-Net of four levels: (n, 1, GRID, GRID) in [0, 1] to logits (n, 2, GRID, GRID), the right lung first."""
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64, 96)) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def train_segmenter(
     seed: int = 0,
     start: dict[str, Tensor] | None = None,
 ) -> LungNet:
-    """Train on pictures uint8 (n, SIZE, SIZE) with masks bool (n, 2, SIZE, SIZE), drawn as often as ``weights`` says."""
+    """Train on pictures uint8 (n, SIZE, SIZE) with masks bool (n, 2, SIZE, SIZE), drawn by their ``weights``."""
     torch.manual_seed(seed)
     network = LungNet().to(device)
     if start is not None:

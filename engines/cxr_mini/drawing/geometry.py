@@ -19,7 +19,7 @@ SIDES = {"right": RIGHT, "left": LEFT}
 
 @dataclass(frozen=True)
 class Lung:
-    """One lung field. ``medial`` and ``lateral``: x of its borders at each row, float32 (size,), extended past its ends.
+    """One lung field. ``medial`` and ``lateral``: x of its borders at each row, float32 (size,), also past its ends.
 
     ``top`` and ``bottom``: its first and last row. ``mask``: bool (size, size). ``height`` in pixels.
     """
