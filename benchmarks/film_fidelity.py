@@ -273,7 +273,8 @@ def table(report: dict[str, Any]) -> str:
 
     lines = [
         f"{report['films']} films without finding of {report['patients']} patients that no training saw, "
-        f"engine defaults, seed = number of the film. Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. "
+        "engine defaults, seed = number of the film. "
+        f"Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. "
         "In brackets: 95 % intervals; right side and place among the edits in which the rules see the finding.",
         "",
         "| prompt | view | films | present: rules | present: classifier | right side | unasked: rules, classifier "

@@ -94,7 +94,7 @@ def choose_findings(rng: np.random.Generator) -> tuple[Asked, ...]:
 def film_patients(
     films: NDArray[np.uint8], masks: NDArray[np.bool_], rounds: int, edits: int, seed: int
 ) -> Iterator[Patient]:
-    """Vary each film ``rounds`` times and draw ``edits`` findings into each; leave out films without usable geometry."""
+    """Vary each film ``rounds`` times and draw ``edits`` findings into each, but where its geometry is not usable."""
     for turn in range(rounds):
         for index in range(len(films)):
             rng = np.random.default_rng([seed, 41, turn, index])
