@@ -49,14 +49,15 @@ class Plan:
     """How much of everything."""
 
     phantoms: int = 300
-    lung_steps: tuple[int, int] = (500, 350)
-    autoencoder_steps: int = 1800
-    rounds: int = 3
-    edits: int = 6
-    phantom_patients: int = 500
+    lung_steps: tuple[int, int] = (500, 320)
+    autoencoder_steps: int = 1050
+    rounds: int = 1
+    edits: int = 5
+    phantom_patients: int = 160
     phantom_edits: int = 3
-    unet_steps: int = 3000
-    unet_batch: int = 24
+    word_steps: int = 400
+    unet_steps: int = 1800
+    unet_batch: int = 16
     most_films: int | None = None
 
 
@@ -68,6 +69,7 @@ QUICK = Plan(
     edits=1,
     phantom_patients=3,
     phantom_edits=1,
+    word_steps=2,
     unet_steps=2,
     unet_batch=4,
     most_films=24,
@@ -136,6 +138,7 @@ def stages(
             work,
             device,
             steps=plan.unet_steps,
+            word_steps=plan.word_steps,
             batch=plan.unet_batch,
         )
         for network, name in zip(networks, ("text_encoder", "unet"), strict=True):
