@@ -9,8 +9,9 @@ and a stage that is done is not done again; trainings continue from their last c
 run that was killed. Every random draw comes from a seed and the step's number.
 
 Stages: ``films`` (squares of 256 pixels), ``lungs`` (lung fields of every film), ``autoencoder``, ``pairs`` (films and
-phantoms without and with drawn findings, as latents), ``unet`` (with the text encoder), ``checkpoint`` (a diffusers
-folder, which ``release.py`` turns into the bundle beside this file).
+phantoms without and with drawn findings, as latents), ``words`` (the text encoder reads captions), ``unet`` (whole
+pictures with their text), ``edits`` (from a film without to one with a finding), ``checkpoint`` (a diffusers folder,
+which ``release.py`` turns into the bundle).
 
 The weights are rounded to half precision in the checkpoint, so that a bundle that stores halves loses nothing.
 """
@@ -27,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
-from transformers import CLIPTokenizer
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import carried, encode, train_autoencoder
 from .drawing.asked import NORMAL_WORDINGS
@@ -37,8 +39,9 @@ from .learning import half_rounded
 from .lungs import train_lungs
 from .pairs import Patient, film_patients, phantom_patients
 from .segment import LungNet, faults, find_lungs, largest_part
-from .unet import BETAS, Pairs, train_unet
+from .unet import BETAS, Course, Pairs, make_text_encoder, make_unet, train_edits, train_unet
 from .vocabulary import make_tokenizer
+from .wording import teach_words
 
 FIRST_TRAINING_SEED = 100_000
 """Phantoms below this seed are never trained on: measurements use them."""
@@ -56,7 +59,8 @@ class Plan:
     phantom_patients: int = 160
     phantom_edits: int = 3
     word_steps: int = 400
-    unet_steps: int = 1800
+    unet_steps: int = 700
+    edit_steps: int = 1000
     unet_batch: int = 16
     most_films: int | None = None
 
@@ -71,6 +75,7 @@ QUICK = Plan(
     phantom_edits=1,
     word_steps=2,
     unet_steps=2,
+    edit_steps=2,
     unet_batch=4,
     most_films=24,
 )
@@ -129,26 +134,42 @@ def stages(
         save_pairs(work, network, patients, device)
         make_tokenizer(checkpoint / "tokenizer")
 
+    def course() -> Course:
+        tokenizer = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
+        scaling = json.loads((work / "pairs.json").read_text(encoding="utf-8"))["scaling_factor"]
+        return Course(load_pairs(work), tokenizer, scaling, NORMAL_WORDINGS, device)
+
+    def words() -> None:
+        tokenizer = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
+        torch.manual_seed(0)
+        encoder = make_text_encoder(len(tokenizer)).to(device)
+        teach_words(encoder, tokenizer, work, device, steps=plan.word_steps)
+        encoder.save_pretrained(work / "words")
+
     def unet() -> None:
-        networks = train_unet(
-            load_pairs(work),
-            CLIPTokenizer.from_pretrained(checkpoint / "tokenizer"),
-            json.loads((work / "pairs.json").read_text(encoding="utf-8"))["scaling_factor"],
-            NORMAL_WORDINGS,
-            work,
-            device,
-            steps=plan.unet_steps,
-            word_steps=plan.word_steps,
-            batch=plan.unet_batch,
-        )
+        torch.manual_seed(0)
+        networks = nn.ModuleList([CLIPTextModel.from_pretrained(work / "words"), make_unet()]).to(device)
+        train_unet(course(), networks, work, steps=plan.unet_steps, batch=plan.unet_batch)
+        save(networks, work / "before-edits")
+
+    def edits() -> None:
+        before = work / "before-edits"
+        parts = [CLIPTextModel.from_pretrained(before / "text_encoder")]
+        networks = nn.ModuleList([*parts, UNet2DConditionModel.from_pretrained(before / "unet")]).to(device)
+        train_edits(course(), networks, work, steps=plan.edit_steps, batch=plan.unet_batch)
+        save(networks, checkpoint)
+
+    def save(networks: nn.ModuleList, folder: Path) -> None:
         for network, name in zip(networks, ("text_encoder", "unet"), strict=True):
-            half_rounded(network).save_pretrained(checkpoint / name)
+            half_rounded(network).save_pretrained(folder / name)
 
     yield "films", work / "films.npy", load_films
     yield "lungs", work / "lungs.json", lungs
     yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
     yield "pairs", work / "pairs.json", pairs
-    yield "unet", checkpoint / "unet" / "config.json", unet
+    yield "words", work / "words" / "config.json", words
+    yield "unet", work / "before-edits" / "unet" / "config.json", unet
+    yield "edits", checkpoint / "unet" / "config.json", edits
     yield "checkpoint", checkpoint / "model_index.json", lambda: write_pipeline(work, checkpoint)
 
 
@@ -233,11 +254,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--films", type=Path, required=True, help="folder of films with its index.csv")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
-    parser.add_argument("--unet-steps", type=int, help=f"steps of the UNet's training (default {Plan.unet_steps})")
+    parser.add_argument("--edit-steps", type=int, help=f"steps of the training of edits (default {Plan.edit_steps})")
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
-    if options.unet_steps is not None:
-        plan = replace(plan, unet_steps=options.unet_steps)
+    if options.edit_steps is not None:
+        plan = replace(plan, edit_steps=options.edit_steps)
     options.work.mkdir(parents=True, exist_ok=True)
     for name, done, run in stages(plan, options.films, options.work, torch.device(options.device)):
         if done.exists():

@@ -47,7 +47,7 @@ def test_quick_run_leaves_a_whole_checkpoint(
     monkeypatch.setattr(train, "find_lungs", lambda network, pictures, device: truth)
     arguments = [str(tmp_path / "work"), "--films", str(tmp_path / "films"), "--quick"]
     train.main(arguments)
-    assert "unet: step 2/2" in capsys.readouterr().out
+    assert "edits: step 2/2" in capsys.readouterr().out
     checkpoint = tmp_path / "work" / "checkpoint"
     index = json.loads((checkpoint / "model_index.json").read_text())
     parts = [name for name, value in index.items() if isinstance(value, list) and value[0] is not None]
@@ -59,7 +59,7 @@ def test_quick_run_leaves_a_whole_checkpoint(
         weights = load_file(checkpoint / part / "diffusion_pytorch_model.safetensors")
         assert all(torch.equal(value, value.half().float()) for value in weights.values())
     train.main(arguments)
-    assert capsys.readouterr().out.count("done before") == 6
+    assert capsys.readouterr().out.count("done before") == 8
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
