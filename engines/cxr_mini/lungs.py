@@ -37,11 +37,11 @@ def train_lungs(
 
     The second round adds the first one's predictions for films of the training part, where no rule refuses them.
     """
-    by_part = {part: [i for i in hand if films[i].part == part] for part in ("train", "judge", "validation", "test")}
+    by_hand = [i for i in hand if films[i].part == "train"]
     drawn, drawn_masks = phantom_fields(range(first_seed, first_seed + 40))
-    pictures = np.concatenate([squares[by_part["train"]], drawn])
-    masks = np.concatenate([np.stack([split_sides(hand[i]) for i in by_part["train"]]), drawn_masks])
-    weights = np.array([1.0] * len(by_part["train"]) + [0.1] * len(drawn), dtype=np.float32)
+    pictures = np.concatenate([squares[by_hand], drawn])
+    masks = np.concatenate([np.stack([split_sides(hand[i]) for i in by_hand]), drawn_masks])
+    weights = np.array([1.0] * len(by_hand) + [0.1] * len(drawn), dtype=np.float32)
     network = train_segmenter("lungs-first", pictures, masks, weights, work, device, steps=steps[0])
     own = [i for i, film in enumerate(films) if film.part == "train" and i not in hand]
     found = find_lungs(network, squares[own], device)
@@ -57,9 +57,18 @@ def train_lungs(
         start=network.state_dict(),
     )  # fmt: skip
     figures: dict[str, object] = {"own predictions used": len(kept), "of": len(own)}
+    figures.update(lung_figures(network, films, squares, hand, device))
+    return network, figures
+
+
+def lung_figures(
+    network: LungNet, films: list[Film], squares: NDArray[np.uint8], hand: dict[int, Masks], device: torch.device
+) -> dict[str, object]:
+    """Return the Dice coefficients of both lungs on the masks drawn by hand that training did not see."""
+    figures: dict[str, object] = {}
     for part in ("validation", "judge", "test"):
-        some = by_part[part]
+        some = [i for i in hand if films[i].part == part]
         if some:
             masks_found = find_lungs(network, squares[some], device).max(1) > 0.5
             figures[f"dice {part}"] = [round(dice(a, hand[i]), 4) for a, i in zip(masks_found, some, strict=True)]
-    return network, figures
+    return figures

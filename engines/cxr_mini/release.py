@@ -1,4 +1,4 @@
-"""Turn a trained checkpoint into the bundle that is shipped, beside this file.
+"""Turn a trained checkpoint into the bundle that is shipped, in ``engines/cxr-mini``.
 
     python -m roentmod_fast_engines.cxr_mini.release WORK/checkpoint
 
@@ -16,8 +16,10 @@ from roentmod_fast.engine.bundle import read_bundle, verify_files
 from roentmod_fast.engine.manifest import FILE_NAME
 from roentmod_fast_export import export_checkpoint
 
-HOME = Path(__file__).parent
 NAME = "cxr-mini"
+HOME = Path(__file__).parents[1] / NAME
+"""The bundle has a folder of its own: an engine is found by its folder's name, and a hyphen makes no module."""
+
 NOTICE = (
     "cxr-mini is a small engine of this project, not RoentGen: its findings are drawn, no radiologist has validated "
     "it, not for diagnosis"

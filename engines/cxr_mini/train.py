@@ -3,6 +3,7 @@
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS                  # hours on two cores
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --device cuda    # the same on a GPU
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --quick          # a few steps of everything
+    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --start start.pt # go on from given weights
 
 Needs the ``export`` extra. FILMS holds ``index.csv`` and what it names (see ``films.py``). Each stage writes into WORK
 and a stage that is done is not done again; trainings continue from their last checkpoint, so the same command resumes a
@@ -32,11 +33,11 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .autoencoder import carried, encode, train_autoencoder
+from .autoencoder import carried, encode, make_autoencoder, train_autoencoder
 from .drawing.asked import NORMAL_WORDINGS
 from .films import hand_masks, load_squares, read_index
 from .learning import half_rounded
-from .lungs import train_lungs
+from .lungs import lung_figures, train_lungs
 from .pairs import Patient, film_patients, phantom_patients
 from .segment import LungNet, faults, find_lungs, largest_part
 from .unet import BETAS, Course, Pairs, make_text_encoder, make_unet, train_edits, train_unet
@@ -99,10 +100,14 @@ def stages(
 
     def lungs() -> None:
         hand = hand_masks(folder, films)
-        network, figures = train_lungs(
-            films, squares(), hand, work, device, steps=plan.lung_steps, first_seed=FIRST_TRAINING_SEED + 300
-        )
-        torch.save(network.state_dict(), work / "lungs.pt")
+        if (work / "lungs.pt").exists():
+            network, figures = load_lung_network(work / "lungs.pt", device), {"weights": "given"}
+            figures.update(lung_figures(network, films, squares(), hand, device))
+        else:
+            network, figures = train_lungs(
+                films, squares(), hand, work, device, steps=plan.lung_steps, first_seed=FIRST_TRAINING_SEED + 300
+            )
+            torch.save(network.state_dict(), work / "lungs.pt")
         found = find_lungs(network, squares(), device)
         np.save(work / "lungs.npy", found)
         refused = {films[i].file: faults(found[i].astype(np.float32)) for i in range(len(films))}
@@ -248,6 +253,35 @@ def load_lung_network(path: Path, device: torch.device) -> LungNet:
     return network.eval()
 
 
+def pack_start(work: Path, file: Path) -> None:
+    """Write the weights of all networks, float16, from which :func:`unpack_start` goes on."""
+    edits = work / "edits.pt"
+    networks = torch.load(edits, map_location="cpu", weights_only=True)["average"]
+    state = {
+        "lungs": torch.load(work / "lungs.pt", map_location="cpu", weights_only=True),
+        "vae": AutoencoderKL.from_pretrained(work / "checkpoint" / "vae").state_dict(),
+        "networks": networks,
+    }
+    halves = {part: {name: value.half() for name, value in some.items()} for part, some in state.items()}
+    torch.save(halves, file)
+
+
+def unpack_start(file: Path, work: Path) -> None:
+    """Lay given weights into WORK, so that all trainings but that of the edits count as done."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    parts = {part: {name: value.float() for name, value in some.items()} for part, some in state.items()}
+    torch.save(parts["lungs"], work / "lungs.pt")
+    autoencoder = make_autoencoder()
+    autoencoder.load_state_dict(parts["vae"])
+    autoencoder.save_pretrained(work / "checkpoint" / "vae")
+    vocabulary = len(make_tokenizer(work / "checkpoint" / "tokenizer"))
+    networks = nn.ModuleList([make_text_encoder(vocabulary), make_unet()])
+    networks.load_state_dict(parts["networks"])
+    for network, folder in zip(networks, ("text_encoder", "unet"), strict=True):
+        network.save_pretrained(work / "before-edits" / folder)
+    networks[0].save_pretrained(work / "words")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder for squares, checkpoints and the result")
@@ -255,11 +289,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
     parser.add_argument("--edit-steps", type=int, help=f"steps of the training of edits (default {Plan.edit_steps})")
+    parser.add_argument("--start", type=Path, help="weights to go on from (start.pt beside this file)")
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
     if options.edit_steps is not None:
         plan = replace(plan, edit_steps=options.edit_steps)
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.start is not None and not (options.work / "before-edits").exists():
+        unpack_start(options.start, options.work)
     for name, done, run in stages(plan, options.films, options.work, torch.device(options.device)):
         if done.exists():
             print(f"{name}: done before", flush=True)
