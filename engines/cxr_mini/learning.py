@@ -49,7 +49,7 @@ def train(
     steps: int,
     peak: float,
     decay: float,
-    every: int = 100,
+    every: int = 50,
 ) -> dict[str, Tensor]:
     """Train ``network`` to lower ``loss_of(step)``; return the averaged weights. Resumes from ``work/name.pt``."""
     device = next(network.parameters()).device
