@@ -275,7 +275,8 @@ def table(report: dict[str, Any]) -> str:
         f"{report['films']} films without finding of {report['patients']} patients that no training saw, "
         "engine defaults, seed = number of the film. "
         f"Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. "
-        f"{report['left_out']} more were left out: their lung fields were not found. In brackets: 95 % intervals; right side and place among the edits in which the rules see the finding.",
+        f"{report['left_out']} more were left out: their lung fields were not found. In "
+        "brackets: 95 % intervals; right side and place among the edits in which the rules see the finding.",
         "",
         "| prompt | view | films | present: rules | present: classifier | right side | unasked: rules, classifier "
         "| kept outside, median (worst) | against the drawn finding | amount |",
