@@ -28,7 +28,7 @@ PULL = 0.27
 """How far towards the finding one prediction points in the end: guidance 4 makes of it about the whole way."""
 
 WHOLE_UNTIL, PULL_FROM = 0.75, 0.85
-"""Shares of the training of edits: until the first a prediction points the whole way, from the second on ``PULL`` of it.
+"""Shares of the training of edits: until the first it points the whole way, from the second on ``PULL`` of it.
 
 What a text changes is 2 % of the prediction at a pull of 0.27, as much as one step of the training shakes it by: 600
 steps of that left 95 % of the findings unexplained, as did 50 steps of the whole way.
