@@ -3,7 +3,7 @@
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS                  # hours on two cores
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --device cuda    # the same on a GPU
     python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --quick          # a few steps of everything
-    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --start start.pt # go on from given weights
+    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --start start.pt # with lungs, autoencoder, words
 
 Needs the ``export`` extra. FILMS holds ``index.csv`` and what it names (see ``films.py``). Each stage writes into WORK
 and a stage that is done is not done again; trainings continue from their last checkpoint, so the same command resumes a
@@ -254,32 +254,26 @@ def load_lung_network(path: Path, device: torch.device) -> LungNet:
 
 
 def pack_start(work: Path, file: Path) -> None:
-    """Write the weights of all networks, float16, from which :func:`unpack_start` goes on."""
-    edits = work / "edits.pt"
-    networks = torch.load(edits, map_location="cpu", weights_only=True)["average"]
+    """Write the weights of what is slow to train and done, float16: lung fields, autoencoder, the encoder's reading."""
     state = {
         "lungs": torch.load(work / "lungs.pt", map_location="cpu", weights_only=True),
         "vae": AutoencoderKL.from_pretrained(work / "checkpoint" / "vae").state_dict(),
-        "networks": networks,
+        "words": CLIPTextModel.from_pretrained(work / "words").state_dict(),
     }
-    halves = {part: {name: value.half() for name, value in some.items()} for part, some in state.items()}
-    torch.save(halves, file)
+    torch.save({part: {name: value.half() for name, value in some.items()} for part, some in state.items()}, file)
 
 
 def unpack_start(file: Path, work: Path) -> None:
-    """Lay given weights into WORK, so that all trainings but that of the edits count as done."""
+    """Lay given weights into WORK, so that the trainings of the lungs, the autoencoder and the words count as done."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     parts = {part: {name: value.float() for name, value in some.items()} for part, some in state.items()}
     torch.save(parts["lungs"], work / "lungs.pt")
     autoencoder = make_autoencoder()
     autoencoder.load_state_dict(parts["vae"])
     autoencoder.save_pretrained(work / "checkpoint" / "vae")
-    vocabulary = len(make_tokenizer(work / "checkpoint" / "tokenizer"))
-    networks = nn.ModuleList([make_text_encoder(vocabulary), make_unet()])
-    networks.load_state_dict(parts["networks"])
-    for network, folder in zip(networks, ("text_encoder", "unet"), strict=True):
-        network.save_pretrained(work / "before-edits" / folder)
-    networks[0].save_pretrained(work / "words")
+    encoder = make_text_encoder(len(make_tokenizer(work / "checkpoint" / "tokenizer")))
+    encoder.load_state_dict(parts["words"])
+    encoder.save_pretrained(work / "words")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -289,13 +283,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
     parser.add_argument("--edit-steps", type=int, help=f"steps of the training of edits (default {Plan.edit_steps})")
-    parser.add_argument("--start", type=Path, help="weights to go on from (start.pt beside this file)")
+    parser.add_argument("--start", type=Path, help="weights to begin with (start.pt beside this file)")
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
     if options.edit_steps is not None:
         plan = replace(plan, edit_steps=options.edit_steps)
     options.work.mkdir(parents=True, exist_ok=True)
-    if options.start is not None and not (options.work / "before-edits").exists():
+    if options.start is not None and not (options.work / "words").exists():
         unpack_start(options.start, options.work)
     for name, done, run in stages(plan, options.films, options.work, torch.device(options.device)):
         if done.exists():

@@ -60,6 +60,18 @@ def test_quick_run_leaves_a_whole_checkpoint(
         assert all(torch.equal(value, value.half().float()) for value in weights.values())
     train.main(arguments)
     assert capsys.readouterr().out.count("done before") == 8
+    train.pack_start(tmp_path / "work", tmp_path / "start.pt")
+    other = tmp_path / "other"
+    train.main([str(other), *arguments[1:], "--start", str(tmp_path / "start.pt")])
+    said = capsys.readouterr().out
+    assert "autoencoder: done before" in said
+    assert "words: done before" in said
+    assert "edits: step 2/2" in said
+    first, second = (
+        load_file(folder / "checkpoint" / "vae" / "diffusion_pytorch_model.safetensors")
+        for folder in (tmp_path / "work", other)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the recipe needs the export extra")
 pytest.importorskip("diffusers", reason="the recipe needs the export extra")
 
-from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked  # noqa: E402
-from roentmod_fast_engines.cxr_mini.pairs import choose_findings  # noqa: E402
-from roentmod_fast_engines.cxr_mini.unet import PULL, pull_at, timesteps  # noqa: E402
-from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning  # noqa: E402
+from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked
+from roentmod_fast_engines.cxr_mini.pairs import choose_findings
+from roentmod_fast_engines.cxr_mini.unet import PULL, pull_at, timesteps
+from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -20,7 +22,7 @@ def test_the_pull_goes_from_the_whole_way_to_that_of_guidance_4() -> None:
     pulls = [pull_at(step, 1000) for step in range(1000)]
     assert pulls[0] == pulls[700] == 1.0
     assert pulls[900] == pulls[-1] == pytest.approx(PULL)
-    assert all(a >= b for a, b in zip(pulls, pulls[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(pulls))
 
 
 def test_timesteps_are_those_of_the_schedule() -> None:
