@@ -185,7 +185,7 @@ def _check_configs(folder: Path, parts: Mapping[str, Path], configs: Mapping[str
     def refuse(role: str, reason: str) -> None:
         raise CheckpointError(f"{parts[role] / 'config.json'}: {reason}")
 
-    if unet.get("addition_embed_type") not in (None, "text") or unet.get("class_embed_type") is not None:
+    if unet.get("addition_embed_type") is not None or unet.get("class_embed_type") is not None:
         refuse(
             "unet", "takes more than a prompt and a time step (SDXL or another): only Stable Diffusion 1 and 2 are read"
         )

@@ -60,8 +60,8 @@ class Plan:
     phantom_patients: int = 160
     phantom_edits: int = 3
     word_steps: int = 400
-    unet_steps: int = 1000
-    edit_steps: int = 5000
+    unet_steps: int = 1900
+    edit_steps: int = 4000
     unet_batch: int = 16
     most_films: int | None = None
 

@@ -186,7 +186,6 @@ def test_the_latent_size_that_old_folders_have_wrong(changed: Path) -> None:
         ("unet", {"cross_attention_dim": 48}, "not of one checkpoint"),
         ("unet", {"in_channels": 9}, "inpainting"),
         ("unet", {"addition_embed_type": "text_time"}, "SDXL"),
-        ("unet", {"addition_embed_type": "text_image"}, "SDXL"),
         ("unet", {"down_block_types": ["NoSuchBlock", "DownBlock2D"]}, "NoSuchBlock"),
         ("unet", {"of_a_later_version": 7}, "does not know of_a_later_version"),
         ("unet", {"sample_size": [8, 16]}, "not square"),
