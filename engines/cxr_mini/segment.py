@@ -1,0 +1,262 @@
+"""A small network that finds the lung fields of a film: a U-Net, its training, and rules that refuse a bad mask.
+
+Masks follow the hand-drawn ones of the Hannover films: both lungs with the part behind the heart, down to the lowest
+visible edge. The network is a tool of the recipe and of the benchmark; the engine does not hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .films import SIZE
+from .learning import train
+
+GRID = 128
+"""The network sees films at this many pixels a side."""
+
+
+class LungNet(nn.Module):
+    """A U-Net of four levels: (n, 1, GRID, GRID) in [0, 1] to logits (n, 2, GRID, GRID), the right lung first."""
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64, 96)) -> None:
+        super().__init__()
+        self.down = nn.ModuleList()
+        before = 3
+        for width in widths:
+            self.down.append(_block(before, width))
+            before = width
+        self.up = nn.ModuleList(
+            _block(low + high, high) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        mean = x.mean((2, 3), keepdim=True)
+        x = (x - mean) / (x.std((2, 3), keepdim=True) + 1e-3)
+        rows = torch.linspace(-1, 1, h, device=x.device).view(1, 1, h, 1).expand(n, 1, h, w)
+        columns = torch.linspace(-1, 1, w, device=x.device).view(1, 1, 1, w).expand(n, 1, h, w)
+        x = torch.cat([x, rows, columns], 1)
+        kept = []
+        for index, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if index else x)
+            kept.append(x)
+        kept.pop()
+        for block in self.up:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, kept.pop()], 1))
+        return self.head(x)
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        nn.GroupNorm(8, after),
+        nn.SiLU(inplace=True),
+        nn.Conv2d(after, after, 3, padding=1, bias=False),
+        nn.GroupNorm(8, after),
+        nn.SiLU(inplace=True),
+    )
+
+
+def split_sides(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Split a mask of both lungs at the emptiest column near its middle: bool (2, h, w), the patient's right first."""
+    columns = mask.sum(0).astype(np.float32)
+    filled = np.flatnonzero(columns)
+    if filled.size == 0:
+        return np.stack([mask, mask])
+    low, high = filled[0], filled[-1]
+    centre = (low + high) / 2
+    inner = np.arange(int(low + 0.3 * (high - low)), int(low + 0.7 * (high - low)) + 1)
+    cost = np.convolve(columns, np.ones(5) / 5, mode="same")[inner] + 0.15 * np.abs(inner - centre)
+    cut = inner[np.argmin(cost)]
+    right = mask.copy()
+    right[:, cut:] = False
+    return np.stack([right, mask & ~right])
+
+
+def _warp(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Turn, zoom, shift and stretch films and masks alike; vary gamma, contrast, grain; cut a shutter in."""
+    n, device = len(x), x.device
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, n).astype(np.float32)).to(device)
+
+    turn, zoom, stretch = draw(-0.2, 0.2), draw(0.75, 1.25), draw(0.88, 1.12)
+    theta = torch.stack(
+        [
+            torch.stack([torch.cos(turn) * zoom * stretch, -torch.sin(turn) * zoom, draw(-0.15, 0.15)], 1),
+            torch.stack([torch.sin(turn) * zoom, torch.cos(turn) * zoom / stretch, draw(-0.15, 0.15)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, [n, 1, *x.shape[2:]], align_corners=False)
+    bend = F.interpolate(torch.randn(n, 2, 5, 5, device=device) * 0.035, x.shape[2:], mode="bicubic")
+    grid = grid + bend.permute(0, 2, 3, 1)
+    x = F.grid_sample(x, grid, align_corners=False)
+    y = F.grid_sample(y, grid, align_corners=False)
+    gamma = torch.exp(draw(-0.6, 0.6)).view(-1, 1, 1, 1)
+    x = x.clamp(0, 1) ** gamma * draw(0.6, 1.0).view(-1, 1, 1, 1) + draw(0, 0.2).view(-1, 1, 1, 1)
+    shade = F.interpolate(torch.randn(n, 1, 4, 4, device=device) * 0.06, x.shape[2:], mode="bicubic")
+    return x + shade + torch.randn_like(x) * draw(0, 0.03).view(-1, 1, 1, 1), y
+
+
+def train_segmenter(
+    name: str,
+    pictures: NDArray[np.uint8],
+    masks: NDArray[np.bool_],
+    weights: NDArray[np.float32],
+    work: Path,
+    device: torch.device,
+    *,
+    steps: int,
+    batch: int = 8,
+    rate: float = 2e-3,
+    seed: int = 0,
+    start: dict[str, Tensor] | None = None,
+) -> LungNet:
+    """Train on pictures uint8 (n, SIZE, SIZE) with masks bool (n, 2, SIZE, SIZE), drawn by their ``weights``."""
+    torch.manual_seed(seed)
+    network = LungNet().to(device)
+    if start is not None:
+        network.load_state_dict(start)
+    share = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([seed, 31, step])
+        chosen = rng.choice(len(pictures), batch, p=share)
+        x = torch.from_numpy(pictures[chosen].astype(np.float32) / 255).to(device)[:, None]
+        y = torch.from_numpy(masks[chosen].astype(np.float32)).to(device)
+        x, y = (F.interpolate(one, (GRID, GRID), mode="area") for one in (x, y))
+        mirrored = torch.from_numpy(rng.random(batch) < 0.3).to(device).view(-1, 1, 1, 1)
+        x, y = torch.where(mirrored, x.flip(3), x), torch.where(mirrored, y.flip(3).flip(1), y)
+        x, y = _warp(x, y, rng)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = network(x)
+        logits = logits.float()
+        p = logits.sigmoid()
+        dice = 1 - (2 * (p * y).sum((2, 3)) + 1) / (p.sum((2, 3)) + y.sum((2, 3)) + 1)
+        return F.binary_cross_entropy_with_logits(logits, y) + dice.mean()
+
+    network.load_state_dict(train(name, network, loss_of, work, steps=steps, peak=rate, decay=0.99))
+    return network.eval()
+
+
+@torch.no_grad()
+def find_lungs(network: LungNet, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
+    """Return the probability of each lung, float16 (n, 2, SIZE, SIZE): the mean over the film and its mirror image."""
+    result = np.empty((len(pictures), 2, SIZE, SIZE), dtype=np.float16)
+    for start in range(0, len(pictures), 16):
+        x = torch.from_numpy(pictures[start : start + 16].astype(np.float32) / 255).to(device)[:, None]
+        x = F.interpolate(x, (GRID, GRID), mode="area").contiguous()
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            p = (network(x).float().sigmoid() + network(x.flip(3)).float().sigmoid().flip(3).flip(1)) / 2
+        result[start : start + 16] = F.interpolate(p, (SIZE, SIZE), mode="bilinear").cpu().numpy()
+    return result
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Dice coefficient of two masks, 1 where they are the same."""
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+
+
+def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest connected part of a mask, its holes filled."""
+    if not mask.any():
+        return mask
+    rest, best = mask.copy(), np.zeros_like(mask)
+    while rest.sum() > best.sum():
+        seed = np.zeros_like(mask)
+        first = np.flatnonzero(rest)[len(np.flatnonzero(rest)) // 2]
+        seed.flat[first] = True
+        part = _grow(seed, rest)
+        rest &= ~part
+        if part.sum() > best.sum():
+            best = part
+    outside = np.zeros_like(mask)
+    outside[0, :] = outside[-1, :] = outside[:, 0] = outside[:, -1] = True
+    return np.asarray(~_grow(outside & ~best, ~best))
+
+
+def _grow(seed: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Flood ``inside`` from ``seed``."""
+    part = seed & inside
+    while True:
+        more = part.copy()
+        for axis in (0, 1):
+            for order in (slice(None), slice(None, None, -1)):
+                # A sweep along a whole axis: a pixel is reached from its neighbour where both are inside.
+                view = more[order] if axis == 0 else more[:, order].T
+                open_ = inside[order] if axis == 0 else inside[:, order].T
+                for row in range(1, view.shape[0]):
+                    view[row] |= view[row - 1] & open_[row]
+        if (more == part).all():
+            return more
+        part = more
+
+
+def _spans(mask: NDArray[np.bool_]) -> int:
+    """Count the pixels from the first to the last of each row, those between included."""
+    some = mask.any(1)
+    first, last = mask.argmax(1), mask.shape[1] - 1 - mask[:, ::-1].argmax(1)
+    return int((last - first + 1)[some].sum())
+
+
+def faults(probability: NDArray[np.floating]) -> list[str]:
+    """Say what is wrong with the lung fields of a film; an empty list lets the film in.
+
+    ``probability``: (2, h, w), the patient's right lung first.
+    """
+    masks = np.stack([largest_part(one > 0.5) for one in probability])
+    size = masks.shape[1]
+    found = []
+    areas = masks.sum((1, 2)) / size**2
+    if areas.min() < 0.035:
+        found.append("a lung is small")
+    if areas.max() > 0.26:
+        found.append("a lung is large")
+    if areas.min() / max(areas.max(), 1e-6) < 0.45:
+        found.append("the lungs differ in area")
+    if found and areas.min() == 0:
+        return found
+    for mask, one in zip(masks, probability, strict=True):
+        raw = one > 0.5
+        if (raw & ~mask).sum() > 0.06 * mask.sum():
+            found.append("a lung in pieces")
+        unsure = ((one > 0.15) & (one < 0.85)).sum() / math.sqrt(mask.sum() + 1)
+        if unsure > 42:
+            found.append("an unsure border")
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+        if mask.sum() / box < 0.5:
+            found.append("a lung that fills little of its box")
+        # A lung is almost convex: between its first and last pixel of a column or row lies little that is not lung.
+        spans = [_spans(mask), _spans(mask.T)]
+        if max(spans) > 1.10 * mask.sum():
+            found.append("a ragged lung")
+        widths = mask.sum(1)[rows]
+        upper = widths[: max(1, len(rows) // 6)]
+        if upper.max() > 0.85 * widths.max():
+            found.append("a spill over a shoulder")
+        if rows[0] <= 1 or columns[0] <= 1 or columns[-1] >= size - 2:
+            found.append("a lung at the film's edge")
+        if (rows[-1] - rows[0]) / max(1, widths.max()) > 3.6 or (rows[-1] - rows[0]) / max(1, widths.max()) < 0.9:
+            found.append("an odd shape")
+    tops = [np.flatnonzero(mask.any(1))[0] for mask in masks]
+    bottoms = [np.flatnonzero(mask.any(1))[-1] for mask in masks]
+    if abs(tops[0] - tops[1]) > 0.09 * size or abs(bottoms[0] - bottoms[1]) > 0.14 * size:
+        found.append("lungs of different height")
+    overlap = (probability[0] > 0.5) & (probability[1] > 0.5)
+    if overlap.sum() > 0.02 * masks.sum():
+        found.append("lungs that overlap")
+    centres = [np.flatnonzero(mask.any(0)).mean() for mask in masks]
+    if centres[1] - centres[0] < 0.2 * size:
+        found.append("lungs too close")
+    return sorted(set(found))
