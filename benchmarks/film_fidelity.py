@@ -29,10 +29,11 @@ from PIL import Image
 
 from film_classifier import FindingNet, scores, shrink, train_classifier
 from film_reader import read
-from roentmod_fast.editor import EditConfig, Editor
+from roentmod_fast.editor import Editor
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.radiograph.read import read_radiograph
-from roentmod_fast.report import installed_versions
+from roentmod_fast.machine import installed_versions
+from roentmod_fast.settings import EditConfig
 from roentmod_fast_engines.cxr_mini.drawing.asked import TABLE_4, Asked, choose, parse
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
 from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from roentmod_fast.radiograph.placement import Placement
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import read_radiograph
 
 SIZE = 256
@@ -85,7 +85,7 @@ def read_index(folder: Path) -> list[Film]:
 def square_of(path: Path) -> NDArray[np.float32]:
     """Read a film as the editor does: float32 (SIZE, SIZE) in [0, 1], bright = dense, black around."""
     image = read_radiograph(path, force=True).image
-    return Placement.fit(image.shape, SIZE).place(image)
+    return Letterbox.fit(image.shape, SIZE).apply(image)
 
 
 def load_squares(folder: Path, films: list[Film]) -> Squares:
@@ -101,5 +101,5 @@ def hand_masks(folder: Path, films: list[Film]) -> dict[int, NDArray[np.bool_]]:
         if film.file.startswith("hannover/") and path.is_file():
             with Image.open(path) as picture:
                 mask = np.asarray(picture.convert("L"), dtype=np.float32) / 255
-            result[index] = Placement.fit(mask.shape, SIZE).place(mask) > 0.5
+            result[index] = Letterbox.fit(mask.shape, SIZE).apply(mask) > 0.5
     return result

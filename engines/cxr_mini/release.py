@@ -12,8 +12,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from roentmod_fast.engine.bundle import read_bundle, verify_files
-from roentmod_fast.engine.manifest import FILE_NAME
+from roentmod_fast.bundle.bundle import read_bundle, verify_files
+from roentmod_fast.bundle.manifest import FILE_NAME
 from roentmod_fast_export import export_checkpoint
 
 NAME = "cxr-mini"
