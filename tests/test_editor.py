@@ -12,7 +12,7 @@ from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
-from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
+from roentmod_fast.presets import Preset, SpeedSettings, render_presets, tuned_path
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
@@ -186,8 +186,8 @@ def test_a_region_of_another_shape_is_refused(editor: Editor, image: np.ndarray)
 
 
 def test_settings_name_the_precision_that_really_runs() -> None:
-    unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", Means()))
-    assert unsaid.settings().means.precision == unsaid.networks.precision == "fp32"
+    unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", SpeedSettings()))
+    assert unsaid.settings().speed.precision == unsaid.networks.precision == "fp32"
 
 
 PROMPTS = ("edema", "hernia")

@@ -85,7 +85,7 @@ def test_several_prompts_preview_and_report(roentmod: Run, chest: Path, tmp_path
     assert first["prompt"] == "edema"
     assert first["sop_instance_uid"] == pydicom.dcmread(out / "chest.edema.dcm").SOPInstanceUID
     asked = {"strength": 0.4, "guidance": 4.0, "steps": 10, "seed": 0, "compose": "contrast"}
-    assert first["settings"] == {**asked, "means": {"precision": "fp32", "solver": "ddim", "calls": None}}
+    assert first["settings"] == {**asked, "speed": {"precision": "fp32", "solver": "ddim", "calls": None}}
     # Four steps for the text and four for the edit without text, which the second prompt shares.
     assert (first["unet_calls"], second["unet_calls"]) == (8, 4)
     assert first["seconds"]["unet"] > 0

@@ -19,7 +19,7 @@ from roentmod_fast.bundle.manifest import NETWORKS, FileFact, fact_of, render_ma
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
-from roentmod_fast.presets import Means, Preset
+from roentmod_fast.presets import Preset, SpeedSettings
 from roentmod_fast.runtime import host
 from roentmod_fast.runtime.backends import openvino as openvino_backend
 from roentmod_fast.runtime.backends import openvino_session
@@ -154,7 +154,7 @@ def test_an_error_of_one_network_is_its_own(with_int8: Bundle) -> None:
 def test_bfloat16_is_near_what_is_stored_and_is_not_it(with_int8: Bundle, precision: str, stored: str) -> None:
     full, half = (Editor.load(with_int8.folder, "openvino", each) for each in (stored, precision))
     assert (full.networks.precision, half.networks.precision) == (stored, precision)
-    assert half.settings(CONFIG).means.precision == precision
+    assert half.settings(CONFIG).speed.precision == precision
     text = full.networks.encode_text(full._tokenizer.encode("edema"))
     latents = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
     exact, rounded = (networks.predict(latents, 300, text) for networks in (full.networks, half.networks))
@@ -208,7 +208,7 @@ def test_auto_takes_the_cpus_device_that_has_bfloat16(monkeypatch: pytest.Monkey
     monkeypatch.setattr(editor_module, "fastest_measured", lambda bundle, name, devices: "cpu")
     assert Editor.load(TINY, "auto", "fp32").device == CPU
     assert Editor.load(TINY, "auto", "bf16").device == OPENVINO
-    assert Editor.load(TINY, "auto", preset=Preset("fast", Means("bf16"))).device == OPENVINO
+    assert Editor.load(TINY, "auto", preset=Preset("fast", SpeedSettings("bf16"))).device == OPENVINO
 
 
 @here
