@@ -1,4 +1,4 @@
-"""Tuning, on the tiny engine: what is measured is true, and nothing that misses the wish becomes a preset."""
+"""Tuning, on the tiny engine: what is measured is true, and nothing that misses the threshold becomes a preset."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_trial_says_what_its_edit_shows(logged: list[str]) -> None:
     )
 
 
-def test_the_wish_decides() -> None:
+def test_the_threshold_decides() -> None:
     bundle = read_bundle(BUNDLE)
     none = tune(bundle, CPU, [IMAGE], ["edema"], min_psnr=300.0)
     assert none.presets == {}

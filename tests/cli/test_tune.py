@@ -77,7 +77,7 @@ def test_bench_gives_a_table_and_json(tmp_path: Path) -> None:
 def test_presets_of_one_precision_share_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = Networks.open
-    monkeypatch.setattr(Networks, "open", lambda *words, **wishes: opened.append(words) or real(*words, **wishes))
+    monkeypatch.setattr(Networks, "open", lambda *words, **options: opened.append(words) or real(*words, **options))
     out, _ = run("bench", "--engine", "phantom", "--device", "cpu", "--runs", "1")
     assert [line.split()[1] for line in out.splitlines()[1:]] == ["exact", "balanced", "fast"]
     assert len(opened) == 1

@@ -46,7 +46,7 @@ def test_a_whole_edit(layout: str, prediction: str) -> None:
         assert step.x_t.dtype == np.float32
 
 
-def test_the_true_noise_leads_back_to_the_picture() -> None:
+def test_the_true_noise_leads_back_to_the_image() -> None:
     schedule = Schedule(set_alpha_to_one=True)
     x_0, noise = (TorchNoise(seed).normal((1, 4, 8, 8)) for seed in (0, 1))
     timesteps = schedule.timesteps_for(50, 1.0)

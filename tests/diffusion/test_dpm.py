@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M) against diffusers' ``DPMSolverMultistepScheduler``, and on a picture whose noise is known."""
+"""DPM-Solver++(2M) against diffusers' ``DPMSolverMultistepScheduler``, and on an image whose noise is known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_first_order_step_is_that_of_ddim() -> None:
     np.testing.assert_allclose(dpm_step(x_t, x_0, here, there), ddim_step(x_t, noise, here, there), rtol=0, atol=2e-6)
 
 
-def test_the_true_noise_leads_back_to_the_picture() -> None:
+def test_the_true_noise_leads_back_to_the_image() -> None:
     schedule = Schedule(set_alpha_to_one=True)
     x_0, noise = (TorchNoise(seed).normal((1, 4, 8, 8)) for seed in (0, 1))
     timesteps = schedule.timesteps_for_calls(381, 5)

@@ -1,4 +1,4 @@
-"""The schedule against diffusers' numbers, and every wish it must refuse."""
+"""The schedule against diffusers' numbers, and every setting it must refuse."""
 
 from __future__ import annotations
 
