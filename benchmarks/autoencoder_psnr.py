@@ -30,10 +30,10 @@ def reconstruction_psnr(editor: Editor, image: np.ndarray) -> float:
     """PSNR in dB of an image's reconstruction at the engine's size, over the area that the image covers."""
     noise = np.zeros((2, editor.model.latent_channels, editor.model.latent_size, editor.model.latent_size), np.float32)
     prepared = editor.prepare(image, EditConfig(), noise=noise)
-    placement = prepared.placement
+    letterbox = prepared.letterbox
     before, after = (
-        placement.crop(placement.apply(prepared.radiograph.image)),
-        placement.crop(editor.reconstruct(prepared)),
+        letterbox.crop(letterbox.apply(prepared.radiograph.image)),
+        letterbox.crop(editor.reconstruct(prepared)),
     )
     return float(-10 * np.log10(np.mean(np.square(before - after))))
 

@@ -77,12 +77,12 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     """Return diffusers' tasks in fp16, and the GPU's own measures."""
     import torch
 
-    from roentmod_fast_export import verdict
+    from roentmod_fast_export import parity
     from roentmod_fast_export.checkpoint import open_checkpoint
-    from roentmod_fast_export.engine_side import edit_picture
+    from roentmod_fast_export.engine_side import edit_image
 
     opened = open_checkpoint(checkpoint)
-    pipeline = verdict.reference_pipeline(opened).to("cuda", torch.float16)
+    pipeline = parity.reference_pipeline(opened).to("cuda", torch.float16)
     if name == "compile":
         pipeline.unet = torch.compile(pipeline.unet, mode="max-autotune")
         pipeline.vae.decode = torch.compile(pipeline.vae.decode, mode="max-autotune-no-cudagraphs")
@@ -91,7 +91,7 @@ def diffusers_tasks(name: str, checkpoint: Path, batch: int) -> dict[str, Task]:
     latents = torch.zeros(2 * batch, opened.model.latent_channels, size, size, **half)
     text = torch.zeros(2 * batch, opened.model.max_tokens, pipeline.unet.config.cross_attention_dim, **half)
     image = torch.zeros(batch, 3, opened.model.image_size, opened.model.image_size, **half)
-    radiograph = torch.from_numpy(edit_picture(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
+    radiograph = torch.from_numpy(edit_image(opened.model).copy())[None, None].expand(batch, 3, -1, -1)
 
     def done(result: Any) -> Any:
         torch.cuda.synchronize()

@@ -67,7 +67,7 @@ def measure_edits(editor: Editor, seeds: Iterable[int], size: int) -> tuple[list
             truth = source if key is None else draw(size, seed, (key,))
             references = {"contrast": prepared.reference, "delta": reconstruction, "replace": None}
             for mode in COMPOSE_MODES:
-                image = compose(source.image, result.decoded, references[mode], prepared.placement, mode)
+                image = compose(source.image, result.decoded, references[mode], prepared.letterbox, mode)
                 found, numbers = read(source, image)
                 records.append(
                     {
@@ -107,7 +107,7 @@ def measure_doses(editor: Editor, seeds: Iterable[int], size: int, mode: str) ->
                 result = editor.apply(prepared, finding.prompt)
                 truth = draw(size, seed, (finding.key,))
                 amounts.append(amount(source, truth, result.image))
-                outside = compose(source.image, result.decoded, None, prepared.placement, "replace")
+                outside = compose(source.image, result.decoded, None, prepared.letterbox, "replace")
                 kept.append(psnr(outside, source.image, ~truth.mask))
         curves[name].append(
             {name: value, "amount": float(np.mean(amounts)), "psnr_outside_mask_replace": float(np.mean(kept))}

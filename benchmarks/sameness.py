@@ -23,9 +23,9 @@ import torch
 from roentmod_fast.editor import Editor
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.settings import EditConfig
-from roentmod_fast_export import verdict
+from roentmod_fast_export import parity
 from roentmod_fast_export.checkpoint import open_checkpoint
-from roentmod_fast_export.engine_side import edit_difference, edit_picture
+from roentmod_fast_export.engine_side import edit_difference, edit_image
 
 RESULTS = Path(__file__).parent / "results"
 STRENGTHS = (0.2, 0.4, 0.75, 1.0)
@@ -47,9 +47,9 @@ def main() -> None:
     args = parser.parse_args()
 
     opened = open_checkpoint(args.checkpoint, args.vae)
-    pipeline = verdict.reference_pipeline(opened)
+    pipeline = parity.reference_pipeline(opened)
     editor = Editor.load(args.engine, device="cpu", precision="fp32")
-    image = edit_picture(opened.model)
+    image = edit_image(opened.model)
     facts = machine_facts()
     report = {
         "date": time.strftime("%Y-%m-%d"),
@@ -67,7 +67,7 @@ def main() -> None:
             continue
         config = EditConfig(strength, guidance, steps, SEED, "replace")
         started = time.perf_counter()
-        theirs = verdict.reference_edit(pipeline, image, config, PROMPT)
+        theirs = parity.reference_edit(pipeline, image, config, PROMPT)
         between = time.perf_counter()
         result = editor.edit(image, PROMPT, config)
         ended = time.perf_counter()

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from phantom_fidelity import KEY_OF, RESULTS, psnr
 
 from phantom_reader import read
-from roentmod_fast.diffusion import SOLVERS, Course, add_noise, denoise, guide
-from roentmod_fast.diffusion.schedule import SHORT_COURSE_POWER
+from roentmod_fast.diffusion import SOLVERS, Timesteps, add_noise, denoise, guide
+from roentmod_fast.diffusion.schedule import CALLS_POWER
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
@@ -45,7 +45,7 @@ class Row:
     precision: str = "fp32"
     calls: int | None = None
     solver: str = "ddim"
-    power: float = SHORT_COURSE_POWER
+    power: float = CALLS_POWER
     guided_from: float = 0.0
 
 
@@ -68,9 +68,9 @@ ROWS = (
 )
 
 
-def course_of(editor: Editor, row: Row, full: Course) -> Course:
+def timesteps_of(editor: Editor, row: Row, full: Timesteps) -> Timesteps:
     """Return the timesteps of a row."""
-    return full if row.calls is None else editor.schedule.short_course(full.start, row.calls, row.power)
+    return full if row.calls is None else editor.schedule.timesteps_for_calls(full.start, row.calls, row.power)
 
 
 def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Array, int]:
@@ -88,9 +88,9 @@ def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Arra
         evaluations += 1
         return guide(networks.predict(x_t, timestep, states[0]), conditional, GUIDANCE)
 
-    course = course_of(editor, row, prepared.course)
-    x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(course.start))
-    for step in denoise(x_t, editor.schedule, course, predict, SOLVERS[row.solver](len(course))):
+    timesteps = timesteps_of(editor, row, prepared.timesteps)
+    x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(timesteps.start))
+    for step in denoise(x_t, editor.schedule, timesteps, predict, SOLVERS[row.solver](len(timesteps))):
         x_t = step.x_t
     return editor._decode(x_t, prepared.watch)[0], evaluations
 
@@ -125,7 +125,7 @@ def main() -> None:
                 ready = prepared[row.precision]
                 decoded, evaluations = run(editors[row.precision], ready, row, finding.prompt)
                 reference = decoded if reference is None else reference
-                image = compose(source.image, decoded, bases[row.name], ready.placement, "contrast")
+                image = compose(source.image, decoded, bases[row.name], ready.letterbox, "contrast")
                 present = KEY_OF[finding.prompt] in read(source, image)[0]
                 record = {"finding": finding.key, "evaluations": evaluations, "present": present}
                 if row is not exact:

@@ -174,7 +174,7 @@ def sameness(report: dict[str, Any]) -> str:
 def host_side(report: dict[str, Any]) -> str:
     """CPU time of an edit on a GPU, and the kernel launches of each graph of the UNet."""
     launches = table(("graph", "launches of a guided UNet evaluation"), list(report["launches"].items()))
-    stages = ("placement", "vae_encoder", "text_encoder", "unet", "vae_decoder", "compose")
+    stages = ("letterbox", "vae_encoder", "text_encoder", "unet", "vae_decoder", "compose")
     rows = [
         (
             " x ".join(map(str, row["image_size"])),

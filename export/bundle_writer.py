@@ -1,4 +1,4 @@
-"""Write a bundle: tokenizer, card, licence and manifest, all in a folder that gets its name last."""
+"""Write a bundle: tokenizer, model card, licence and manifest, all in a folder that gets its name last."""
 
 from __future__ import annotations
 
@@ -96,21 +96,21 @@ def made_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def card(name: str, notice: str, parity: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]) -> str:
+def model_card(name: str, notice: str, parity: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]) -> str:
     """Return CARD.md of an exported bundle: what it is, from what it was made, how well."""
     lines = [
         f"# {name}",
         "",
         notice,
         "",
-        "An engine for roentmod-fast. Every picture it makes is synthetic and not for diagnosis.",
+        "An engine for roentmod-fast. Every image it makes is synthetic and not for diagnosis.",
         "",
         f"Exported on {made['date']} from the checkpoint `{made['checkpoint']}` (SHA-256 of its parts "
         f"`{made['checkpoint_sha256']}`) with "
         + ", ".join(f"{tool} {version}" for tool, version in made["tools"].items())
         + ".",
         "",
-        "## Verdict",
+        "## Parity",
         "",
         "The checkpoint in torch and float32 against this engine in ONNX Runtime on the CPU, fixed inputs.",
         "",

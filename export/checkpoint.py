@@ -197,7 +197,7 @@ def _check_configs(folder: Path, parts: Mapping[str, Path], configs: Mapping[str
             f" {channels}: an inpainting or upscaling network, or the wrong --vae",
         )
     if vae.get("in_channels", 3) != 3 or vae.get("out_channels", 3) != 3:
-        refuse("vae", "not an autoencoder of pictures with 3 channels")
+        refuse("vae", "not an autoencoder of images with 3 channels")
     if any(vae.get(name) is not None for name in ("shift_factor", "latents_mean", "latents_std")):
         refuse("vae", "shifts its latents, which Stable Diffusion 1 and 2 do not")
     width, states = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1280)

@@ -1,4 +1,4 @@
-"""The UNet's graph for ONNX Runtime's CUDA provider, in half precision: what is many operators elsewhere is one here.
+"""The UNet's graph for ONNX Runtime's CUDA provider, in fp16: what is many operators elsewhere is one here.
 
 The operators are those that ONNX Runtime's own optimiser for Stable Diffusion writes (``onnxruntime.transformers``,
 model type ``unet``), described in its ``ContribOperators.md``; that optimiser does not find them in the graphs of
@@ -13,7 +13,7 @@ Channels last for these alone would cost a transposition before and after each; 
 last too, until only a few transpositions are left. Weights stay in the plain graph's file: convolutions transpose
 theirs in the graph, which ONNX Runtime does once, when it opens it.
 
-Only the CUDA provider has the first three kernels, so a CPU cannot run the graph. Its verdict is given by
+Only the CUDA provider has the first three kernels, so a CPU cannot run the graph. Its parity is measured on
 :func:`in_standard_operators`, the same graph with each of them written out again by its definition.
 """
 
@@ -52,7 +52,7 @@ def cuda_file(file: str) -> str:
 
 
 def fuse_for_cuda(source: Path, target: Path) -> Counter[str]:
-    """Write the half-precision UNet ``source`` for CUDA as ``target``, in the same folder; return how often each
+    """Write the fp16 UNet ``source`` for CUDA as ``target``, in the same folder; return how often each
     operator is in it.
 
     ``source`` is the plain graph or the one with fused attention. Raises :class:`ExportError` where a normalisation or
@@ -79,7 +79,7 @@ def in_standard_operators(source: Path, target: Path) -> None:
     """Write ``source``, made by :func:`fuse_for_cuda`, as ``target`` with its operators written out by definition.
 
     Normalisation is computed in float32, as the kernel does, but the variance after the mean, where the kernel takes
-    the mean of squares less the square of the mean. It is slow, and for the verdict alone.
+    the mean of squares less the square of the mean. It is slow, and for the parity check alone.
     """
     model = ir.load(source)
     _rewrite(model, _GROUP_NORM_DEFINED, _CONV_DEFINED, _GATE_DEFINED)

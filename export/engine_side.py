@@ -1,7 +1,7 @@
-"""The engine's side of the verdict: what the runtime computes, and how far that is from what was expected.
+"""The engine's side of the parity check: what the runtime computes, and how far that is from the expected values.
 
-Nothing here imports torch: a large engine is judged in a process of its own (see ``apart``), and torch and diffusers,
-imported there, would stand beside the largest network for nothing.
+Nothing here imports torch: a large engine is validated in a process of its own (see ``apart``), and torch and
+diffusers, imported there, would only take memory beside the largest network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Outputs = list[list[Array]]
 """Of a network: for each set of inputs, its outputs."""
 
 NOT_FINITE = {"max_abs": 1e30, "relative": 1e30, "psnr_db": -300.0}
-"""What is said of a network that gives NaN or infinity: JSON has no word for them."""
+"""Stored for a network that gives NaN or infinity, which JSON cannot hold."""
 
 EDIT_PROMPT = "edema"
 EDIT_SEED = 42
@@ -39,43 +39,43 @@ EDIT_STRENGTH = 0.4
 EDIT_GUIDANCE = 4.0
 
 
-def judge_of(precision: str) -> Backend:
+def parity_device(precision: str) -> Backend:
     """Return the device on which parity is measured: the CPU, for int8 by OpenVINO, which it is made for."""
     return backends.get("openvino" if precision == "int8" else "cpu")
 
 
-def judge_network(
+def validate_network(
     network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, precision: str
 ) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(judge_of(precision), SessionSpec(network, path, fp16=precision == "fp16"))
-    verdicts = []
+    opened = Network(parity_device(precision), SessionSpec(network, path, fp16=precision == "fp16"))
+    differences = []
     for values, expected in zip(inputs, reference, strict=True):
         try:
             got = opened.run(**values)
-        except EngineError:  # NaN or infinity: half precision is too small for it
+        except EngineError:  # NaN or infinity: fp16 is too small for it
             return dict(NOT_FINITE)
-        verdicts += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
+        differences += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
     return {
-        "max_abs": max(verdict["max_abs"] for verdict in verdicts),
-        "relative": max(verdict["relative"] for verdict in verdicts),
-        "psnr_db": min(verdict["psnr_db"] for verdict in verdicts),
+        "max_abs": max(values["max_abs"] for values in differences),
+        "relative": max(values["relative"] for values in differences),
+        "psnr_db": min(values["psnr_db"] for values in differences),
     }
 
 
-def judge_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
+def validate_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
     """Compare our whole edit with that of diffusers."""
-    editor = Editor.load(bundle, judge_of(precision).name, precision, keep=False)
-    return edit_difference(reference, editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded)
+    editor = Editor.load(bundle, parity_device(precision).name, precision, keep=False)
+    return edit_difference(reference, editor.edit(edit_image(editor.model), EDIT_PROMPT, parity_config()).decoded)
 
 
-def verdict_config() -> EditConfig:
-    """Return the settings of the verdict's whole edit."""
+def parity_config() -> EditConfig:
+    """Return the settings of the whole edit that parity is measured on."""
     return EditConfig(EDIT_STRENGTH, EDIT_GUIDANCE, EDIT_STEPS, EDIT_SEED, "replace")
 
 
-def edit_picture(model: Model) -> NDArray[np.float32]:
-    """Return the radiograph of the whole edit: a drawn one at the model's size."""
+def edit_image(model: Model) -> NDArray[np.float32]:
+    """Return the radiograph of the whole edit: a phantom at the model's size."""
     return draw(model.image_size, 1).image
 
 

@@ -1,9 +1,9 @@
 """What can go wrong on the export side, as part of the runtime's tree.
 
 RoentmodError
-└── ExportError             an export that cannot be done: no space, a wish that does not fit the checkpoint
+└── ExportError             an export that cannot be done: no space, an option that does not fit the checkpoint
     ├── CheckpointError     a folder that is no checkpoint we can read, or whose weights do not fit
-    └── VerdictError        an engine that does not compute what the checkpoint computes
+    └── ParityError         an engine that does not compute what the checkpoint computes
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ class CheckpointError(ExportError):
     """A folder that is no checkpoint we can read, or whose weights do not fit."""
 
 
-class VerdictError(ExportError):
+class ParityError(ExportError):
     """An engine that does not compute what the checkpoint computes."""

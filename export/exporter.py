@@ -1,4 +1,4 @@
-"""A checkpoint becomes a bundle: open, export network by network, judge, build engines, write."""
+"""A checkpoint becomes a bundle: open, export network by network, validate, build engines, write."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from roentmod_fast.bundle.manifest import (
 )
 from roentmod_fast.errors import SettingError
 
-from . import int8, verdict
+from . import int8
 from .apart import apart
-from .bundle_writer import card, copy_licence, made_facts, staging, write_tokenizer
+from .bundle_writer import copy_licence, made_facts, model_card, staging, write_tokenizer
 from .checkpoint import ROLES, Checkpoint, open_checkpoint
 from .cuda_graph import cuda_file, fuse_for_cuda
-from .errors import ExportError, VerdictError
+from .errors import ExportError, ParityError
 from .files import network_file
 from .fused import fuse_attention, fused_file
 from .onnx_export import FUSED, WRAPPERS, export_network, free_bytes_needed
+from .parity import WHOLE_EDIT, Parity, failures, fits_half, validate_edits, validate_networks
 from .tensorrt import build_engines, find_compiler
-from .verdict import Parity
 
 NOTICE = (
     "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits (Cooke et al., 2025): check what an edit changed"
@@ -58,17 +58,17 @@ def export_checkpoint(
     """Export a diffusers folder as the bundle ``out``; return ``out``.
 
     ``precisions``: some of :data:`PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of the
-    engine, by default that of ``out``; ``notice`` is told to the user at each use. ``store_halves`` stores float32
-    weights that half precision holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
-    engines for from the half-precision networks. ``calibrate``: a folder of radiographs on whose edits int8 is
-    calibrated, by default drawn ones. Each step is logged.
+    engine, by default that of ``out``; ``notice`` is logged at each use. ``store_halves`` stores float32
+    weights that fp16 holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
+    engines for from the fp16 networks. ``calibrate``: a folder of radiographs on whose edits int8 is
+    calibrated, by default phantoms. Each step is logged.
 
     Raises :class:`CheckpointError` for what cannot be read, :class:`OutputError` for what cannot be written, and
-    :class:`VerdictError`, with nothing left behind, for an engine that misses its limits, unless ``keep_anyway``.
+    :class:`ParityError`, with nothing left behind, for an engine that misses its limits, unless ``keep_anyway``.
     """
     precisions, tensorrt = _in_order(precisions), tuple(dict.fromkeys(tensorrt))
     if tensorrt and "fp16" not in precisions:
-        raise SettingError("--tensorrt builds from half precision: add fp16 to --precision, such as fp32,fp16")
+        raise SettingError("--tensorrt builds from fp16: add fp16 to --precision, such as fp32,fp16")
     if "int8" in precisions:
         int8.require_int8_extra()
         if "fp32" not in precisions:
@@ -82,9 +82,9 @@ def export_checkpoint(
         exported = tuple(precision for precision in precisions if precision != "int8")
         networks = _export_networks(opened, folder, exported, store_halves)
         graphs = _fuse(folder, networks)
-        parity = verdict.judge_networks(opened, folder, networks, graphs)
+        parity = validate_networks(opened, folder, networks, graphs)
         if "fp16" in networks:
-            _settle_autoencoder(opened, folder, networks, parity)
+            _fall_back_to_fp32(opened, folder, networks, parity)
         write_tokenizer(opened, folder / TOKENIZER_NAME)
         manifest = Manifest(
             name=name or out.name,
@@ -99,14 +99,14 @@ def export_checkpoint(
         if "int8" in precisions:
             networks["int8"] = int8.quantize_engine(folder, networks["fp32"], calibrate)
             parts = {network: networks["int8"][network] for network in int8.QUANTIZED}
-            parity["int8"] = verdict.judge_networks(opened, folder, {"int8": parts}, {})["int8"]
+            parity["int8"] = validate_networks(opened, folder, {"int8": parts}, {})["int8"]
             manifest = replace(manifest, networks=networks, files=_facts(folder, manifest.files))
             _write(folder, manifest, parity)
-        for precision, edit in verdict.judge_edits(opened, folder, precisions).items():
-            parity[precision][verdict.WHOLE_EDIT] = edit
-        missed = verdict.failures(parity)
+        for precision, edit in validate_edits(opened, folder, precisions).items():
+            parity[precision][WHOLE_EDIT] = edit
+        missed = failures(parity)
         if missed and not keep_anyway:
-            raise VerdictError(f"{out}: the engine does not compute what the checkpoint computes: {'; '.join(missed)}")
+            raise ParityError(f"{out}: the engine does not compute what the checkpoint computes: {'; '.join(missed)}")
         if missed:
             manifest = replace(manifest, made={**manifest.made, "kept_although": missed})
         if compiler is not None:
@@ -114,7 +114,7 @@ def export_checkpoint(
             manifest = replace(manifest, tensorrt=tuple(records), files=_facts(folder, manifest.files))
         _write(folder, manifest, parity)
         copy_licence(opened, folder)
-        text = card(manifest.name, notice, parity, manifest.made)
+        text = model_card(manifest.name, notice, parity, manifest.made)
         (folder / "CARD.md").write_text(text, encoding="utf-8")
     return out
 
@@ -170,18 +170,18 @@ def _fuse(folder: Path, networks: Files) -> Files:
     return graphs
 
 
-def _settle_autoencoder(opened: Checkpoint, folder: Path, networks: Files, parity: Parity) -> None:
-    """Put the autoencoder's networks back to float32 in the half-precision engine where half is too small for them."""
+def _fall_back_to_fp32(opened: Checkpoint, folder: Path, networks: Files, parity: Parity) -> None:
+    """Put the autoencoder's networks back to float32 in the fp16 engine where fp16 is too small for them."""
     for network in NETWORKS:
-        if WRAPPERS[network][0] != "vae" or verdict.fits_half(parity["fp16"][network]):
+        if WRAPPERS[network][0] != "vae" or fits_half(parity["fp16"][network]):
             continue
-        logger.warning(f"{network} stays in float32: half precision is too small for it")
+        logger.warning(f"{network} stays in float32: fp16 is too small for it")
         for name in with_weights(networks["fp16"][network], [path.name for path in folder.iterdir()]):
             (folder / name).unlink()
         networks["fp16"][network] = file = network_file(network, "fp32")
         if not (folder / file).exists():
             export_network(network, opened.load("vae"), opened.model, _width(opened), folder / file)
-            full = verdict.judge_networks(opened, folder, {"fp16": {network: file}}, {})
+            full = validate_networks(opened, folder, {"fp16": {network: file}}, {})
             parity["fp16"][network] = full["fp16"][network]
         else:
             parity["fp16"][network] = parity["fp32"][network]
@@ -198,8 +198,8 @@ def _facts(folder: Path, known: Mapping[str, FileFact] | None = None) -> dict[st
 
 
 def _write(folder: Path, manifest: Manifest, parity: Parity) -> None:
-    judged = replace(manifest, parity=_rounded(parity))
-    (folder / FILE_NAME).write_text(render_manifest(judged), encoding="utf-8")
+    validated = replace(manifest, parity=_rounded(parity))
+    (folder / FILE_NAME).write_text(render_manifest(validated), encoding="utf-8")
 
 
 def _rounded(parity: Parity) -> Parity:

@@ -47,7 +47,7 @@ def fuse_attention(source: Path, target: Path) -> int:
 def _written_out(
     op: Any, query: Any, key: Any, value: Any, split: Any, split_key: Any, flat: Any, unflat: Any, scale: Any, join: Any
 ) -> Any:
-    """Attention as ``torch.onnx`` writes ``scaled_dot_product_attention`` between the views of diffusers' processor."""
+    """Attention as ``torch.onnx`` writes ``scaled_dot_product_attention`` in diffusers' attention."""
     q = op.Transpose(op.Reshape(query, split), perm=[0, 2, 1, 3])
     k = op.Transpose(op.Reshape(key, split_key), perm=[0, 2, 1, 3])
     v = op.Transpose(op.Reshape(value, split_key), perm=[0, 2, 1, 3])

@@ -5,7 +5,7 @@ channel, activations one for each tensor, found by watching them on real edits. 
 the scale would show in the image: the first and last convolution, and what tells the network the time. The text
 encoder runs once an edit and is not worth it: it is that of float32.
 
-OpenVINO computes such a graph in integers, and it is OpenVINO whose results the verdict compares with the checkpoint.
+OpenVINO computes such a graph in integers, and it is OpenVINO whose results are compared with the checkpoint.
 ONNX Runtime's own CPU provider reads it too, but gains nothing from it.
 """
 
@@ -56,7 +56,7 @@ CALLS = 4
 
 
 def require_int8_extra() -> None:
-    """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which gives the verdict, is missing."""
+    """Raise :class:`ExportError` where NNCF, which quantizes, or OpenVINO, which validates int8, is missing."""
     missing = [] if importlib.util.find_spec("nncf") is not None else ["nncf"]
     missing += [] if OPENVINO.missing() is None else [f"openvino {OLDEST_OPENVINO} or later"]
     if missing:

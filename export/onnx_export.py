@@ -4,7 +4,7 @@
 its own way, fixes a rank-0 time step, gives the encoder's moments joined, takes three times as long, and its pins keep
 diffusers and transformers releases back; an unpinned resolution of it runs for more than ten minutes.
 
-Batch is free, picture and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
+Batch is free, image and prompt have one size. LayerNormalization stays one operator (opset 17 and later). Weights lie
 in the file itself, or past :data:`INLINE_LIMIT` in one file beside it: protobuf ends at 2 GB, and is read into memory.
 Those of a network in :data:`FUSED` always lie beside it, for two graphs share them.
 """
@@ -58,7 +58,7 @@ class UNet(nn.Module):
 
 
 class VaeEncoder(nn.Module):
-    """A picture to mean and log-variance of its unscaled latents; the draw from them is the runtime's."""
+    """An image to mean and log-variance of its unscaled latents; the draw from them is the runtime's."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class VaeEncoder(nn.Module):
 
 
 class VaeDecoder(nn.Module):
-    """Unscaled latents to a picture."""
+    """Unscaled latents to an image."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def example_inputs(network: str, model: Model, width: int) -> tuple[Tensor, ...]
 
 
 def translate(network: str, module: nn.Module, model: Model, width: int) -> ir.Model:
-    """Return ``module``, a part of the checkpoint, as ONNX; one in half precision keeps float32 ports."""
+    """Return ``module``, a part of the checkpoint, as ONNX; one in fp16 keeps float32 ports."""
     wrapped = WRAPPERS[network][1](module).eval()
     examples = example_inputs(network, model, width)
     batch = torch.export.Dim("batch")
@@ -191,7 +191,7 @@ def _store_halves(graph: ir.Graph) -> None:
 def free_bytes_needed(weights: int, precisions: Sequence[str], architectures: Sequence[str] = ()) -> int:
     """Return the disk space an export takes, for ``weights`` bytes of float32 weights, with some room.
 
-    An engine built ahead of time holds about what its half-precision network holds, once for each of ``architectures``.
+    An engine built ahead of time holds about what its fp16 network holds, once for each of ``architectures``.
     """
     shares = {"fp32": 1.0, "fp16": 0.5, "int8": 0.3}
     share = sum(shares[precision] for precision in precisions) + shares["fp16"] * len(architectures)

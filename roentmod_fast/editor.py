@@ -31,7 +31,7 @@ from roentmod_fast.bundle.bundle import Bundle, find_bundle
 from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
 from roentmod_fast.bundle.precisions import BFLOAT16
 from roentmod_fast.bundle.tokenizer import Tokenizer
-from roentmod_fast.diffusion import SOLVERS, Course, Schedule, TorchNoise, add_noise, denoise, guide, held_outside
+from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, TorchNoise, add_noise, denoise, guide, held_outside
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, default_precision, fastest_measured, find_preset, half_edit_db
 from roentmod_fast.radiograph.compose import compose
@@ -93,29 +93,29 @@ class Editor:
         """Open an engine by folder or name; ``None`` is the user's only imported one, else the built-in one.
 
         ``preset``: ``exact``, or one that was measured for this engine and device; ``precision`` goes before the
-        preset's. By default it is float32, on a GPU half precision where the export's verdict allows it. The engine's
+        preset's. By default it is float32, on a GPU fp16 where the manifest's parity allows it. The engine's
         notice, what a device does at its first start and what it does without is logged. ``batch``: the most
         edits that will be asked for at once; ``graphs``: use CUDA graphs, on the devices cuda and rtx; ``keep``: keep
-        networks that the device compiles in the user's cache folder, for the next start. Of two processor devices
+        networks that the device compiles in the user's cache folder, for the next start. Of two CPU devices
         ``auto`` takes the one that this user has measured as the quicker, for bfloat16 the one that has it. Raises
         :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError`
         for a device that is absent or lacks the precision, :class:`SettingError` for a preset that is not known.
         """
         devices = usable_devices(device)
         bundle = find_bundle(engine)
-        given = preset.means.precision if isinstance(preset, Preset) else None
+        given = preset.speed.precision if isinstance(preset, Preset) else None
         chosen = devices[0]
         if (precision or given) not in BFLOAT16:
             name = preset.name if isinstance(preset, Preset) else preset
             fastest = fastest_measured(bundle, name, [item.name for item in devices])
             chosen = next(item for item in devices if item.name == fastest)
         named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        wish = precision or named.means.precision or default_precision(bundle, chosen.name)
-        networks = Networks.open(bundle, chosen, wish, batch=batch, graphs=graphs, keep=keep)
-        verdict = half_edit_db(bundle)
-        if networks.precision == "fp16" and precision is None and verdict is not None:
+        chosen_precision = precision or named.speed.precision or default_precision(bundle, chosen.name)
+        networks = Networks.open(bundle, chosen, chosen_precision, batch=batch, graphs=graphs, keep=keep)
+        edit_db = half_edit_db(bundle)
+        if networks.precision == "fp16" and precision is None and edit_db is not None:
             logger.info(
-                f"fp16 is {verdict:.0f} dB from the checkpoint in a whole edit; --precision fp32 is the reference"
+                f"fp16 is {edit_db:.0f} dB from the checkpoint in a whole edit; --precision fp32 is the reference"
             )
         if bundle.manifest.notice:
             logger.warning(bundle.manifest.notice)
@@ -124,8 +124,8 @@ class Editor:
 
     def with_preset(self, preset: Preset) -> Editor:
         """Return an editor over the same opened networks. Raises :class:`SettingError` for one of other precision."""
-        if preset.means.precision not in (None, self.networks.precision):
-            raise SettingError(f"preset {preset.name!r} is {preset.means.precision}, open is {self.networks.precision}")
+        if preset.speed.precision not in (None, self.networks.precision):
+            raise SettingError(f"preset {preset.name!r} is {preset.speed.precision}, open is {self.networks.precision}")
         return Editor(self.bundle, self.networks, self._tokenizer, self.device, preset, self.batch)
 
     @property
@@ -204,18 +204,18 @@ class Editor:
 
     def settings(self, config: EditConfig | None = None) -> EditSettings:
         """Return ``config`` with the engine's defaults filled in. Raises :class:`SettingError`."""
-        wishes = EditConfig() if config is None else config
-        means = replace(self.preset.means, precision=self.networks.precision)
-        settings = EditSettings.of(wishes, self.bundle.manifest.edit, self.model, means)
-        self._course(settings)
+        chosen = EditConfig() if config is None else config
+        speed = replace(self.preset.speed, precision=self.networks.precision)
+        settings = EditSettings.of(chosen, self.bundle.manifest.edit, self.model, speed)
+        self._timesteps(settings)
         return settings
 
-    def _course(self, settings: EditSettings) -> Course:
+    def _timesteps(self, settings: EditSettings) -> Timesteps:
         """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
-        course = self.schedule.course(settings.steps, settings.strength)
-        if settings.means.calls is None or not course:
-            return course
-        return self.schedule.short_course(course.start, settings.means.calls)
+        timesteps = self.schedule.timesteps_for(settings.steps, settings.strength)
+        if settings.speed.calls is None or not timesteps:
+            return timesteps
+        return self.schedule.timesteps_for_calls(timesteps.start, settings.speed.calls)
 
     def prepare(
         self,
@@ -245,14 +245,14 @@ class Editor:
         Needs no network: it may run in another thread.
         """
         settings = self.settings(config)
-        course = self._course(settings)
+        timesteps = self._timesteps(settings)
         radiograph = as_radiograph(image)
         watch = Stopwatch()
-        with watch.measure("placement"):
-            placement = Letterbox.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
-            square = placement.apply(radiograph.image)
+        with watch.measure("letterbox"):
+            letterbox = Letterbox.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
+            square = letterbox.apply(radiograph.image)
             touched = region_of(radiograph, region, protect_markers=protect_markers)
-            latent_region = None if touched is None else self._latents_of(placement.apply(touched))
+            latent_region = None if touched is None else self._latents_of(letterbox.apply(touched))
         latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
         if noise is None:
             generator = TorchNoise(settings.seed)
@@ -261,7 +261,7 @@ class Editor:
             first, second = np.asarray(noise[:1], dtype=np.float32), np.asarray(noise[1:], dtype=np.float32)
         else:
             raise SettingError(f"noise of shape {noise.shape}: expected {(2, *latent_shape[1:])}")
-        return Placed(radiograph, placement, settings, course, square, first, second, watch, touched, latent_region)
+        return Placed(radiograph, letterbox, settings, timesteps, square, first, second, watch, touched, latent_region)
 
     def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
         """Encode placed images in one call of the network."""
@@ -308,7 +308,7 @@ class Editor:
         # The seed shows in the noise alone, which each image brings with it.
         if len({replace(prepared.settings, seed=0) for prepared, _ in pairs}) > 1:
             raise SettingError("edits of different settings in one batch: make a batch of each setting")
-        compose_mode, calls = pairs[0][0].settings.compose, len(pairs[0][0].course)
+        compose_mode, calls = pairs[0][0].settings.compose, len(pairs[0][0].timesteps)
         new = [image for image in dict.fromkeys(image for image, _ in pairs) if image.reference is None]
         compared = new if compose_mode == "contrast" else []
         rows: list[tuple[Prepared, str | None]] = [*pairs, *((image, None) for image in compared)]
@@ -334,7 +334,7 @@ class Editor:
 
     def count_calls(self, pairs: Sequence[tuple[Prepared, str]]) -> int:
         """Return how often :meth:`run` will report progress: once a step."""
-        return len(pairs[0][0].course)
+        return len(pairs[0][0].timesteps)
 
     def finish(self, decoded: Decoded) -> EditResult:
         """Put an edit into its source. Needs no network: it may run in another thread."""
@@ -344,7 +344,7 @@ class Editor:
                 prepared.radiograph.image,
                 decoded.image,
                 prepared.reference,
-                prepared.placement,
+                prepared.letterbox,
                 prepared.settings.compose,
                 prepared.region,
             )
@@ -373,9 +373,9 @@ class Editor:
         A row is an image and a prompt; ``None`` is the empty prompt, which needs no guidance.
         """
         images = [image for image, _ in rows]
-        settings, course = images[0].settings, images[0].course
+        settings, timesteps = images[0].settings, images[0].timesteps
         x_0 = np.concatenate([image.x_0 for image in images])
-        if not course:
+        if not timesteps:
             return x_0
         with watch.measure("text_encoder"):
             texts = self._encode_texts([prompt for _, prompt in rows if prompt is not None])
@@ -386,11 +386,11 @@ class Editor:
                 return self._predict(rows, texts, x_t, timestep)
 
         noise = np.concatenate([image.noise for image in images])
-        x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(course.start))
-        solver = SOLVERS[settings.means.solver](len(course))
+        x_t = add_noise(x_0, noise, self.schedule.alpha_bar_at(timesteps.start))
+        solver = SOLVERS[settings.speed.solver](len(timesteps))
         if any(image.latent_region is not None for image in images):
             solver = held_outside(np.concatenate([image.latent_region_or_all for image in images]), x_0, noise, solver)
-        for step in denoise(x_t, self.schedule, course, predict, solver):
+        for step in denoise(x_t, self.schedule, timesteps, predict, solver):
             x_t = step.x_t
             if progress is not None:
                 progress(step.index + 1, step.count)
@@ -404,11 +404,11 @@ class Editor:
         timestep: int,
     ) -> Array:
         """Return the guided prediction for all rows, (N, channels, s, s), by one call of the UNet."""
-        settings, course = rows[0][0].settings, rows[0][0].course
+        settings, timesteps = rows[0][0].settings, rows[0][0].timesteps
         # As in diffusers: a scale of 1 or less is the prompt alone, unguided.
         guided = settings.guidance > 1
         # At the start all rows of an image have the same latents, and share the evaluation without a text.
-        at_start = timestep == course.start
+        at_start = timestep == timesteps.start
         owners = [image if at_start else index for index, (image, _) in enumerate(rows)]
         inputs: dict[tuple[Prepared | int, str | None], tuple[Array, Array]] = {}
         for owner, latents, (_, prompt) in zip(owners, x_t, rows, strict=True):
@@ -440,7 +440,7 @@ class Editor:
         return dict(zip(different, self.networks.encode_text(tokens), strict=True))
 
     def _decode(self, latents: Array, watch: Stopwatch) -> Array:
-        """Scaled latents (N, channels, s, s) -> pictures (N, S, S) in [0, 1]: the mean of the three channels."""
+        """Scaled latents (N, channels, s, s) -> images (N, S, S) in [0, 1]: the mean of the three channels."""
         with watch.measure("vae_decoder"):
             image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
         return np.asarray(np.clip(image / 2 + 0.5, 0, 1).mean(axis=1), dtype=np.float32)
@@ -463,7 +463,7 @@ class Editor:
             engine_hash=self.bundle.manifest_hash,
             software_version=__version__,
             device=self.device.name,
-            means=settings.means.describe(),
+            speed=settings.speed.describe(),
         )
 
 

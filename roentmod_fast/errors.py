@@ -1,7 +1,7 @@
 """Everything that can go wrong by a user's doing or a machine's, as one tree.
 
 RoentmodError
-├── SettingError        a wish that cannot be met: strength outside [0, 1], no prompt, an unknown finding
+├── SettingError        a setting that cannot be used: strength outside [0, 1], no prompt, an unknown finding
 ├── SourceError         a file that is no radiograph we can edit
 │   └── RefusedError    a radiograph that we could edit but should not: ``--force DOUBT`` goes on
 ├── OutputError         a result that cannot be written: it exists, no permission
@@ -22,7 +22,7 @@ class RoentmodError(Exception):
 
 
 class SettingError(RoentmodError, ValueError):
-    """A wish that cannot be met."""
+    """A setting that cannot be used."""
 
 
 class SourceError(RoentmodError):
@@ -53,7 +53,7 @@ class EngineError(RoentmodError):
 
 
 class NotFiniteError(EngineError):
-    """A network gave NaN or infinity: the picture would be wrong."""
+    """A network gave NaN or infinity: the image would be wrong."""
 
 
 class DeviceError(RoentmodError):

@@ -219,7 +219,7 @@ def input_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
 def _is_dir(path: Path | None) -> bool:
     try:
         return path is not None and path.is_dir()
-    except OSError:  # such as a name that is too long: what is wrong with it is said by check_job
+    except OSError:  # such as a name that is too long: check_job reports what is wrong with it
         return False
 
 

@@ -29,7 +29,7 @@ VOCABULARY = 256
 
 MIN_PSNR: Mapping[str, float] = {"fp32": 60.0, "fp16": 40.0, "bf16": 40.0, "int8": 20.0, "int8-bf16": 20.0}
 """Lowest PSNR of each network on another device to float32 on the CPU, in dB over the range of its output. The built-in
-engine's keep 85 and more in half precision (``benchmarks/results/half-phantom.json``)."""
+engine's keep 85 and more in fp16 (``benchmarks/results/half-phantom.json``)."""
 
 TF32_MIN_PSNR = 40.0
 """Where float32 products may be rounded to TF32, which has 10 bits as half precision has."""
@@ -93,7 +93,7 @@ def compare_with_cpu(bundle: Bundle, device: Backend) -> Iterator[Parity]:
     """Run each network of ``bundle`` on ``device``, in each precision it has there, and on the CPU in float32.
 
     Where the bundle holds no float32, the CPU computes in the same precision, which it does by way of float32. For an
-    autoencoder in half precision that gives NaN or infinity on the device the PSNR is minus infinity: float32 takes its
+    autoencoder in fp16 that gives NaN or infinity on the device the PSNR is minus infinity: float32 takes its
     place in an edit, but the exporter has seen it give numbers for these inputs. Raises :class:`DeviceError` and
     :class:`EngineError` as :meth:`Networks.open` and :meth:`Network.run` do.
     """

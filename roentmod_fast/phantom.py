@@ -1,11 +1,11 @@
 """An analytic frontal chest radiograph with known truth.
 
-``draw(seed=3, findings=("edema",))`` gives a picture and what is true of it. The same seed is the same patient: with
+``draw(seed=3, findings=("edema",))`` gives an image and what is true of it. The same seed is the same patient: with
 and without a finding only the finding differs, so the perfect edit of a phantom is known pixel by pixel.
 
-The picture is made the way a radiograph is: tissues along each ray add up to an attenuation, and one film curve turns
-attenuation into brightness (bright = dense). Positions are fractions of the picture: ``u`` runs from left to right,
-``v`` from top to bottom. By the convention of radiology the patient's right is at the picture's left.
+The image is made the way a radiograph is: tissues along each ray add up to an attenuation, and one film curve turns
+attenuation into brightness (bright = dense). Positions are fractions of the image: ``u`` runs from left to right,
+``v`` from top to bottom. By the convention of radiology the patient's right is at the image's left.
 
 The phantom is for demonstration and measurement. It is no model of disease and carries no patient's data.
 """
@@ -27,12 +27,12 @@ CARDIOMEGALY_RATIO = 0.55
 """Cardiothoracic ratio above which the phantom's heart counts as enlarged (the usual limit of 0.5 plus a margin)."""
 
 _MASK_LEVEL = 0.02
-"""A pixel belongs to a finding's mask where the finding changes the picture by more than this share of its range."""
+"""A pixel belongs to a finding's mask where the finding changes the image by more than this share of its range."""
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient: all that varies from seed to seed, as fractions of the picture's side.
+    """One patient: all that varies from seed to seed, as fractions of the image's side.
 
     ``half_thorax`` is half the inner width of the thorax at its widest; ``heart_ratio`` the cardiothoracic ratio;
     ``right_dome`` and ``left_dome`` the tops of the diaphragm (the right one higher, that is smaller).
@@ -114,10 +114,10 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A drawn radiograph and its truth.
+    """A computed radiograph and its truth.
 
     ``image``: float32 (size, size) in [0, 1], bright = dense. ``masks``: for each finding, where it changes the
-    picture, bool (size, size). ``truth``: for each finding the numbers behind it, positions and lengths as fractions
+    image, bool (size, size). ``truth``: for each finding the numbers behind it, positions and lengths as fractions
     of the side. ``lungs``: bool (size, size), the lung fields of the patient without findings.
     """
 
@@ -131,7 +131,7 @@ class Phantom:
 
     @property
     def mask(self) -> Mask:
-        """Where any finding changes the picture, bool (size, size)."""
+        """Where any finding changes the image, bool (size, size)."""
         result = np.zeros(self.image.shape, dtype=bool)
         for mask in self.masks.values():
             result |= mask
@@ -160,14 +160,14 @@ def draw(size: int = 512, seed: int = 0, findings: Iterable[str] = ()) -> Phanto
         # Alone, each finding's own mask is what it changes; together they may overlap.
         alone = {key: chest.film((key,)) for key in keys}
         image = alone[keys[0]] if len(keys) == 1 else chest.film(keys)
-        masks = {key: np.abs(picture - clean) > _MASK_LEVEL for key, picture in alone.items()}
+        masks = {key: np.abs(found - clean) > _MASK_LEVEL for key, found in alone.items()}
     noisy = np.clip(image + chest.noise(), 0.0, 1.0).astype(np.float32)
     truth = {key: asdict(chest.truth(key)) for key in keys}
     return Phantom(noisy, seed, keys, chest.anatomy, masks, truth, chest.lung_field() > 0.35)
 
 
 def positions(size: int, anatomy: Anatomy) -> tuple[Array, Array]:
-    """Return ``u`` and ``v`` of the patient at each pixel: the picture turned by the tilt and scaled by the zoom.
+    """Return ``u`` and ``v`` of the patient at each pixel: the image turned by the tilt and scaled by the zoom.
 
     Both float32 (size, size). All positions in :class:`Anatomy` and in a phantom's truth are in these coordinates.
     """
@@ -202,7 +202,7 @@ class PatchTruth:
 
 @dataclass(frozen=True)
 class FluidTruth:
-    """Pleural effusion: height of the level over the picture, and how far the meniscus climbs at the chest wall."""
+    """Pleural effusion: height of the level over the image, and how far the meniscus climbs at the chest wall."""
 
     level: float
     meniscus: float
@@ -381,7 +381,7 @@ class _Chest:
         shaft = _step(0.014 - np.abs(v - bar), 0.008) * (0.6 + 0.6 * _bell((np.abs(v - bar) - 0.011) / 0.004))
         total += 0.075 * shaft * _step(out - 0.035, 0.02) * _step(0.40 - out, 0.03)
 
-        # Scapulae and humeral heads, half out of the picture.
+        # Scapulae and humeral heads, half out of the image.
         blade = (
             _step(0.055 - np.abs(out - 0.40 - 0.12 * (v - 0.3)), 0.02) * _step(v - 0.16, 0.05) * _step(0.44 - v, 0.12)
         )
@@ -468,7 +468,7 @@ class _Chest:
         return np.maximum(self.left, self.right) * (1 - self.own_heart)
 
     def film(self, keys: tuple[str, ...]) -> Array:
-        """Return the picture with these findings, without noise: float32 (size, size) in [0, 1]."""
+        """Return the image with these findings, without noise: float32 (size, size) in [0, 1]."""
         a = self.anatomy
         truths = {key: self.truth(key) for key in keys}
         lungs = np.maximum(self.left, self.right)
@@ -499,11 +499,11 @@ class _Chest:
         soft = 0.92 * self.body + 0.04 * self._texture(91, 10) * self.body
         attenuation = soft - 0.58 * air + self.fixed + (0.16 * heart) * above * (1 - 0.3 * self.out / a.half_thorax)
         attenuation += self.vessels * air + dense
-        picture = _film_curve(attenuation, a.film_centre, a.film_width) * self._shutter()
-        return _float(picture * (self.body > 0))
+        image = _film_curve(attenuation, a.film_centre, a.film_width) * self._shutter()
+        return _float(image * (self.body > 0))
 
     def _wings(self, wings: PatchTruth) -> Array:
-        """Bat-wing haze: both perihilar regions, cloudy, the periphery spared."""
+        """Bat-wing haze: both perihilar regions, cloudy, the periphery clear."""
         a = self.anatomy
         reach = a.mediastinum + wings.radius_u * 0.6
         haze = _bell((self.out - reach) / wings.radius_u) * _bell((self.v - wings.centre_v) / wings.radius_v)

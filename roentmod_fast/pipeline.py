@@ -357,7 +357,7 @@ class _Behind:
             edit = self._pending[0]
             if not edit.written.done() if until_left is None else len(self._pending) <= until_left:
                 return
-            wait([edit.written])  # where Ctrl-C falls into it, the edit is still to be told of
+            wait([edit.written])  # where Ctrl-C falls into it, the edit is still to be reported
             self._pending.popleft()
             error = edit.written.exception()
             if error is None:

@@ -28,7 +28,7 @@ NAMES = (EXACT, "balanced", "fast")
 
 
 @dataclass(frozen=True)
-class Means:
+class SpeedSettings:
     """Settings that trade fidelity for speed; the defaults are exact.
 
     ``precision``: of the networks, None for the device's own. ``solver``: ``ddim`` or ``dpm++``, DPM-Solver++(2M).
@@ -58,10 +58,10 @@ class Means:
 
 @dataclass(frozen=True)
 class Preset:
-    """A name for means, with what :mod:`roentmod_fast.tune` measured of them (empty for ``exact``)."""
+    """A name for speed settings, with what :mod:`roentmod_fast.tune` measured of them (empty for ``exact``)."""
 
     name: str
-    means: Means
+    speed: SpeedSettings
     measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,7 +97,7 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Prese
     if name not in NAMES:
         raise SettingError(f"unknown preset {name!r}: expected one of {', '.join(NAMES)}")
     if name == EXACT:
-        return Preset(EXACT, Means(default_precision(bundle, device)))
+        return Preset(EXACT, SpeedSettings(default_precision(bundle, device)))
     for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
         found = read_measurements(path, bundle)
         if found is not None and name in found.presets:
@@ -176,7 +176,7 @@ def read_measurements(path: Path, bundle: Bundle) -> Measurements | None:
         if raw["format"] != FORMAT or raw["manifest_sha256"] != bundle.manifest_hash:
             raise EngineError(f"{path}: belongs to another engine or version: remove it and tune again")
         presets = {
-            name: Preset(name, _means(values["means"]), values["measured"]) for name, values in raw["presets"].items()
+            name: Preset(name, _speed_settings(values), values["measured"]) for name, values in raw["presets"].items()
         }
         seconds = raw.get("exact_seconds")
         return Measurements(presets, None if seconds is None else float(seconds))
@@ -190,15 +190,17 @@ def render_presets(presets: Mapping[str, Preset], bundle: Bundle, evidence: Mapp
         "format": FORMAT,
         "manifest_sha256": bundle.manifest_hash,
         "presets": {
-            name: {"means": asdict(preset.means), "measured": dict(preset.measured)} for name, preset in presets.items()
+            name: {"speed": asdict(preset.speed), "measured": dict(preset.measured)} for name, preset in presets.items()
         },
         **evidence,
     }
     return json.dumps(values, indent=1) + "\n"
 
 
-def _means(values: Mapping[str, Any]) -> Means:
-    unknown = values.keys() - {item.name for item in fields(Means)}
+def _speed_settings(preset: Mapping[str, Any]) -> SpeedSettings:
+    """Return the speed settings of a stored preset, under ``speed``, in older files under ``means``."""
+    values = preset["means"] if "speed" not in preset and "means" in preset else preset["speed"]
+    unknown = values.keys() - {item.name for item in fields(SpeedSettings)}
     if unknown:
-        raise KeyError(f"unknown means {', '.join(sorted(unknown))}")
-    return Means(**values)
+        raise KeyError(f"unknown speed setting {', '.join(sorted(unknown))}")
+    return SpeedSettings(**values)

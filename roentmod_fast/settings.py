@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from roentmod_fast.bundle.manifest import EditDefaults, Model
 from roentmod_fast.errors import SettingError
-from roentmod_fast.presets import Means
+from roentmod_fast.presets import SpeedSettings
 
 COMPOSE_MODES = ("contrast", "delta", "replace")
 DEFAULT_COMPOSE = "contrast"
@@ -21,8 +21,8 @@ class EditConfig:
     ``strength``: share of the noise schedule that is run, in [0, 1]; 0 runs no step. ``guidance``: scale of
     classifier-free guidance, 1 or less is none. ``steps``: of the full schedule; ``strength`` of them are run.
     ``seed``: of the noise, 0 or more, taken modulo 2**32. ``compose``: how the decoded edit is put into the source, see
-    :mod:`roentmod_fast.radiograph.compose`. ``solver`` and ``calls`` are among the means of
-    :class:`roentmod_fast.presets.Means`; ``None`` is the preset's.
+    :mod:`roentmod_fast.radiograph.compose`. ``solver`` and ``calls`` are two of the
+    :class:`roentmod_fast.presets.SpeedSettings`; ``None`` is the preset's.
     """
 
     strength: float | None = None
@@ -59,13 +59,13 @@ class EditSettings:
     steps: int
     seed: int
     compose: str
-    means: Means
+    speed: SpeedSettings
 
     @classmethod
-    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model, preset: Means) -> EditSettings:
+    def of(cls, config: EditConfig, defaults: EditDefaults, model: Model, preset: SpeedSettings) -> EditSettings:
         """Fill in the engine's and the preset's. Raises :class:`SettingError` for a value that cannot be used."""
         named = {name: getattr(config, name) for name in ("solver", "calls")}
-        means = replace(preset, **{name: value for name, value in named.items() if value is not None})
+        speed = replace(preset, **{name: value for name, value in named.items() if value is not None})
         strength = defaults.strength if config.strength is None else config.strength
         guidance = defaults.guidance if config.guidance is None else config.guidance
         steps = defaults.steps if config.steps is None else config.steps
@@ -77,4 +77,4 @@ class EditSettings:
             raise SettingError(f"seed {config.seed} is negative: give 0 or more")
         if config.compose not in COMPOSE_MODES:
             raise SettingError(f"unknown compose mode {config.compose!r}: expected one of {', '.join(COMPOSE_MODES)}")
-        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose, means)
+        return cls(float(strength), float(guidance), int(steps), int(config.seed), config.compose, speed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import Course
+from roentmod_fast.diffusion import Timesteps
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.settings import EditSettings
@@ -53,9 +53,9 @@ class Placed:
     """
 
     radiograph: Radiograph
-    placement: Letterbox
+    letterbox: Letterbox
     settings: EditSettings
-    course: Course
+    timesteps: Timesteps
     square: Array
     encoder_noise: Array
     noise: Array

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
-from roentmod_fast.presets import EXACT, Means, Preset
+from roentmod_fast.presets import EXACT, Preset, SpeedSettings
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.settings import EditConfig
@@ -52,7 +52,7 @@ class Trial:
     change over the exact edit's change, median, and the value farthest from 1; ``seconds``: of one edit, median.
     """
 
-    means: Means
+    speed: SpeedSettings
     psnr_db: float
     worst_db: float
     ssim: float
@@ -115,13 +115,13 @@ def tune(
             editor = Editor.load(bundle.folder, device.name, precision)
             # What is done once in the first edit is not a cost of the precision.
             editor.edit(images[0], prompts[0], EditConfig(compose="replace", solver="dpm++", calls=2))
-        for means in _candidates(precision):
-            trial = _try(editor, means, exact)
+        for speed in _candidates(precision):
+            trial = _try(editor, speed, exact)
             trials.append(trial)
             logger.info(describe(trial, exact_seconds))
             if precision == "fp32":
-                in_float32[means.calls] = trial.seconds
-            elif trial.seconds >= in_float32[means.calls]:
+                in_float32[speed.calls] = trial.seconds
+            elif trial.seconds >= in_float32[speed.calls]:
                 logger.info(f"{precision} is no faster than fp32 here: not tried further")
                 break
     presets = {}
@@ -140,24 +140,24 @@ def tune(
                 "prompts": len(prompts),
                 "machine": machine,
             }
-            presets[name] = Preset(name, best.means, measured)
+            presets[name] = Preset(name, best.speed, measured)
     return Tuning(exact_seconds, tuple(trials), presets)
 
 
 def describe(trial: Trial, exact_seconds: float) -> str:
     """Return a trial as one line."""
     return (
-        f"{trial.means.describe()}: {trial.seconds:.2f} s, {exact_seconds / trial.seconds:.1f} times {EXACT}, "
+        f"{trial.speed.describe()}: {trial.seconds:.2f} s, {exact_seconds / trial.seconds:.1f} times {EXACT}, "
         f"{trial.psnr_db:.1f} dB (worst {trial.worst_db:.1f}), SSIM {trial.ssim:.3f}, "
         f"{100 * trial.effect_ratio:.0f} % of the change (farthest {100 * trial.farthest_effect_ratio:.0f} %)"
     )
 
 
-def _candidates(precision: str) -> Iterator[Means]:
+def _candidates(precision: str) -> Iterator[SpeedSettings]:
     for calls in CALLS:
-        yield Means(precision, "dpm++", calls)
+        yield SpeedSettings(precision, "dpm++", calls)
     if precision != "fp32":
-        yield Means(precision)
+        yield SpeedSettings(precision)
 
 
 def _edit_exactly(editor: Editor, image: Array, prompt: str, seed: int) -> _Exact:
@@ -166,10 +166,10 @@ def _edit_exactly(editor: Editor, image: Array, prompt: str, seed: int) -> _Exac
     return _Exact(image, prompt, seed, result.decoded, editor.reconstruct(prepared), sum(result.seconds.values()))
 
 
-def _try(editor: Editor, means: Means, exact: Sequence[_Exact]) -> Trial:
+def _try(editor: Editor, speed: SpeedSettings, exact: Sequence[_Exact]) -> Trial:
     psnr, ssim, ratios, seconds = [], [], [], []
     for edit in exact:
-        config = EditConfig(seed=edit.seed, compose="replace", solver=means.solver, calls=means.calls)
+        config = EditConfig(seed=edit.seed, compose="replace", solver=speed.solver, calls=speed.calls)
         result = editor.edit(edit.image, edit.prompt, config)
         change = change_statistics(edit.decoded, result.decoded)
         psnr.append(PERFECT_DB if change.psnr_db is None else change.psnr_db)
@@ -178,7 +178,7 @@ def _try(editor: Editor, means: Means, exact: Sequence[_Exact]) -> Trial:
         ratios.append(float((wanted * made).sum() / max(float((wanted * wanted).sum()), 1e-12)))
         seconds.append(sum(result.seconds.values()))
     return Trial(
-        means=means,
+        speed=speed,
         psnr_db=statistics.median(psnr),
         worst_db=min(psnr),
         ssim=statistics.median(ssim),

@@ -46,7 +46,7 @@ def test_permissions_are_the_users_own(tmp_path: Path, way: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_an_existing_file_is_kept_unless_told(tmp_path: Path, way: str) -> None:
+def test_an_existing_file_is_kept_by_default(tmp_path: Path, way: str) -> None:
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     with pytest.raises(OutputError, match=r"out\.bin: already exists \(--overwrite"):
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file size limits of Linux")
-def test_a_limit_of_the_system_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_limit_of_the_system_is_reported_in_one_line(tmp_path: Path) -> None:
     script = f"""
         import resource, signal
         from pathlib import Path

@@ -12,7 +12,7 @@ from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.diffusion import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
-from roentmod_fast.presets import Means, Preset, render_presets, tuned_path
+from roentmod_fast.presets import Preset, SpeedSettings, render_presets, tuned_path
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
@@ -40,7 +40,7 @@ def test_a_whole_edit_is_that_of_diffusers(editor: Editor) -> None:
     config = EditConfig(made["strength"], made["guidance"], made["steps"], made["seed"], "replace")
     result = editor.edit(recorded["image"], made["prompt"], config)
     difference = np.abs(result.decoded - recorded["output"].mean(axis=2))
-    # Measured 1e-6 on the recording machine; ONNX Runtime's kernels differ a little between processors.
+    # Measured 1e-6 on the recording machine; ONNX Runtime's kernels differ a little between CPUs.
     assert difference.max() < 1e-4
     assert result.unet_calls == 20
 
@@ -129,7 +129,7 @@ def test_progress_counts_every_step(editor: Editor, image: np.ndarray) -> None:
         (np.full((8, 8), np.nan, np.float32), "NaN or infinity"),
     ],
 )
-def test_a_picture_that_is_none_is_refused(editor: Editor, bad: np.ndarray, says: str) -> None:
+def test_an_image_that_is_none_is_refused(editor: Editor, bad: np.ndarray, says: str) -> None:
     with pytest.raises(SettingError, match=says):
         editor.edit(bad, "edema")
 
@@ -160,7 +160,7 @@ def test_a_precision_that_is_absent_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("compose", ["contrast", "delta", "replace"])
-def test_outside_a_region_the_picture_stays_exactly(editor: Editor, image: np.ndarray, compose: str) -> None:
+def test_outside_a_region_the_image_stays_exactly(editor: Editor, image: np.ndarray, compose: str) -> None:
     region = np.zeros((64, 64), np.float32)
     region[20:44, 8:32] = 1
     result = editor.edit(image, "edema", EditConfig(steps=10, compose=compose), region=region)
@@ -186,14 +186,14 @@ def test_a_region_of_another_shape_is_refused(editor: Editor, image: np.ndarray)
 
 
 def test_settings_name_the_precision_that_really_runs() -> None:
-    unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", Means()))
-    assert unsaid.settings().means.precision == unsaid.networks.precision == "fp32"
+    unsaid = Editor.load(GOLDENS / "tiny_bundle", device="cpu", preset=Preset("mine", SpeedSettings()))
+    assert unsaid.settings().speed.precision == unsaid.networks.precision == "fp32"
 
 
 PROMPTS = ("edema", "hernia")
 
 
-def several(editor: Editor, **wishes: object) -> list[tuple[Prepared, str]]:
+def several(editor: Editor, **options: object) -> list[tuple[Prepared, str]]:
     """Three radiographs of their own size, seed and region, each with two prompts."""
     pairs = []
     for seed, shape in enumerate(((64, 64), (50, 81), (90, 70))):
@@ -202,7 +202,7 @@ def several(editor: Editor, **wishes: object) -> list[tuple[Prepared, str]]:
         if seed == 1:
             region = np.zeros(shape, np.float32)
             region[10:40, 20:60] = 1
-        placed = editor.place(image, EditConfig(seed=seed, **wishes), region=region)
+        placed = editor.place(image, EditConfig(seed=seed, **options), region=region)
         [prepared] = editor.encode([placed])
         pairs += [(prepared, prompt) for prompt in PROMPTS]
     return pairs
@@ -210,7 +210,7 @@ def several(editor: Editor, **wishes: object) -> list[tuple[Prepared, str]]:
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 6])
 @pytest.mark.parametrize(
-    "wishes",
+    "options",
     [
         {"steps": 10},
         {"steps": 10, "compose": "delta", "solver": "dpm++"},
@@ -219,12 +219,12 @@ def several(editor: Editor, **wishes: object) -> list[tuple[Prepared, str]]:
     ids=["contrast", "delta", "unguided"],
 )
 def test_a_batch_gives_what_one_at_a_time_gives(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch, batch: int, wishes: dict[str, object]
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, batch: int, options: dict[str, object]
 ) -> None:
-    """Bit for bit: on a processor a network runs item by item, and the rest is arithmetic of each element alone."""
+    """Bit for bit: on a CPU a network runs item by item, and the rest is arithmetic of each element alone."""
     monkeypatch.setattr(editor, "batch", batch)
-    alone = [editor.apply(prepared, prompt) for prepared, prompt in several(editor, **wishes)]
-    pairs = several(editor, **wishes)
+    alone = [editor.apply(prepared, prompt) for prepared, prompt in several(editor, **options)]
+    pairs = several(editor, **options)
     together = [
         result for start in range(0, len(pairs), batch) for result in editor.apply_batch(pairs[start : start + batch])
     ]
@@ -309,7 +309,7 @@ def test_what_cannot_be_one_batch_is_refused(editor: Editor, image: np.ndarray) 
         Editor.load(GOLDENS / "tiny_bundle", device="cpu", batch=0)
 
 
-def test_auto_takes_the_processor_device_that_was_measured_as_the_quicker(
+def test_auto_takes_the_cpu_device_that_was_measured_as_the_quicker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -68,17 +68,17 @@ def test_every_runtime_module_and_a_whole_edit_live_without_torch() -> None:
 
 
 @pytest.mark.slow
-def test_an_exported_engine_is_judged_without_torch() -> None:
+def test_an_exported_engine_is_validated_without_torch() -> None:
     """Beside the largest network, torch and diffusers would stand in memory for nothing."""
     result = run(
         """
         import numpy as np
         from roentmod_fast.editor import Editor
-        from roentmod_fast_export.engine_side import EDIT_PROMPT, edit_picture, judge_edit, verdict_config
+        from roentmod_fast_export.engine_side import EDIT_PROMPT, edit_image, validate_edit, parity_config
         editor = Editor.load("phantom", "cpu")
-        wanted = editor.edit(edit_picture(editor.model), EDIT_PROMPT, verdict_config()).decoded
-        assert judge_edit(editor.bundle.folder, "fp32", wanted)["max_abs"] < 1e-5
-        assert judge_edit(editor.bundle.folder, "fp32", wanted + np.float32(0.1))["max_abs"] > 0.09
+        wanted = editor.edit(edit_image(editor.model), EDIT_PROMPT, parity_config()).decoded
+        assert validate_edit(editor.bundle.folder, "fp32", wanted)["max_abs"] < 1e-5
+        assert validate_edit(editor.bundle.folder, "fp32", wanted + np.float32(0.1))["max_abs"] > 0.09
         """
     )
     assert result.returncode == 0, result.stderr

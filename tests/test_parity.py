@@ -29,12 +29,12 @@ GOLDENS = Path(__file__).parent / "goldens"
 TINY, HALF = GOLDENS / "tiny_bundle", GOLDENS / "tiny_half"
 
 
-def test_a_difference_is_told_in_three_ways() -> None:
+def test_a_difference_is_given_in_three_ways() -> None:
     want = np.array([0.0, 2.0, 4.0, 2.0], np.float32)
-    told = difference(want, want + np.array([0.4, 0, 0, 0], np.float32))
-    assert told["max_abs"] == pytest.approx(0.4)
-    assert told["relative"] == pytest.approx(0.1)
-    assert told["psnr_db"] == pytest.approx(10 * np.log10(4**2 / (0.4**2 / 4)))
+    found = difference(want, want + np.array([0.4, 0, 0, 0], np.float32))
+    assert found["max_abs"] == pytest.approx(0.4)
+    assert found["relative"] == pytest.approx(0.1)
+    assert found["psnr_db"] == pytest.approx(10 * np.log10(4**2 / (0.4**2 / 4)))
     assert difference(want, want)["psnr_db"] > 300
 
 
@@ -124,8 +124,8 @@ def test_an_autoencoder_that_needs_its_fallback_does_not_hold(monkeypatch: pytes
             raise NotFiniteError("vae_decoder: NaN")
 
         bad = SimpleNamespace(run=overflow, role="vae_decoder")
-        spared = Float32Fallback(bad, lambda: good, lambda note: None)  # type: ignore[arg-type]
-        return networks if device == CPU else replace(networks, vae_decoder=spared)
+        fallback = Float32Fallback(bad, lambda: good, lambda note: None)  # type: ignore[arg-type]
+        return networks if device == CPU else replace(networks, vae_decoder=fallback)
 
     monkeypatch.setattr(parity.Networks, "open", open_it)
     found = {one.network: one for one in compare_with_cpu(read_bundle(TINY), CUDA)}

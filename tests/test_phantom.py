@@ -1,4 +1,4 @@
-"""The drawn radiograph: the same seed is the same patient, and the truth is true."""
+"""The phantom: the same seed is the same patient, and the truth is true."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from roentmod_fast.phantom import CARDIOMEGALY_RATIO, draw, positions
 SEEDS = range(6)
 
 
-def test_same_seed_same_picture() -> None:
+def test_same_seed_same_image() -> None:
     assert np.array_equal(draw(128, 5, ("edema",)).image, draw(128, 5, ("edema",)).image)
     assert not np.array_equal(draw(128, 5).image, draw(128, 6).image)
 
 
 @pytest.mark.parametrize("size", [64, 200, 512])
-def test_picture_is_in_range_at_any_size(size: int) -> None:
+def test_image_is_in_range_at_any_size(size: int) -> None:
     image = draw(size, 1, ("mass",)).image
     assert image.shape == (size, size)
     assert image.dtype == np.float32
@@ -29,7 +29,7 @@ def test_picture_is_in_range_at_any_size(size: int) -> None:
 
 
 @pytest.mark.parametrize("key", BY_KEY)
-def test_a_finding_changes_the_picture_inside_its_mask_only(key: str) -> None:
+def test_a_finding_changes_the_image_inside_its_mask_only(key: str) -> None:
     for seed in SEEDS:
         clean, drawn = draw(192, seed), draw(192, seed, (key,))
         change = np.abs(drawn.image - clean.image)
@@ -55,7 +55,7 @@ def _centre(mask: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def test_findings_lie_where_anatomy_says() -> None:
-    """The patient's right is at the picture's left."""
+    """The patient's right is at the image's left."""
     for seed in SEEDS:
         anatomy = draw(64, seed).anatomy
         side, height = _centre(draw(192, seed, ("effusion",)).mask, seed)
@@ -82,7 +82,7 @@ def test_right_dome_is_higher_and_usual_heart_is_not_enlarged() -> None:
 
 
 def test_cardiomegaly_widens_the_heart_to_its_ratio() -> None:
-    """Measured in the picture: where the enlarged heart's mask ends is where the ratio says."""
+    """Measured in the image: where the enlarged heart's mask ends is where the ratio says."""
     for seed in SEEDS:
         drawn = draw(384, seed, ("cardiomegaly",))
         ratio = drawn.truth["cardiomegaly"]["ratio"]
@@ -109,7 +109,7 @@ def test_hernia_has_an_air_fluid_level() -> None:
     ("size", "seed", "findings", "says"),
     [(512, 0, ("fracture",), "fracture"), (8, 0, (), "size 8"), (64, -1, (), "seed -1")],
 )
-def test_bad_wishes_are_named(size: int, seed: int, findings: tuple[str, ...], says: str) -> None:
+def test_bad_arguments_are_named(size: int, seed: int, findings: tuple[str, ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         draw(size, seed, findings)
 

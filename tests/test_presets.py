@@ -11,8 +11,8 @@ import pytest
 from roentmod_fast.bundle.bundle import Bundle, read_bundle
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.presets import (
-    Means,
     Preset,
+    SpeedSettings,
     fastest_measured,
     find_preset,
     read_measurements,
@@ -23,7 +23,7 @@ from roentmod_fast.presets import (
 
 GOLDENS = Path(__file__).parent / "goldens"
 MEASURED = {"times_exact": 3.2, "psnr_db": 41.0, "images": 2, "machine": "a machine"}
-FAST = Preset("fast", Means("fp32", "dpm++", 4), MEASURED)
+FAST = Preset("fast", SpeedSettings("fp32", "dpm++", 4), MEASURED)
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def keep(path: Path, bundle: Bundle, *presets: Preset) -> None:
 
 def test_exact_takes_no_short_cut(bundle: Bundle) -> None:
     exact = find_preset(bundle)
-    assert (exact.name, exact.means, exact.price()) == ("exact", Means("fp32"), "")
-    assert (Means().solver, Means().calls, Means().precision) == ("ddim", None, None)
+    assert (exact.name, exact.speed, exact.price()) == ("exact", SpeedSettings("fp32"), "")
+    assert (SpeedSettings().solver, SpeedSettings().calls, SpeedSettings().precision) == ("ddim", None, None)
 
 
 @pytest.mark.parametrize(
-    ("device", "verdict", "precision"),
+    ("device", "edit_db", "precision"),
     [
         ("cuda", 60.0, "fp16"),
         ("rtx", 75.4, "fp16"),
@@ -56,18 +56,18 @@ def test_exact_takes_no_short_cut(bundle: Bundle) -> None:
     ],
 )
 def test_a_gpu_runs_fp16_where_the_export_vouches_for_a_whole_edit(
-    bundle: Bundle, device: str, verdict: float | None, precision: str
+    bundle: Bundle, device: str, edit_db: float | None, precision: str
 ) -> None:
-    parity = {"fp16": {} if verdict is None else {"whole_edit": {"psnr_db": verdict}}}
+    parity = {"fp16": {} if edit_db is None else {"whole_edit": {"psnr_db": edit_db}}}
     networks = {**bundle.manifest.networks, "fp16": bundle.manifest.networks["fp32"]}
     bundle = replace(bundle, manifest=replace(bundle.manifest, networks=networks, parity=parity))
-    assert find_preset(bundle, device=device).means.precision == precision
+    assert find_preset(bundle, device=device).speed.precision == precision
 
 
 def test_an_engine_without_fp16_runs_fp32_on_a_gpu(bundle: Bundle) -> None:
     parity = {"fp16": {"whole_edit": {"psnr_db": 99.0}}}
     bundle = replace(bundle, manifest=replace(bundle.manifest, parity=parity))
-    assert find_preset(bundle, device="cuda").means.precision == "fp32"
+    assert find_preset(bundle, device="cuda").speed.precision == "fp32"
 
 
 def test_what_was_measured_is_found_again_with_its_price(bundle: Bundle) -> None:
@@ -76,7 +76,7 @@ def test_what_was_measured_is_found_again_with_its_price(bundle: Bundle) -> None
     assert found == FAST
     measured_on = "median of 2 radiographs on a machine, default settings"
     assert found.price() == f"3.2 times as fast as exact and 41.0 dB from it ({measured_on})"
-    assert found.means.describe() == "fp32, dpm++ in 4 calls"
+    assert found.speed.describe() == "fp32, dpm++ in 4 calls"
 
 
 def test_what_was_never_measured_is_refused(bundle: Bundle) -> None:
@@ -91,10 +91,10 @@ def test_what_was_never_measured_is_refused(bundle: Bundle) -> None:
 
 def test_the_users_own_measurement_goes_before_the_shipped_one(bundle: Bundle, tmp_path: Path) -> None:
     moved = Bundle(tmp_path / "engine", bundle.manifest, bundle.manifest_hash)
-    keep(shipped_path(moved, "cpu"), moved, Preset("fast", Means("fp32", "dpm++", 8), MEASURED))
-    assert find_preset(moved, "fast", "cpu").means.calls == 8
+    keep(shipped_path(moved, "cpu"), moved, Preset("fast", SpeedSettings("fp32", "dpm++", 8), MEASURED))
+    assert find_preset(moved, "fast", "cpu").speed.calls == 8
     keep(tuned_path(moved, "cpu"), moved, FAST)
-    assert find_preset(moved, "fast", "cpu").means.calls == 4
+    assert find_preset(moved, "fast", "cpu").speed.calls == 4
 
 
 def test_presets_of_another_engine_or_damaged_ones_are_an_error(bundle: Bundle, tmp_path: Path) -> None:
@@ -108,24 +108,39 @@ def test_presets_of_another_engine_or_damaged_ones_are_an_error(bundle: Bundle, 
         read_measurements(path, bundle)
     keep(path, bundle, FAST)
     values = json.loads(path.read_text())
-    values["presets"]["fast"]["means"]["magic"] = 1
+    values["presets"]["fast"]["speed"]["magic"] = 1
     path.write_text(json.dumps(values))
-    with pytest.raises(EngineError, match="unknown means magic"):
+    with pytest.raises(EngineError, match="unknown speed setting magic"):
         read_measurements(path, bundle)
     assert read_measurements(tmp_path / "none.json", bundle) is None
 
 
+def test_the_older_key_of_the_speed_settings_is_read(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    keep(path, bundle, FAST)
+    values = json.loads(path.read_text())
+    values["presets"]["fast"]["means"] = values["presets"]["fast"].pop("speed")
+    path.write_text(json.dumps(values))
+    found = read_measurements(path, bundle)
+    assert found is not None
+    assert found.presets["fast"] == FAST
+    del values["presets"]["fast"]["means"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(EngineError, match="not as expected"):
+        read_measurements(path, bundle)
+
+
 @pytest.mark.parametrize(
-    ("means", "message"),
+    ("speed", "message"),
     [
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"solver": "euler"}, "unknown solver 'euler'"),
         ({"calls": 0}, "calls 0 is below 1"),
     ],
 )
-def test_means_that_cannot_be_used(means: dict[str, object], message: str) -> None:
+def test_speed_settings_that_cannot_be_used(speed: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        Means(**means)  # type: ignore[arg-type]
+        SpeedSettings(**speed)  # type: ignore[arg-type]
 
 
 def test_the_shipped_engine_is_tuned() -> None:
@@ -146,7 +161,7 @@ def test_the_fastest_measured_is_the_one_that_was_measured_so(bundle: Bundle) ->
     def tuned(device: str, exact: float, fast: float) -> None:
         path = tuned_path(bundle, device)
         path.parent.mkdir(parents=True, exist_ok=True)
-        preset = Preset("fast", Means("fp32", "dpm++", 4), {**MEASURED, "seconds": fast})
+        preset = Preset("fast", SpeedSettings("fp32", "dpm++", 4), {**MEASURED, "seconds": fast})
         path.write_text(render_presets({"fast": preset}, bundle, {"exact_seconds": exact}))
 
     assert fastest_measured(bundle, "exact", both) == "openvino", "nothing was measured: the first"

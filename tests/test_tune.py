@@ -1,4 +1,4 @@
-"""Tuning, on the tiny engine: what is measured is true, and nothing that misses the wish becomes a preset."""
+"""Tuning, on the tiny engine: what is measured is true, and nothing that misses the threshold becomes a preset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from roentmod_fast import tune as tune_module
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.editor import Editor
-from roentmod_fast.presets import Means
+from roentmod_fast.presets import SpeedSettings
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.runtime.backends.cpu import CPU
@@ -29,7 +29,7 @@ IMAGE = np.random.default_rng(0).random((64, 64), dtype=np.float32)
 def test_a_trial_says_what_its_edit_shows(logged: list[str]) -> None:
     tuning = tune(read_bundle(BUNDLE), CPU, [IMAGE], ["edema"])
     lines = list(logged)
-    trial = next(trial for trial in tuning.trials if trial.means == Means("fp32", "dpm++", 5))
+    trial = next(trial for trial in tuning.trials if trial.speed == SpeedSettings("fp32", "dpm++", 5))
     editor = Editor.load(BUNDLE, "cpu")
     exact = editor.edit(IMAGE, "edema", EditConfig(compose="replace"))
     quick = editor.edit(IMAGE, "edema", EditConfig(compose="replace", solver="dpm++", calls=5))
@@ -41,12 +41,18 @@ def test_a_trial_says_what_its_edit_shows(logged: list[str]) -> None:
     )
 
 
-def test_the_wish_decides() -> None:
+def test_the_threshold_decides() -> None:
     bundle = read_bundle(BUNDLE)
     none = tune(bundle, CPU, [IMAGE], ["edema"], min_psnr=300.0)
     assert none.presets == {}
     trial = Trial(
-        Means("int8"), psnr_db=45.0, worst_db=41.0, ssim=0.99, effect_ratio=1.0, farthest_effect_ratio=0.94, seconds=1.0
+        SpeedSettings("int8"),
+        psnr_db=45.0,
+        worst_db=41.0,
+        ssim=0.99,
+        effect_ratio=1.0,
+        farthest_effect_ratio=0.94,
+        seconds=1.0,
     )
     assert trial.holds("fast", 35.0)
     assert not trial.holds("balanced", 35.0)  # makes too little of the change
@@ -57,7 +63,7 @@ def test_the_wish_decides() -> None:
 
 def tuned_as_if(
     device: Backend, seconds: dict[str, float], lacks: str | None, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[str], list[Means]]:
+) -> tuple[list[str], list[SpeedSettings]]:
     """Tune where an edit in each precision takes ``seconds``; return what was opened and tried.
 
     The edits are the CPU's, and float32 stands for every precision.
@@ -75,15 +81,15 @@ def tuned_as_if(
         editor.networks = replace(editor.networks, precision=precision)
         return editor
 
-    def timed(editor: Editor, means: Means, exact: list[Any]) -> Trial:
-        assert editor.networks.precision == means.precision
-        return Trial(means, 50.0, 50.0, 1.0, 1.0, 1.0, seconds[editor.networks.precision])
+    def timed(editor: Editor, speed: SpeedSettings, exact: list[Any]) -> Trial:
+        assert editor.networks.precision == speed.precision
+        return Trial(speed, 50.0, 50.0, 1.0, 1.0, 1.0, seconds[editor.networks.precision])
 
     monkeypatch.setattr(Editor, "load", load)
     monkeypatch.setattr(tune_module, "_try", timed)
     monkeypatch.setattr(device, "bfloat16_missing", lambda: lacks)
     tuning = tune(replace(bundle, manifest=every), device, [IMAGE], ["edema"])
-    return opened, [trial.means for trial in tuning.trials]
+    return opened, [trial.speed for trial in tuning.trials]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +105,17 @@ def test_what_a_device_may_be_quick_in_is_tried(
     device: Backend, lacks: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = dict.fromkeys(tried, 0.0001) | {"fp32": 1e-3}
-    opened, means = tuned_as_if(device, quick, lacks, monkeypatch)
+    opened, speed = tuned_as_if(device, quick, lacks, monkeypatch)
     assert opened == tried
     for precision in tried:
-        calls = [each.calls for each in means if each.precision == precision]
+        calls = [each.calls for each in speed if each.precision == precision]
         assert calls == [*CALLS, *([] if precision == "fp32" else [None])]
 
 
 def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     seconds = {"fp32": 1e-4, "bf16": 1e-4, "int8": 9e-5, "int8-bf16": 2e-4}
-    _, means = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
-    tries = Counter(each.precision for each in means)
+    _, speed = tuned_as_if(OPENVINO, seconds, None, monkeypatch)
+    tries = Counter(each.precision for each in speed)
     assert tries == {"fp32": len(CALLS), "bf16": 1, "int8": len(CALLS) + 1, "int8-bf16": 1}
     assert [text for text in logged if "no faster" in text] == [
         f"{precision} is no faster than fp32 here: not tried further" for precision in ("bf16", "int8-bf16")

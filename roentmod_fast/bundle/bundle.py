@@ -47,7 +47,7 @@ class Bundle:
         return networks
 
     def computes_in_fp16(self, role: str, precision: str) -> bool:
-        """Return whether a network computes in half precision: an autoencoder may stay in float32 among fp16 ones."""
+        """Return whether a network computes in fp16: an autoencoder may stay in float32 among fp16 ones."""
         networks = self.manifest.networks
         full = networks.get("fp32", {}).get(role, f"{role}.onnx")
         return precision == "fp16" and networks[precision][role] != full

@@ -75,7 +75,7 @@ def command(
                 if names:
                     raise
                 continue
-            key = (device, preset.means.precision)
+            key = (device, preset.speed.precision)
             if key not in opened:
                 opened[key] = Editor.load(bundle.folder, device, preset=preset)
             editors[device, name] = opened[key].with_preset(preset)
@@ -92,7 +92,7 @@ def command(
         {
             "device": device,
             "preset": name,
-            "means": editors[device, name].preset.means.describe() or editors[device, name].networks.precision,
+            "speed": editors[device, name].preset.speed.describe() or editors[device, name].networks.precision,
             "seconds": round(statistics.median(values), 4),
             "lowest": round(min(values), 4),
             "highest": round(max(values), 4),
@@ -104,7 +104,7 @@ def command(
     for row in rows:
         click.echo(
             f"{row['device']:<9} {row['preset']:<9} {row['seconds']:8.2f} s ({row['lowest']:.2f} to "
-            f"{row['highest']:.2f})  {row['images_a_second']:7.3f} images/s  {row['means']}"
+            f"{row['highest']:.2f})  {row['images_a_second']:7.3f} images/s  {row['speed']}"
         )
     if report is not None:
         values = {

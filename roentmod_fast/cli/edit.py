@@ -101,7 +101,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     default="contrast",
     show_default=True,
     help="How the edit is put into the source: the change against an edit without text (contrast) or against the "
-    "source as the engine sees it (delta), both at full resolution; or the engine's own picture (replace).",
+    "source as the engine sees it (delta), both at full resolution; or the engine's own image (replace).",
 )
 @click.option(
     "--deidentify",
@@ -130,7 +130,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     show_default=True,
     help="How DICOM pixels are encoded, lossless all.",
 )
-@click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the picture.")
+@click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the image.")
 @click.option(
     "--voi",
     type=click.IntRange(min=0),
@@ -236,9 +236,9 @@ def command(
 
     def load() -> Editor:
         editor = Editor.load(engine, device, precision, preset, batch=batch)
-        means = editor.settings(config).means
-        logger.info(f"engine {editor.bundle.name}, device {editor.device.name}, {means.describe()}")
-        if editor.preset.price() and means == editor.preset.means:
+        speed = editor.settings(config).speed
+        logger.info(f"engine {editor.bundle.name}, device {editor.device.name}, {speed.describe()}")
+        if editor.preset.price() and speed == editor.preset.speed:
             logger.info(f"preset {preset}: {editor.preset.price()}")
         run.use(editor)
         return editor

@@ -145,9 +145,9 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     if chosen is not None:
         _compare(bundle, chosen)
     if against is not None:
-        from roentmod_fast_export.verdict import judge_bundle
+        from roentmod_fast_export.parity import validate_bundle
 
-        parity = judge_bundle(bundle.folder, against, vae)
+        parity = validate_bundle(bundle.folder, against, vae)
         for precision, networks in parity.items():
             for part, values in networks.items():
                 line = f"{values['psnr_db']:.1f} dB, largest difference {values['max_abs']:.2g}"

@@ -1,4 +1,4 @@
-"""``roentmod-fast sample``: write a drawn radiograph."""
+"""``roentmod-fast sample``: write a phantom."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roentmod_fast.cli.paths import PATH
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @verbosity
 def command(out: Path, finding: str | None, seed: int, size: int, overwrite: bool) -> None:
-    """Write a chest radiograph that is drawn, not taken: a DX DICOM file of 12 bits.
+    """Write a phantom, a computed chest radiograph: a DX DICOM file of 12 bits.
 
     The same seed is the same patient with and without a finding.
 

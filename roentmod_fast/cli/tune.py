@@ -88,7 +88,7 @@ def command(
     )
     for name in ("balanced", "fast"):
         preset = tuning.presets.get(name)
-        text = f"{preset.means.describe()}: {preset.price()}" if preset else f"no setting reaches what {name} needs"
+        text = f"{preset.speed.describe()}: {preset.price()}" if preset else f"no setting reaches what {name} needs"
         click.echo(f"{name}: {text}", err=True)
     make_folder(path.parent)
     evidence = {"packages": facts["packages"], "exact_seconds": round(tuning.exact_seconds, 3)}

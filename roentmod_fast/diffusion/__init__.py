@@ -5,7 +5,7 @@ from __future__ import annotations
 from roentmod_fast.diffusion.denoise import SOLVERS, DenoiseStep, Predict, Solver, denoise, held_outside
 from roentmod_fast.diffusion.guidance import guide
 from roentmod_fast.diffusion.noise import TorchNoise
-from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Course, Schedule
+from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS, Schedule, Timesteps
 from roentmod_fast.diffusion.solvers import DpmSolver, add_noise, ddim_step, dpm_step, to_epsilon
 
 __all__ = [
@@ -13,12 +13,12 @@ __all__ = [
     "PREDICTIONS",
     "SOLVERS",
     "TIMESTEP_SPACINGS",
-    "Course",
     "DenoiseStep",
     "DpmSolver",
     "Predict",
     "Schedule",
     "Solver",
+    "Timesteps",
     "TorchNoise",
     "add_noise",
     "ddim_step",

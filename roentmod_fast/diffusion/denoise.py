@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion.schedule import Course, Schedule
+from roentmod_fast.diffusion.schedule import Schedule, Timesteps
 from roentmod_fast.diffusion.solvers import DpmSolver, Scalar, add_noise, ddim_step, to_epsilon
 
 Array = NDArray[np.float32]
@@ -36,20 +36,20 @@ class DenoiseStep:
 def denoise(
     x_t: Array,
     schedule: Schedule,
-    course: Course,
+    timesteps: Timesteps,
     predict: Predict,
     solver: Solver = ddim_step,
 ) -> Iterator[DenoiseStep]:
     """Yield each step from the noised latents ``x_t`` down to the finished ones.
 
-    ``x_t``: float32 (N, C, h, w), noised to ``course.start``; not changed. ``course`` is one of ``schedule``'s. A
+    ``x_t``: float32 (N, C, h, w), noised to ``timesteps.start``; not changed. ``timesteps`` are of ``schedule``. A
     ``solver`` that looks back on earlier steps is made anew for each run. The last step's ``x_t`` is the result.
     """
-    for index, (timestep, arrival) in enumerate(zip(course.timesteps.tolist(), course.arrivals.tolist(), strict=True)):
-        alpha_bar_t, alpha_bar_prev = schedule.alpha_bar_at(timestep), schedule.alpha_bar_at(arrival)
-        eps = to_epsilon(predict(x_t, timestep), x_t, alpha_bar_t, schedule.prediction)
+    for index, (t, t_prev) in enumerate(zip(timesteps.t.tolist(), timesteps.t_prev.tolist(), strict=True)):
+        alpha_bar_t, alpha_bar_prev = schedule.alpha_bar_at(t), schedule.alpha_bar_at(t_prev)
+        eps = to_epsilon(predict(x_t, t), x_t, alpha_bar_t, schedule.prediction)
         x_t = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
-        yield DenoiseStep(index, len(course), timestep, x_t)
+        yield DenoiseStep(index, len(timesteps), t, x_t)
 
 
 def held_outside(inside: Array, x_0: Array, noise: Array, solver: Solver) -> Solver:

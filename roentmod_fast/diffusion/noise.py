@@ -28,7 +28,7 @@ class TorchNoise:
         # generators hash the seed first.
         state: Any = np.random.RandomState(seed % 2**32).get_state(legacy=False)
         self._bits.state = state
-        self._spare: float | None = None
+        self._second: float | None = None
 
     def normal(self, shape: tuple[int, ...]) -> Array:
         """Return the next ``torch.randn(shape)``: float32, mean 0, variance 1, within 1e-6 of torch's."""
@@ -46,15 +46,15 @@ class TorchNoise:
         return values
 
     def _few(self, size: int) -> Array:
-        """One by one in float64; every transform gives two values, and the spare one waits for the next draw of few."""
+        """One by one in float64; every transform gives two values, and the second is kept for the next call."""
         values = np.empty(size, dtype=np.float32)
         for i in range(size):
-            if self._spare is not None:
-                values[i], self._spare = self._spare, None
+            if self._second is not None:
+                values[i], self._second = self._second, None
                 continue
             turn, level = self._uniform_double(), self._uniform_double()
             radius = math.sqrt(-2 * math.log1p(-level))
-            values[i], self._spare = radius * math.cos(2 * math.pi * turn), radius * math.sin(2 * math.pi * turn)
+            values[i], self._second = radius * math.cos(2 * math.pi * turn), radius * math.sin(2 * math.pi * turn)
         return values
 
     def _uniform(self, size: int) -> Array:

@@ -1,4 +1,4 @@
-"""The noise schedule: how much of the picture is left at each timestep, and which timesteps an edit visits.
+"""The noise schedule: how much of the image is left at each timestep, and which timesteps an edit visits.
 
 ``alpha_bar[t]`` is the share of signal in the noised latents, x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise
 (Ho et al. 2020, eq. 4). The facts come from the checkpoint, the number of steps and the strength from the user. Numbers
@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 from roentmod_fast.errors import SettingError
 
 Array = NDArray[np.float32]
-Timesteps = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
 PREDICTIONS = ("epsilon", "v_prediction")
 
-SHORT_COURSE_POWER = 1.5
-"""How the timesteps of a short course are spread: the n-th of N from the end is at (n / N) to this power.
+CALLS_POWER = 1.5
+"""How the timesteps of a given number of calls are spread: the n-th of N from the end is at (n / N) to this power.
 
-With DPM-Solver++ in 4 to 6 calls it comes nearer to the full course than even steps do (``benchmarks/means.py``).
+With DPM-Solver++ in 4 to 6 calls it comes nearer to all steps than even spacing does (``benchmarks/settings.py``).
 """
 
 
 @dataclass(frozen=True)
-class Course:
-    """Which timesteps a run visits and where each of its steps arrives: int64, descending, of one length.
+class Timesteps:
+    """The timesteps of a run: each step leads from ``t`` to ``t_prev``, both int64, descending, of one length.
 
-    An arrival below 0 is the finished latents.
+    A ``t_prev`` below 0 is the finished latents.
     """
 
-    timesteps: Timesteps
-    arrivals: Timesteps
+    t: Int64Array
+    t_prev: Int64Array
 
     @property
     def start(self) -> int:
         """The timestep that the source is noised to."""
-        return int(self.timesteps[0])
+        return int(self.t[0])
 
     def __len__(self) -> int:
-        return len(self.timesteps)
+        return len(self.t)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Schedule:
         alpha_bar: np.float32 = self.alpha_bar[timestep] if timestep >= 0 else self.final_alpha_bar
         return alpha_bar
 
-    def timesteps(self, steps: int) -> Timesteps:
+    def timesteps(self, steps: int) -> Int64Array:
         """Return the timesteps of a whole run of ``steps`` steps, int64, descending (Lin et al. 2024, table 2).
 
         Raises :class:`SettingError` for steps outside [1, train_timesteps].
@@ -107,7 +107,7 @@ class Schedule:
             descending = np.linspace(0, self.train_timesteps - 1, steps)[::-1].round()
         return np.asarray(descending, dtype=np.int64)
 
-    def partial(self, steps: int, strength: float) -> Timesteps:
+    def partial(self, steps: int, strength: float) -> Int64Array:
         """Return the timesteps of an edit: the last ``int(steps * strength)`` of a whole run, int64, descending.
 
         The first of them is the timestep that the source is noised to; strength 0 gives none. Raises
@@ -127,7 +127,7 @@ class Schedule:
                 f"strength {strength:g} with {steps} steps gives no step: use a strength of at least {least:g}"
             )
         # Counted from the front, also as there: rounding can make a whole run under trailing spacing longer.
-        part: Timesteps = whole[steps - count :]
+        part: Int64Array = whole[steps - count :]
         if part[0] >= self.train_timesteps:
             raise SettingError(
                 f"steps {steps} begins at timestep {part[0]}, above the last one trained, {self.train_timesteps - 1}: "
@@ -135,27 +135,27 @@ class Schedule:
             )
         return part
 
-    def course(self, steps: int, strength: float) -> Course:
-        """Return the course of an edit as diffusers' ``DDIMScheduler`` takes it. Raises as :meth:`partial`.
+    def timesteps_for(self, steps: int, strength: float) -> Timesteps:
+        """Return the timesteps of an edit as diffusers' ``DDIMScheduler`` takes them. Raises as :meth:`partial`.
 
-        Each step arrives a fixed stride below where it began, and so not always at the next timestep: under
-        ``trailing`` and ``linspace`` spacing these are rounded.
+        ``t_prev`` is a fixed stride below ``t``, and so not always the next timestep: under ``trailing`` and
+        ``linspace`` spacing these are rounded.
         """
         timesteps = self.partial(steps, strength)
-        return Course(timesteps, timesteps - self.train_timesteps // steps)
+        return Timesteps(timesteps, timesteps - self.train_timesteps // steps)
 
-    def short_course(self, start: int, calls: int, power: float = SHORT_COURSE_POWER) -> Course:
-        """Return ``calls`` steps from ``start`` to the finished latents, each arriving where the next one begins.
+    def timesteps_for_calls(self, start: int, calls: int, power: float = CALLS_POWER) -> Timesteps:
+        """Return ``calls`` steps from ``start`` to the finished latents, each leading to where the next one begins.
 
         The noise level at the start, and so the strength, does not depend on the number of calls. Steps grow shorter
-        towards the end, by ``power``, see :data:`SHORT_COURSE_POWER`; 1 is even. Raises :class:`SettingError` for calls
+        towards the end, by ``power``, see :data:`CALLS_POWER`; 1 is even. Raises :class:`SettingError` for calls
         that need more timesteps than there are.
         """
         shares = (np.arange(1, calls + 1) / max(calls, 1)) ** power
-        timesteps: Timesteps = np.unique((start * shares).round().astype(np.int64))[::-1]
+        timesteps: Int64Array = np.unique((start * shares).round().astype(np.int64))[::-1]
         if calls < 1 or len(timesteps) < calls or timesteps[-1] < 1:
             raise SettingError(f"calls {calls} cannot be spread over {start} timesteps: use a number such as 5")
-        return Course(timesteps, np.append(timesteps[1:], -1))
+        return Timesteps(timesteps, np.append(timesteps[1:], -1))
 
 
 def _betas(facts: Schedule) -> Array:

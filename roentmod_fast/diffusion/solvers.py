@@ -55,7 +55,7 @@ def dpm_step(
 ) -> Array:
     """Return x_prev by one step of DPM-Solver++(2M) (Lu et al. 2022, DPM-Solver++, algorithm 2).
 
-    ``x_0`` is the finished picture as the network sees it now, and ``before`` as it saw it one step earlier, with the
+    ``x_0`` is the finished image as the network sees it now, and ``before`` as it saw it one step earlier, with the
     alpha_bar of that step; without it the step is of first order, which is DDIM's.
     """
     signal_t, sigma_t = _split(alpha_bar_t)

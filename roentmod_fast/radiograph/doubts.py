@@ -24,7 +24,7 @@ class Doubt(NamedTuple):
 
 
 def forced_doubts(force: Force) -> frozenset[str]:
-    """Return the names of the doubts that ``force`` sets aside. Raises SettingError for an unknown name."""
+    """Return the names of the doubts that ``force`` overrides. Raises SettingError for an unknown name."""
     if isinstance(force, bool):
         return frozenset(DOUBTS if force else ())
     listed = force.split(",") if isinstance(force, str) else [part for item in force for part in item.split(",")]
@@ -35,8 +35,8 @@ def forced_doubts(force: Force) -> frozenset[str]:
     return frozenset(DOUBTS) if ALL in names else frozenset(names)
 
 
-def set_aside(name: str, doubts: Sequence[Doubt], force: Force) -> tuple[str, ...]:
-    """Return notes on doubts that ``force`` sets aside; ``name``: of the file.
+def override_doubts(name: str, doubts: Sequence[Doubt], force: Force) -> tuple[str, ...]:
+    """Return notes on doubts that ``force`` overrides; ``name``: of the file.
 
     Raises RefusedError, with the option to type, for the others.
     """

@@ -91,7 +91,7 @@ class Provenance:
 
     ``strength`` in [0, 1], ``guidance`` and ``steps`` as requested; ``compose``: ``delta``, ``contrast`` or
     ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package;
-    ``means``: precision of the networks and what else was done to be quick.
+    ``speed``: the speed settings in words, at least the precision of the networks.
     """
 
     prompt: str
@@ -104,4 +104,4 @@ class Provenance:
     engine_hash: str
     software_version: str
     device: str
-    means: str = "fp32"
+    speed: str = "fp32"

@@ -26,7 +26,7 @@ from roentmod_fast.radiograph.dicom.grayscale import full_range, grayscale_of
 from roentmod_fast.radiograph.dicom.marks import WARNING
 from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, contiguous, given_orientation
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
-from roentmod_fast.radiograph.doubts import Doubt, Force, set_aside
+from roentmod_fast.radiograph.doubts import Doubt, Force, override_doubts
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 
 Array = NDArray[np.float32]
@@ -70,13 +70,13 @@ def read_raster(data: bytes, name: str, *, force: Force = False, orientation: st
     doubts = []
     if is_marked_synthetic(data):
         doubts.append(Doubt("synthetic", "already synthetic: edit the radiograph it was made from"))
-        set_aside(name, doubts, force)
+        override_doubts(name, doubts, force)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters is checked below
         pixels, aspect, spacing = _decode(data, name, notes)
     radiograph = _radiograph_of(pixels, data, name, notes, aspect, spacing, orientation)
     content, remarks = content_of(radiograph.image, pixels)
-    forced = set_aside(name, [*doubts, *content], force)
+    forced = override_doubts(name, [*doubts, *content], force)
     return dataclasses.replace(radiograph, notes=(*forced, *radiograph.notes, *remarks))
 
 

@@ -113,10 +113,10 @@ class Network:
 
 
 class Float32Fallback:
-    """A network in half precision; where it overflows, the float32 one takes its place from then on.
+    """A network in fp16; where it overflows, the float32 one takes its place from then on.
 
     The autoencoder of Stable Diffusion is known for it: for some images values inside it exceed 65504, the largest in
-    half precision.
+    fp16.
     """
 
     def __init__(self, network: Network, open_float32: Callable[[], Network], log: Log) -> None:
@@ -140,7 +140,7 @@ class Float32Fallback:
                 if self._network is network:  # else another thread has opened the fallback meanwhile
                     if self.fallback_active:
                         raise
-                    self._log(f"{network.role} gave NaN or infinity in half precision: from now on it runs in float32")
+                    self._log(f"{network.role} gave NaN or infinity in fp16: from now on it runs in float32")
                     self._network, self.fallback_active = self._open_float32(), True
         return self._network.run(**arrays)
 
@@ -197,7 +197,7 @@ class Networks:
             return replace(
                 spec,
                 compile_to=spec.compile_to if keep else None,
-                allow_tf32=precision == "fp16",  # of float32 networks among those in half precision too
+                allow_tf32=precision == "fp16",  # of float32 networks among those in fp16 too
                 cuda_graphs=graphs and spec.cuda_graphs,
             )
 

@@ -16,7 +16,7 @@ class SessionSpec:
     by which a whole compiled network is cached; ``compiled``: ``path`` is a compiled network, ``from_cache``: of an
     earlier start. ``note``: what the user should know, or empty.
 
-    ``fp16``: the network computes in half precision. ``allow_tf32``: float32 products may be rounded to TF32, which RTX
+    ``fp16``: the network computes in fp16. ``allow_tf32``: float32 products may be rounded to TF32, which RTX
     GPUs do in any case. ``bfloat16``: float32 is computed in bfloat16 (OpenVINO). ``max_batch``: the largest batch;
     ``engine_max_batch``: that of the TensorRT engine where ``path`` is one. ``shapes``: of one item of each input,
     without which TensorRT would compile for batches of any size. ``cuda_graphs``: record CUDA graphs.

@@ -22,7 +22,7 @@ def zipped(folder: Path, target: Path) -> Path:
 @pytest.mark.parametrize("as_zip", [False, True])
 def test_import_then_remove(bundle_folder: Path, tmp_path: Path, as_zip: bool) -> None:
     (bundle_folder / "stray.txt").write_text("not listed")
-    (bundle_folder / "CARD.md").write_text("# Card")
+    (bundle_folder / "CARD.md").write_text("# Model card")
     (bundle_folder / "presets.some-device.json").write_text("{}")  # of a device that this version does not know
     source = zipped(bundle_folder, tmp_path / "mock.zip") if as_zip else bundle_folder
     imported = import_bundle(source)

@@ -52,7 +52,7 @@ def test_a_long_text_keeps_its_end_token_and_says_what_is_cut(tokenizer: Tokeniz
     assert END not in tokens[:-1]
 
 
-def test_what_is_cut_is_told_in_the_users_own_letters(tokenizer: Tokenizer) -> None:
+def test_what_is_cut_is_reported_in_the_users_own_letters(tokenizer: Tokenizer) -> None:
     text = "Œdème " * 60
     cut = tokenizer.truncated(text)
     assert cut
@@ -77,18 +77,18 @@ def test_the_file_decides_the_padding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"padding": None}, "does not say how it pads"),
         ({"post_processor": None}, "does not put a start and an end token"),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}, "no tokenizer.json"),
     ],
 )
-def test_a_file_that_leaves_something_open_is_refused(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+def test_a_file_that_leaves_something_open_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     facts = json.loads((GOLDENS / "tokenizer_sd1.json").read_text(encoding="utf-8"))
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({**facts, **change}), encoding="utf-8")
-    with pytest.raises(EngineError, match=complaint) as caught:
+    with pytest.raises(EngineError, match=message) as caught:
         Tokenizer.load(path, MAX_TOKENS)
     assert str(caught.value).startswith(f"{path}: ")
 

@@ -51,7 +51,7 @@ def roentmod() -> Callable[..., Ran]:
 
 @pytest.fixture
 def chest(tmp_path: Path) -> Path:
-    """A drawn radiograph of 160 pixels as DICOM, alone in a folder."""
+    """A phantom of 160 pixels as DICOM, alone in a folder."""
     folder = tmp_path / "study"
     folder.mkdir()
     write_sample(folder / "chest.dcm", draw(160, 3).image, seed=3, findings=())

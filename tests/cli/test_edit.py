@@ -85,7 +85,7 @@ def test_several_prompts_preview_and_report(roentmod: Run, chest: Path, tmp_path
     assert first["prompt"] == "edema"
     assert first["sop_instance_uid"] == pydicom.dcmread(out / "chest.edema.dcm").SOPInstanceUID
     asked = {"strength": 0.4, "guidance": 4.0, "steps": 10, "seed": 0, "compose": "contrast"}
-    assert first["settings"] == {**asked, "means": {"precision": "fp32", "solver": "ddim", "calls": None}}
+    assert first["settings"] == {**asked, "speed": {"precision": "fp32", "solver": "ddim", "calls": None}}
     # Four steps for the text and four for the edit without text, which the second prompt shares.
     assert (first["unet_calls"], second["unet_calls"]) == (8, 4)
     assert first["seconds"]["unet"] > 0
@@ -113,7 +113,7 @@ def test_folder_and_zip(roentmod: Run, chest: Path, tmp_path: Path) -> None:
         (chest.parent / name).mkdir()
         shutil.copy(chest, chest.parent / name / "IM0001")
     chest.unlink()
-    (chest.parent / "notes.txt").write_text("no picture")
+    (chest.parent / "notes.txt").write_text("no image")
     out = tmp_path / "out"
     ran = roentmod("edit", chest.parent, "-p", "edema", "-o", out, "--quick")
     assert ran.code == 0, ran.err
@@ -180,7 +180,7 @@ def test_an_output_that_exists_stays(roentmod: Run, chest: Path) -> None:
         (["-p", "edema", "--device", "tensorrt"], 1, "device 'tensorrt'"),
     ],
 )
-def test_bad_wishes_are_one_line(roentmod: Run, chest: Path, arguments: list[str], code: int, says: str) -> None:
+def test_bad_options_are_one_line(roentmod: Run, chest: Path, arguments: list[str], code: int, says: str) -> None:
     ran = roentmod("edit", chest, *arguments)
     assert ran.code == code
     lines = [line for line in ran.err.splitlines() if line.startswith("Error: ")]
@@ -208,7 +208,7 @@ def make_bad(kind: str, chest: Path) -> Path:
     if kind == "folder":
         bad = chest.with_name("bad")
         bad.mkdir()
-        (bad / "notes.txt").write_text("no picture")
+        (bad / "notes.txt").write_text("no image")
         return bad
     if kind == "no pixels":
         del dataset.PixelData
@@ -308,7 +308,7 @@ def test_every_precision_can_be_asked_for() -> None:
     assert list(choices.choices) == list(PRECISIONS)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children")
+@pytest.mark.skipif(sys.platform == "win32", reason="no CPU time of children")
 def test_help_is_quick_and_has_examples() -> None:
     seconds = []
     for _ in range(3):
@@ -318,7 +318,7 @@ def test_help_is_quick_and_has_examples() -> None:
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert ran.code == 0
         assert "Examples:" in ran.out
-    # Processor time of the best of three: other programs on the machine must not fail this test.
+    # CPU time of the best of three: other programs on the machine must not fail this test.
     assert min(seconds) < 0.3
 
 

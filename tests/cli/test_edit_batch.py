@@ -26,7 +26,7 @@ SIZES = {"a": 96, "b": 64, "c": 80}
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Three drawn radiographs, each of its own size."""
+    """Three phantoms, each of its own size."""
     folder = tmp_path / "study"
     folder.mkdir()
     for seed, (stem, size) in enumerate(SIZES.items()):

@@ -33,9 +33,9 @@ REGION[BOX[1] : BOX[3], BOX[0] : BOX[2]] = True
 
 def chest_values(bits: int = 12, signed: bool = False) -> NDArray[np.int64]:
     """Return stored values of a drawn chest, dense bright, over the whole range of ``bits``."""
-    picture = draw(160, 3).image[5 : 5 + ROWS, 15 : 15 + COLUMNS]
+    image = draw(160, 3).image[5 : 5 + ROWS, 15 : 15 + COLUMNS]
     lowest = -(1 << (bits - 1)) if signed else 0
-    return np.rint(picture * ((1 << bits) - 1)).astype(np.int64) + lowest
+    return np.rint(image * ((1 << bits) - 1)).astype(np.int64) + lowest
 
 
 def written_source(folder: Path, values: NDArray[np.int64] | None = None, **attributes: Any) -> Path:
@@ -141,7 +141,7 @@ def burned_in(values: NDArray[np.int64], text: str) -> tuple[NDArray[np.int64], 
     return np.where(ink, 4095, values), ink
 
 
-def test_burned_in_markers_are_left_alone_unless_told(roentmod: Run, tmp_path: Path) -> None:
+def test_burned_in_markers_are_left_alone_by_default(roentmod: Run, tmp_path: Path) -> None:
     values, ink = burned_in(chest_values(), "L")
     source = written_source(tmp_path, values)
     ran = roentmod("edit", source, *QUICK, "--compose", "replace", "-o", tmp_path / "kept.dcm")
@@ -292,8 +292,8 @@ def test_no_string_of_the_header_in_anything_that_is_written(
     assert {path.name for path in out.iterdir()} == {"IM0001.edema.dcm", "IM0001.edema.preview.png"}
     values = json.loads(report.read_text())
     assert (len(values["failures"]), len(values["refused"])) == (1, 1)
-    told = "\n".join([ran.out, ran.err, *(record.getMessage() for record in caplog.records)])
-    assert traces(told.encode(), secrets) == set()
+    output = "\n".join([ran.out, ran.err, *(record.getMessage() for record in caplog.records)])
+    assert traces(output.encode(), secrets) == set()
     for path in (report, *out.iterdir()):
         assert traces(path.read_bytes(), secrets) == set(), path.name
     with Image.open(out / "IM0001.edema.preview.png") as preview:
@@ -303,7 +303,7 @@ def test_no_string_of_the_header_in_anything_that_is_written(
 
 
 @pytest.mark.parametrize("identity", ["pseudonym", "strip"])
-def test_values_that_break_the_rules_are_not_told_either(tmp_path: Path, identity: str) -> None:
+def test_values_that_break_the_rules_are_not_repeated_either(tmp_path: Path, identity: str) -> None:
     """In a process of its own: libraries warn and log there as they do for a user."""
     with disable_value_validation():
         source = telling_source("ISO_IR 192")
@@ -341,8 +341,8 @@ def test_a_png_of_a_dicom_source_tells_nothing(roentmod: Run, tmp_path: Path) ->
     (tmp_path / "IM0001").write_bytes(to_bytes(source))
     ran = roentmod("edit", tmp_path / "IM0001", *QUICK, "-o", tmp_path / "out.png")
     assert ran.code == 0, ran.err
-    with Image.open(tmp_path / "out.png") as picture:
-        chunks = "\n".join(f"{key} {value}" for key, value in picture.info.items())
+    with Image.open(tmp_path / "out.png") as image:
+        chunks = "\n".join(f"{key} {value}" for key, value in image.info.items())
     assert "SYNTHETIC" in chunks
     assert traces((tmp_path / "out.png").read_bytes() + chunks.encode(), secrets_of(source)) == set()
 
@@ -360,7 +360,7 @@ def test_voi_chooses_what_is_shown_and_edited(roentmod: Run, tmp_path: Path) -> 
         np.clip((values - 2047.5) / 4095 + 0.5, 0, 1),
         np.clip((values - 1499.5) / 1199 + 0.5, 0, 1),
     ]
-    for number, picture in enumerate(shown):
+    for number, expected in enumerate(shown):
         out = tmp_path / f"{number}.png"
         ran = roentmod("edit", source, *QUICK, "--voi", number, "--box", "40,40,60,60", "-o", out)
         assert ran.code == 0, ran.err
@@ -369,7 +369,7 @@ def test_voi_chooses_what_is_shown_and_edited(roentmod: Run, tmp_path: Path) -> 
         outside = np.ones(values.shape, dtype=bool)
         outside[40:60, 40:60] = False
         scale = 65535 if levels.max() > 255 else 255
-        assert np.abs(levels / scale - picture)[outside].max() <= 0.5 / 255 + 1e-6
+        assert np.abs(levels / scale - expected)[outside].max() <= 0.5 / 255 + 1e-6
     ran = roentmod("edit", source, *QUICK, "--voi", 2, "-o", tmp_path / "out.dcm")
     assert ran.code == 0, ran.err
     dataset = pydicom.dcmread(tmp_path / "out.dcm")
@@ -436,7 +436,7 @@ def test_label_is_burned_in_and_declared(roentmod: Run, tmp_path: Path, padded: 
     values = chest_values()
     attributes: dict[str, Any] = {"BurnedInAnnotation": "NO"}
     if padded:
-        # The corner of the label holds no picture: padding, as beside a collimated field.
+        # The corner of the label holds no image: padding, as beside a collimated field.
         values[-40:, :100] = 0
         attributes["PixelPaddingValue"] = 0
     source = written_source(tmp_path, values, **attributes)

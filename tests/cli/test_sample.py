@@ -46,7 +46,7 @@ def test_the_same_seed_is_the_same_patient(roentmod: Run, tmp_path: Path) -> Non
         (["--size", "10"], 2, "--size"),
     ],
 )
-def test_bad_wishes(roentmod: Run, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+def test_bad_options(roentmod: Run, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     ran = roentmod("sample", tmp_path / "out.dcm", *arguments)
     assert ran.code == code
     assert says in ran.err

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from roentmod_fast.cli import cli
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import SettingError
-from roentmod_fast.presets import Means, Preset
+from roentmod_fast.presets import Preset, SpeedSettings
 from roentmod_fast.runtime.networks import Networks
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
@@ -38,14 +38,14 @@ def test_tune_then_edit_says_what_it_costs(tmp_path: Path) -> None:
     kept = Path(out.strip())
     assert kept.is_file() and kept.is_relative_to(tmp_path)
     assert "fp32, dpm++ in 5 calls" in err and "fast: fp32, dpm++ in" in err
-    means = json.loads(kept.read_text())["presets"]["fast"]["means"]
+    speed = json.loads(kept.read_text())["presets"]["fast"]["speed"]
     report = tmp_path / "report.json"
     _, err = run(*edit, "--report", str(report))
     assert "times as fast as exact" in err
     values = json.loads(report.read_text())
     assert values["preset"]["name"] == "fast" and values["preset"]["measured"]["images"] == 1
-    assert values["outputs"][0]["settings"]["means"] == means
-    assert values["outputs"][0]["unet_calls"] == 2 * means["calls"]  # with text and without, for the contrast
+    assert values["outputs"][0]["settings"]["speed"] == speed
+    assert values["outputs"][0]["unet_calls"] == 2 * speed["calls"]  # with text and without, for the contrast
 
 
 def test_an_edit_in_five_calls_says_so_in_the_file(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_bench_gives_a_table_and_json(tmp_path: Path) -> None:
 def test_presets_of_one_precision_share_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = Networks.open
-    monkeypatch.setattr(Networks, "open", lambda *words, **wishes: opened.append(words) or real(*words, **wishes))
+    monkeypatch.setattr(Networks, "open", lambda *words, **options: opened.append(words) or real(*words, **options))
     out, _ = run("bench", "--engine", "phantom", "--device", "cpu", "--runs", "1")
     assert [line.split()[1] for line in out.splitlines()[1:]] == ["exact", "balanced", "fast"]
     assert len(opened) == 1
@@ -85,9 +85,9 @@ def test_presets_of_one_precision_share_networks(monkeypatch: pytest.MonkeyPatch
 
 def test_an_editor_takes_no_preset_of_another_precision() -> None:
     editor = Editor.load(TINY, "cpu")
-    assert editor.with_preset(Preset("fast", Means("fp32", "dpm++", 4))).networks is editor.networks
+    assert editor.with_preset(Preset("fast", SpeedSettings("fp32", "dpm++", 4))).networks is editor.networks
     with pytest.raises(SettingError, match="preset 'fast' is int8, open is fp32"):
-        editor.with_preset(Preset("fast", Means("int8")))
+        editor.with_preset(Preset("fast", SpeedSettings("int8")))
 
 
 def test_bench_of_a_preset_that_was_never_measured_is_refused() -> None:

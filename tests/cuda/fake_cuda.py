@@ -98,7 +98,7 @@ def write_facts(folder: Path, sm: str) -> None:
     (folder / "stubs.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
     """Return what a process that succeeded has printed as JSON."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -67,7 +67,7 @@ def gate() -> int:
     return int((counts() - before)[0])
 
 
-def wish(**more: str) -> None:
+def set_options(**more: str) -> None:
     """Give the provider ``more`` options from now on, in all of this process."""
     for device in (CUDA, RTX):
         ours = device.provider_options
@@ -75,12 +75,12 @@ def wish(**more: str) -> None:
 
 
 def open_engine(engine: Path, device: Backend, batch: int = 1) -> Networks:
-    """Open an engine in half precision where it has that, else in float32."""
+    """Open an engine in fp16 where it has that, else in float32."""
     bundle = read_bundle(engine)
     return Networks.open(bundle, device, "fp16" if "fp16" in bundle.manifest.networks else "fp32", batch=batch)
 
 
-def complaint(engine: Path, device: Backend) -> str | None:
+def error_of(engine: Path, device: Backend) -> str | None:
     """Open an engine; return what fails."""
     try:
         open_engine(engine, device)
@@ -90,9 +90,9 @@ def complaint(engine: Path, device: Backend) -> str | None:
 
 
 def unknown_option() -> str | None:
-    """Give the provider an option that it does not have; return the complaint."""
-    wish(enable_fake="1")
-    return complaint(HALF, CUDA)
+    """Give the provider an option that it does not have; return the error."""
+    set_options(enable_fake="1")
+    return error_of(HALF, CUDA)
 
 
 if __name__ == "__main__":

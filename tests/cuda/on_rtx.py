@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from roentmod_fast.runtime.backends.ort import import_onnxruntime
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
-from tests.cuda.on_cuda import HALF, complaint, open_engine, wish
+from tests.cuda.on_cuda import HALF, error_of, open_engine, set_options
 
 onnxruntime = import_onnxruntime()
 real = onnxruntime.InferenceSession
@@ -59,7 +59,7 @@ class Compiled:
 
 def compile_only(architecture: str) -> None:
     """Have sessions compile for ``architecture``, keep what they compile, and stop there from now on."""
-    wish(nv_target_sm=architecture)  # else the GPU is measured
+    set_options(nv_target_sm=architecture)  # else the GPU is measured
     onnxruntime.InferenceSession = Compiled
 
 
@@ -70,14 +70,14 @@ def compile_all(engine: Path) -> list[str]:
 
 
 def unknown_option(engine: Path) -> str | None:
-    """Give the plugin an option that it does not have; return the complaint."""
-    wish(nv_fake="1")
-    return complaint(engine, RTX)
+    """Give the plugin an option that it does not have; return the error."""
+    set_options(nv_fake="1")
+    return error_of(engine, RTX)
 
 
 def opened(engine: Path) -> str | None:
     """Open an engine; return what fails."""
-    return complaint(engine, RTX)
+    return error_of(engine, RTX)
 
 
 if __name__ == "__main__":

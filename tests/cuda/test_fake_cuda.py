@@ -41,7 +41,7 @@ def edit(libraries: Path, source: Path, *more: str, **failures: str) -> subproce
 
 def tell(libraries: Path, task: str) -> Any:
     """Return what a task of ``on_cuda.py`` gives."""
-    return fake_cuda.told(fake_cuda.run(libraries, "-m", "tests.cuda.on_cuda", task))
+    return fake_cuda.answer(fake_cuda.run(libraries, "-m", "tests.cuda.on_cuda", task))
 
 
 def test_doctor_finds_the_gpu(libraries: Path) -> None:
@@ -94,7 +94,7 @@ def test_options_are_read(libraries: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "complaint"),
+    ("failure", "message"),
     [
         ({"FAKE_BYTES": "300000"}, "cannot open it on cuda: memory is full: close what else uses it"),
         ({"FAKE_BYTES": "3000000"}, "memory is full: close what else uses it"),
@@ -107,14 +107,14 @@ def test_options_are_read(libraries: Path) -> None:
     ],
 )
 def test_a_gpu_that_fails_leaves_no_file_and_one_line(
-    libraries: Path, source: Path, failure: dict[str, str], complaint: str
+    libraries: Path, source: Path, failure: dict[str, str], message: str
 ) -> None:
     done = edit(libraries, source, **failure)
     assert done.returncode == 1
     others = ("note: ", "engine ", "chest: ", "0 written")
     [line] = [line for line in done.stderr.splitlines() if not line.startswith(others)]
     assert line.startswith("Error: ")
-    assert complaint in line
+    assert message in line
     assert len(line) < 400
     assert [path.name for path in source.parent.iterdir()] == [source.name]
 

@@ -55,7 +55,7 @@ def compiled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the tiny engine and the built-in one, as the plugin has compiled them."""
     cache = tmp_path_factory.mktemp("cache")
     for engine in (HALF, PHANTOM):
-        notes = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
+        notes = fake_cuda.answer(run("-m", "tests.cuda.on_rtx", "compile_all", str(engine), XDG_CACHE_HOME=str(cache)))
         assert notes[-4:] == [f"{network} is compiled for this GPU, once" for network in NETWORKS]
     return cache
 
@@ -68,7 +68,9 @@ def test_doctor_finds_the_gpu_and_prefers_it(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("why", "architecture"), [({"FAKE_SM": "90"}, "sm90"), ({"FAKE_PCI": "/none"}, "sm89")])
-def test_a_gpu_that_the_plugin_does_not_take_or_see_is_told(run: Run, why: dict[str, str], architecture: str) -> None:
+def test_a_gpu_that_the_plugin_does_not_take_or_see_is_reported(
+    run: Run, why: dict[str, str], architecture: str
+) -> None:
     done = run("-m", "roentmod_fast", "doctor", **why)
     assert f"sm86, sm89, sm120 and later, offers no GPU here; there is fake GPU ({architecture})" in done.stdout
     assert "device auto: rtx" not in done.stdout
@@ -112,7 +114,7 @@ def test_what_was_kept_is_read_from_where_it_was_moved_to(run: Run, compiled: Pa
 
 def test_options_are_read(run: Run) -> None:
     """So that those which we give are known to be options of the plugin."""
-    assert "nv_fake" in fake_cuda.told(run("-m", "tests.cuda.on_rtx", "unknown_option"))
+    assert "nv_fake" in fake_cuda.answer(run("-m", "tests.cuda.on_rtx", "unknown_option"))
 
 
 @pytest.fixture(scope="module", params=[HALF, PHANTOM], ids=lambda engine: engine.name)
@@ -135,13 +137,13 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_engines_built_ahead_of_time_are_found_and_read(run: Run, built: Path) -> None:
     manifest = read_bundle(built).manifest
     [record] = [record for record in manifest.tensorrt if record["network"] == NETWORKS[0]]
-    said = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "opened", str(built)))
+    said = fake_cuda.answer(run("-m", "tests.cuda.on_rtx", "opened", str(built)))
     assert said.startswith(f"{built / record['file']}: ONNX Runtime cannot open it on rtx: ")
     assert said.endswith(f"TensorRT EP could not deserialize engine from cache: {built / record['engine']}")
 
 
 def test_engines_for_another_gpu_are_compiled_anew(run: Run, built: Path) -> None:
-    said = fake_cuda.told(run("-m", "tests.cuda.on_rtx", "opened", str(built), FAKE_SM="86"))
+    said = fake_cuda.answer(run("-m", "tests.cuda.on_rtx", "opened", str(built), FAKE_SM="86"))
     [networks] = read_bundle(built).manifest.networks.values()
     assert f"{built / networks['text_encoder']}: ONNX Runtime cannot open it on rtx: " in said
 

@@ -23,13 +23,13 @@ def test_a_whole_edit(layout: str, prediction: str) -> None:
     with np.load(GOLDENS / f"edit_{layout}.npz") as arrays:
         golden = dict(arrays)
     schedule = Schedule(prediction=prediction)
-    course = schedule.course(settings["steps"], settings["strength"])
+    timesteps = schedule.timesteps_for(settings["steps"], settings["strength"])
     outputs = iter(golden["outputs"])
 
     noise = TorchNoise(settings["seed"])
     mean, logvar = golden["mean"], golden["logvar"]
     x_0 = np.float32(0.18215) * (mean + np.exp(logvar / 2) * noise.normal(mean.shape))
-    x_t = add_noise(x_0, noise.normal(x_0.shape), schedule.alpha_bar_at(course.start))
+    x_t = add_noise(x_0, noise.normal(x_0.shape), schedule.alpha_bar_at(timesteps.start))
     # The noise's own tolerance, and nothing that would enlarge it.
     np.testing.assert_allclose(x_t, golden["x_start"], rtol=0, atol=2e-6)
 
@@ -37,8 +37,8 @@ def test_a_whole_edit(layout: str, prediction: str) -> None:
         unconditional, conditional = next(outputs)
         return guide(unconditional[None], conditional[None], settings["guidance"])
 
-    seen = list(denoise(x_t, schedule, course, predict))
-    assert [step.timestep for step in seen] == course.timesteps.tolist()
+    seen = list(denoise(x_t, schedule, timesteps, predict))
+    assert [step.timestep for step in seen] == timesteps.t.tolist()
     assert [(step.index, step.count) for step in seen] == [(index, 20) for index in range(20)]
     # Latents up to 5: twenty steps of a few roundings of 4.8e-7 each, and the start's own difference.
     for step, expected in zip(seen, golden["latents"], strict=True):
@@ -46,12 +46,12 @@ def test_a_whole_edit(layout: str, prediction: str) -> None:
         assert step.x_t.dtype == np.float32
 
 
-def test_the_true_noise_leads_back_to_the_picture() -> None:
+def test_the_true_noise_leads_back_to_the_image() -> None:
     schedule = Schedule(set_alpha_to_one=True)
     x_0, noise = (TorchNoise(seed).normal((1, 4, 8, 8)) for seed in (0, 1))
-    course = schedule.course(50, 1.0)
-    x_t = add_noise(x_0, noise, schedule.alpha_bar_at(course.start))
-    *_, last = denoise(x_t, schedule, course, lambda x_t, timestep: noise)
+    timesteps = schedule.timesteps_for(50, 1.0)
+    x_t = add_noise(x_0, noise, schedule.alpha_bar_at(timesteps.start))
+    *_, last = denoise(x_t, schedule, timesteps, lambda x_t, timestep: noise)
     # The first division by sqrt(alpha_bar), 0.08, enlarges a rounding of 2.4e-7 twelvefold; fifty steps add theirs.
     np.testing.assert_allclose(last.x_t, x_0, rtol=0, atol=2e-5)
 
@@ -65,7 +65,7 @@ def test_a_run_can_be_stopped_and_asks_for_no_more_than_it_gives() -> None:
 
     schedule = Schedule()
     x_t = np.ones((1, 4, 2, 2), dtype=np.float32)
-    run = denoise(x_t, schedule, schedule.course(10, 1.0), predict)
+    run = denoise(x_t, schedule, schedule.timesteps_for(10, 1.0), predict)
     assert calls == []
     assert next(run).timestep == 901
     assert next(run).index == 1
@@ -76,5 +76,5 @@ def test_a_run_can_be_stopped_and_asks_for_no_more_than_it_gives() -> None:
 def test_the_solver_is_an_argument() -> None:
     schedule = Schedule()
     x_t = np.zeros((1, 1, 1, 1), dtype=np.float32)
-    steps = denoise(x_t, schedule, schedule.course(4, 1.0), lambda x_t, t: x_t, lambda x_t, eps, a, b: x_t + 1)
+    steps = denoise(x_t, schedule, schedule.timesteps_for(4, 1.0), lambda x_t, t: x_t, lambda x_t, eps, a, b: x_t + 1)
     assert [step.x_t.item() for step in steps] == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""The schedule against diffusers' numbers, and every wish it must refuse."""
+"""The schedule against diffusers' numbers, and every setting it must refuse."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_papers_defaults_are_twenty_steps() -> None:
 @pytest.mark.parametrize("set_alpha_to_one", [False, True])
 def test_the_last_step_arrives_at_the_final_alpha_bar(set_alpha_to_one: bool) -> None:
     schedule = Schedule(set_alpha_to_one=set_alpha_to_one)
-    last = int(schedule.course(50, 1.0).arrivals[-1])
+    last = int(schedule.timesteps_for(50, 1.0).t_prev[-1])
     assert last < 0
     assert schedule.alpha_bar_at(last) == schedule.final_alpha_bar
     assert schedule.final_alpha_bar == (1 if set_alpha_to_one else schedule.alpha_bar[0])

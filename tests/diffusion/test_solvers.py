@@ -46,7 +46,7 @@ def test_ddim_step(golden: Arrays, prediction: str, set_alpha_to_one: bool, time
     np.testing.assert_allclose(x_prev, golden[f"{prediction}_{set_alpha_to_one}_{timestep}"], rtol=0, atol=1e-6)
 
 
-def test_a_step_with_the_true_noise_finds_the_picture(golden: Arrays) -> None:
+def test_a_step_with_the_true_noise_finds_the_image(golden: Arrays) -> None:
     x_0, noise = golden["x_0"], golden["noise"]
     alpha_bar = Schedule().alpha_bar_at(381)
     found = ddim_step(add_noise(x_0, noise, alpha_bar), noise, alpha_bar, 1.0)

@@ -78,7 +78,7 @@ def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def engine_of(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> EngineOf:
-    """Return the engine of a layout, exported once, the first layout's in half precision too.
+    """Return the engine of a layout, exported once, the first layout's in fp16 too.
 
     Tests copy what they change.
     """

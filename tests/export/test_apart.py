@@ -23,7 +23,7 @@ def test_what_it_returns_and_raises_comes_back(weights: int) -> None:
         apart(weights, divmod, 7, 0)
 
 
-def test_a_process_that_is_killed_is_told() -> None:
+def test_a_process_that_is_killed_is_named() -> None:
     with pytest.raises(ExportError, match="ended from outside"):
         apart(FROM, os.abort)
 

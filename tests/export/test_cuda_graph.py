@@ -95,8 +95,10 @@ def test_a_unet_of_another_make_gets_none_and_that_is_said(
     monkeypatch.setattr(exporter, "fuse_for_cuda", refuse)
     bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=("fp16",)))
     assert bundle.manifest.cuda == {}
-    [told] = [line for line in logged if line.startswith("no graph for CUDA, which then runs unet.fp16.fused.onnx: ")]
-    assert told.endswith("of another make")
+    [line] = [
+        entry for entry in logged if entry.startswith("no graph for CUDA, which then runs unet.fp16.fused.onnx: ")
+    ]
+    assert line.endswith("of another make")
 
 
 def test_onnxruntime_knows_its_operators_and_lacks_only_kernels(engine_of: EngineOf) -> None:
@@ -110,7 +112,7 @@ def test_onnxruntime_knows_its_operators_and_lacks_only_kernels(engine_of: Engin
 @pytest.mark.parametrize(
     ("operator", "attribute", "value"), [("GroupNorm", "activation", 0), ("GroupNorm", "epsilon", 1.0)]
 )
-def test_its_verdict_sees_a_wrong_attribute(
+def test_its_parity_check_sees_a_wrong_attribute(
     engine_of: EngineOf, tmp_path: Path, operator: str, attribute: str, value: float
 ) -> None:
     bundle = copied(engine_of("sd1"), tmp_path)
@@ -135,7 +137,7 @@ def test_its_verdict_sees_a_wrong_attribute(
 
 
 def save(path: Path, nodes: list[onnx.NodeProto], shape: list[int], **weights: np.ndarray) -> None:
-    """Save a half-precision network from ``x`` of ``shape`` to ``y``."""
+    """Save a fp16 network from ``x`` of ``shape`` to ``y``."""
     ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT16, shape)]
     results = [helper.make_tensor_value_info("y", TensorProto.FLOAT16, None)]
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
@@ -184,7 +186,7 @@ def test_a_gate_becomes_one_operator_where_there_is_a_kernel_for_its_width(
     assert np.abs(run(tmp_path / "plain.onnx", x) - run(tmp_path / "meant.onnx", x)).max() < 0.02
 
 
-def test_the_gate_that_runs_on_a_card_is_this_one(tmp_path: Path) -> None:
+def test_the_gate_that_runs_on_a_gpu_is_this_one(tmp_path: Path) -> None:
     """``tests/cuda`` opens it there, and has no exporter."""
     gate(tmp_path / "plain.onnx", 1280)
     fuse_for_cuda(tmp_path / "plain.onnx", tmp_path / "cuda.onnx")

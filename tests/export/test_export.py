@@ -20,8 +20,9 @@ from roentmod_fast.editor import Editor
 from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.phantom import draw
 from roentmod_fast.settings import EditConfig
-from roentmod_fast_export import engine_side, export_checkpoint, exporter, verdict
-from roentmod_fast_export.errors import CheckpointError, VerdictError
+from roentmod_fast_export import engine_side, export_checkpoint, exporter
+from roentmod_fast_export import parity as checks
+from roentmod_fast_export.errors import CheckpointError, ParityError
 from tests.export.conftest import EngineOf
 from tests.goldens.tiny import LAYOUTS
 
@@ -67,9 +68,9 @@ def test_settings_off_the_beaten_track_are_the_same_too(
 
     opened = open_checkpoint(checkpoints / "sd1")
     config = EditConfig(strength, guidance, steps, 42, "replace")
-    picture, prompt = engine_side.edit_picture(opened.model), "right pleural effusion"
-    reference = verdict.reference_edit(verdict.reference_pipeline(opened), picture, config, prompt)
-    ours = Editor.load(engine_of("sd1"), device="cpu").edit(picture, prompt, config)
+    image, prompt = engine_side.edit_image(opened.model), "right pleural effusion"
+    reference = checks.reference_edit(checks.reference_pipeline(opened), image, config, prompt)
+    ours = Editor.load(engine_of("sd1"), device="cpu").edit(image, prompt, config)
     assert engine_side.edit_difference(reference, ours.decoded)["psnr_db"] > 60
 
 
@@ -86,7 +87,7 @@ def test_half_precision_keeps_its_ports_and_its_limit(engine_of: EngineOf) -> No
 def test_an_autoencoder_too_large_for_half_precision_stays_in_float32(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precisions: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(verdict, "HALF_VAE_LARGEST", 12.0)  # the tiny encoder comes to 10, the decoder to 13
+    monkeypatch.setattr(checks, "HALF_VAE_LARGEST", 12.0)  # the tiny encoder comes to 10, the decoder to 13
     bundle = read_bundle(export_checkpoint(checkpoints / "sd1", tmp_path / "b", precisions=precisions))
     verify_files(bundle)
     half = bundle.manifest.networks["fp16"]
@@ -96,18 +97,18 @@ def test_an_autoencoder_too_large_for_half_precision_stays_in_float32(
     assert bundle.manifest.parity["fp16"]["vae_decoder"]["psnr_db"] > 110
 
 
-def test_the_verdict_can_be_given_again(checkpoints: Path, engine_of: EngineOf, tmp_path: Path) -> None:
+def test_parity_can_be_measured_again(checkpoints: Path, engine_of: EngineOf, tmp_path: Path) -> None:
     out = engine_of("sd2")
-    parity = verdict.judge_bundle(out, checkpoints / "sd2")
+    parity = checks.validate_bundle(out, checkpoints / "sd2")
     assert parity["fp32"]["whole_edit"]["psnr_db"] > 60
-    with pytest.raises(VerdictError, match="another model"):
-        verdict.judge_bundle(out, checkpoints / "v")
-    with pytest.raises(VerdictError, match="fp32 unet"):  # other weights, all else the same
+    with pytest.raises(ParityError, match="another model"):
+        checks.validate_bundle(out, checkpoints / "v")
+    with pytest.raises(ParityError, match="fp32 unet"):  # other weights, all else the same
         weights = checkpoints / "sd2" / "unet" / "diffusion_pytorch_model.safetensors"
         shutil.copytree(checkpoints / "sd2", tmp_path / "other")
         values = {name: value * 1.01 for name, value in load_file(weights).items()}
         save_file(values, tmp_path / "other" / "unet" / weights.name, metadata={"format": "pt"})
-        verdict.judge_bundle(out, tmp_path / "other")
+        checks.validate_bundle(out, tmp_path / "other")
 
 
 def test_stored_halves_lose_nothing_that_was_rounded_before(changed: Path, tmp_path: Path) -> None:
@@ -119,13 +120,13 @@ def test_stored_halves_lose_nothing_that_was_rounded_before(changed: Path, tmp_p
     assert size_of(small, "unet.onnx") < 0.7 * size_of(plain, "unet.onnx")
     # Of the others hardly any weight was rounded.
     assert size_of(small, "vae_decoder.onnx") > 0.9 * size_of(plain, "vae_decoder.onnx")
-    picture = draw(64, 0).image
-    pictures = [Editor.load(b.folder, device="cpu").edit(picture, "edema", EditConfig(steps=5)) for b in (plain, small)]
-    assert np.abs(pictures[0].decoded - pictures[1].decoded).max() < 1e-6
+    image = draw(64, 0).image
+    edits = [Editor.load(b.folder, device="cpu").edit(image, "edema", EditConfig(steps=5)) for b in (plain, small)]
+    assert np.abs(edits[0].decoded - edits[1].decoded).max() < 1e-6
 
 
 def test_mixed_precisions_pickles_and_strays_open(changed: Path, tmp_path: Path) -> None:
-    """As checkpoints lie about in the field: half-precision parts, a .bin, folders that are none of ours."""
+    """As checkpoints are found in the field: fp16 parts, a .bin, folders that are none of ours."""
     vae = weights_of(changed / "vae")
     save_file({name: value.half() for name, value in load_file(vae).items()}, vae, metadata={"format": "pt"})
     text = weights_of(changed / "text_encoder")
@@ -221,9 +222,9 @@ def test_a_single_file_is_no_folder(tmp_path: Path) -> None:
 def test_an_engine_that_computes_something_else_is_refused(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = verdict.reference_edit_once
-    monkeypatch.setattr(verdict, "reference_edit_once", lambda *a, **k: real(*a, **k) * np.float32(0.9))
-    with pytest.raises(VerdictError, match=r"fp32 whole_edit: [0-9.]+ dB, limit 60 dB"):
+    real = checks.reference_edit_once
+    monkeypatch.setattr(checks, "reference_edit_once", lambda *a, **k: real(*a, **k) * np.float32(0.9))
+    with pytest.raises(ParityError, match=r"fp32 whole_edit: [0-9.]+ dB, limit 60 dB"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     export_checkpoint(checkpoints / "sd1", tmp_path / "out", keep_anyway=True)
@@ -238,7 +239,7 @@ def test_a_bundle_that_exists_stays(checkpoints: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "precious").read_text() == "x"
 
 
-def test_a_disk_without_room_is_told_first(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_named_first(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
     with pytest.raises(OutputError, match=r"needs [0-9.]+ GB"):
         export_checkpoint(checkpoints / "sd1", tmp_path / "out")
@@ -247,7 +248,7 @@ def test_a_disk_without_room_is_told_first(checkpoints: Path, tmp_path: Path, mo
 def test_a_disk_that_fills_up_leaves_nothing(
     checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(network: str, module: object, model: object, width: int, path: Path, **wishes: object) -> None:
+    def fill(network: str, module: object, model: object, width: int, path: Path, **options: object) -> None:
         path.write_bytes(b"half a file")
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -272,7 +273,7 @@ def test_the_command_says_what_it_does(checkpoints: Path, tmp_path: Path) -> Non
     assert "dB against the checkpoint" in result.stderr
 
 
-def test_the_verdict_is_given_again(checkpoints: Path, engine_of: EngineOf, tmp_path: Path) -> None:
+def test_the_command_measures_parity_again(checkpoints: Path, engine_of: EngineOf, tmp_path: Path) -> None:
     engine = engine_of("sd1")
     words = ["engines", "verify", str(engine), "--against"]
     result = CliRunner().invoke(cli, [*words, str(checkpoints / "sd1")])
@@ -280,6 +281,6 @@ def test_the_verdict_is_given_again(checkpoints: Path, engine_of: EngineOf, tmp_
     assert "files match the manifest" in result.stdout
     assert "fp32 unet: " in result.stdout and "fp32 whole_edit: " in result.stdout
     other = CliRunner().invoke(cli, [*words, str(checkpoints / "v")])
-    assert isinstance(other.exception, VerdictError)
+    assert isinstance(other.exception, ParityError)
     alone = CliRunner().invoke(cli, ["engines", "verify", str(engine), "--vae", str(tmp_path)])
     assert "--vae belongs to --against" in str(alone.exception)

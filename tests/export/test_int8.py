@@ -111,16 +111,16 @@ def test_unsigned_activations_are_the_same_numbers() -> None:
 
 
 @needs_int8_extra
-def test_openvino_gives_the_verdict(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_validates_int8(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(engine_side, "Network", lambda device, spec: asked.append((device, spec.fp16)) or Wrong())
     for precision in ("fp32", "fp16", "int8"):
-        engine_side.judge_network("text_encoder", bundle, [{}], [[np.zeros(2)]], precision)
+        engine_side.validate_network("text_encoder", bundle, [{}], [[np.zeros(2)]], precision)
     assert asked == [(CPU, False), (CPU, True), (OPENVINO, False)]
     edited = []
     real = engine_side.Editor.load
     monkeypatch.setattr(engine_side.Editor, "load", lambda *found, **keep: edited.append(keep) or real(*found, **keep))
-    engine_side.judge_edit(bundle, "int8", np.zeros((64, 64), np.float32))
+    engine_side.validate_edit(bundle, "int8", np.zeros((64, 64), np.float32))
     assert edited == [{"keep": False}]
 
 
@@ -160,13 +160,13 @@ def test_calibration_on_the_users_own_radiographs(tmp_path: Path) -> None:
     np.testing.assert_allclose(own, draw(128, 5).image, atol=0.5 / 255)
 
 
-def test_a_folder_without_radiographs_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_radiographs_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no radiograph")
     with pytest.raises((ExportError, SourceError), match=r"no radiograph|not a radiograph|nothing"):
         int8.calibration_images(tmp_path, 64)
 
 
-def test_wishes_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_do_not_fit(checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ExportError, match=r"int8 needs nncf and openvino 2026 or later: type pip install 'roentmod-fast\[int8\]'$"

@@ -143,7 +143,7 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
         aot.find_compiler(["sm89"])
 
 
-def test_classic_tensorrt_builds_for_its_own_card_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classic_tensorrt_builds_for_its_own_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", only("tensorrt"))
     monkeypatch.setattr(importlib, "import_module", lambda name: importlib.util)
     monkeypatch.setattr(aot, "_gpu", lambda: "sm90")

@@ -21,7 +21,7 @@ bundle has its place in ``tiny_bundle/``:
 
     python tests/goldens/tiny.py sd1 /tmp/tiny && roentmod-fast export /tmp/tiny -o tests/goldens/tiny_bundle
 
-and for tests of the device cuda the same in half precision in ``tiny_half/``, with ``--precision fp16``; and beside it
+and for tests of the device cuda the same in fp16 in ``tiny_half/``, with ``--precision fp16``; and beside it
 ``gate.cuda.onnx``, which ``tests/export/test_cuda_graph.py`` holds against what the exporter makes.
 """
 
@@ -171,7 +171,7 @@ def record_noise() -> None:
         generator = torch.Generator("cpu").manual_seed(seed)
         for draw in range(2):
             arrays[f"large_{seed}_{draw}"] = torch.randn(1, 4, 64, 64, generator=generator).numpy().reshape(-1)[::7]
-        # One generator for all: the odd sizes leave a spare value behind, which (17,) must not use and (15,) must.
+        # One generator for all: the odd sizes leave a second value behind, which (17,) must not use and (15,) must.
         generator = torch.Generator("cpu").manual_seed(seed)
         for size in (7, 17, 15):
             arrays[f"small_{seed}_{size}"] = torch.randn(size, generator=generator).numpy()
@@ -293,9 +293,9 @@ def record_edit(layout: str) -> dict[str, Any]:
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
 
-    picture = torch.from_numpy(image).expand(1, 3, -1, -1)
+    input_image = torch.from_numpy(image).expand(1, 3, -1, -1)
     with torch.no_grad():
-        moments = pipeline.vae.encode(2 * picture - 1).latent_dist
+        moments = pipeline.vae.encode(2 * input_image - 1).latent_dist
     arrays["mean"], arrays["logvar"] = moments.mean.numpy(), moments.logvar.numpy()
 
     noised, outputs, latents = [], [], []
@@ -315,7 +315,7 @@ def record_edit(layout: str) -> dict[str, Any]:
         wanted = {**settings, **changes}
         return pipeline(
             wanted["prompt"],
-            image=picture,
+            image=input_image,
             strength=wanted["strength"],
             guidance_scale=wanted["guidance"],
             num_inference_steps=wanted["steps"],
@@ -331,10 +331,10 @@ def record_edit(layout: str) -> dict[str, Any]:
     arrays["outputs"] = np.concatenate([pair[None] for pair in outputs])  # (step, [unconditional, conditional], ...)
     arrays["latents"] = np.concatenate(latents)
 
-    # A golden that anything would meet is none: prompt, guidance and seed must show in the picture.
+    # A golden that anything would meet is none: prompt, guidance and seed must show in the image.
     for change in ({"prompt": "edema"}, {"guidance": 3.0}, {"seed": 43}):
         difference = float(np.abs(edit(**change) - output).max())
-        print(f"{layout}: {change} changes the picture by up to {difference:.3f}; its spread is {output.std():.3f}")
+        print(f"{layout}: {change} changes the image by up to {difference:.3f}; its spread is {output.std():.3f}")
         if difference < 0.01:
             raise SystemExit(f"{layout}: the tiny checkpoint does not feel {change}")
     np.savez_compressed(GOLDENS / f"edit_{layout}.npz", **arrays)

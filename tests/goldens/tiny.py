@@ -3,7 +3,7 @@
 ``build_tiny("sd1", folder)`` writes a diffusers folder, and so does ``python tests/goldens/tiny.py sd1 FOLDER``. The
 weights come from a fixed seed, and so depend on the versions of torch, diffusers and transformers alone: those of the
 ``export`` extra. Attention and output layers are scaled up from their usual start, or else neither prompt nor guidance
-would show in the picture.
+would show in the image.
 """
 
 from __future__ import annotations

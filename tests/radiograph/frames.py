@@ -1,4 +1,4 @@
-"""Frames in syntaxes that nothing in this environment can encode: 12 bit grey, 24 x 32, of :data:`PICTURE`.
+"""Frames in syntaxes that nothing in this environment can encode: 12 bit grey, 24 x 32, of :data:`IMAGE`.
 
 Made with imagecodecs 2026.3.6 (libjpeg-turbo, OpenJPH) and pyjpegls 1.5.1 (CharLS); lossless but for JPEG_EXTENDED,
 whose quality is 95.
@@ -11,7 +11,7 @@ import base64
 import numpy as np
 
 _ROW, _COLUMN = np.mgrid[:24, :32]
-PICTURE = (_ROW * 97 + _COLUMN * 53 + (_ROW * _COLUMN) % 7 * 11) % 4096
+IMAGE = (_ROW * 97 + _COLUMN * 53 + (_ROW * _COLUMN) % 7 * 11) % 4096
 
 JPEG_LOSSLESS = base64.b64decode(
     """

@@ -34,13 +34,13 @@ SIZES = {
 
 
 class StubOptions:
-    """Session options that keep what they are told."""
+    """Session options that record what they are given."""
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}
         self.dimensions: dict[str, int] = {}
         self.devices: list[Any] = []
-        self.wishes: dict[str, str] = {}
+        self.provider_options: dict[str, str] = {}
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         self.entries[key] = value
@@ -48,8 +48,8 @@ class StubOptions:
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
         self.dimensions[name] = size
 
-    def add_provider_for_devices(self, devices: list[Any], wishes: dict[str, str]) -> None:
-        self.devices, self.wishes = list(devices), dict(wishes)
+    def add_provider_for_devices(self, devices: list[Any], provider_options: dict[str, str]) -> None:
+        self.devices, self.provider_options = list(devices), dict(provider_options)
 
 
 class StubSession:
@@ -68,16 +68,16 @@ class StubSession:
         self._nodes = runtime.nodes or {self._providers[0]: ["Conv", "MatMul"]}
         self._runtime = runtime
         self._role = next(role for role in INPUTS if role in path)
-        if runtime.graph_refusal is not None and self.wishes.get("enable_cuda_graph") == "1":
+        if runtime.graph_refusal is not None and self.provider_options.get("enable_cuda_graph") == "1":
             raise runtime.graph_refusal
         if runtime.can_tell:
             self.get_provider_graph_assignment_info = self._assignment
 
     @property
-    def wishes(self) -> dict[str, str]:
+    def provider_options(self) -> dict[str, str]:
         """The options of the provider, however it was asked for."""
         asked = self.arguments.get("providers", [""])[0]
-        return dict(asked[1]) if isinstance(asked, tuple) else self.options.wishes
+        return dict(asked[1]) if isinstance(asked, tuple) else self.options.provider_options
 
     def get_providers(self) -> list[str]:
         return self._providers

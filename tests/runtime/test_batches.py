@@ -107,13 +107,13 @@ def test_tensorrt_is_compiled_for_one_up_to_the_batch(
     tmp_path: Path, gpu: StubRuntime, device: Backend, prefix: str
 ) -> None:
     Networks.open(write_halves(tmp_path / "b"), device, "fp16", batch=4)
-    wishes = {Path(session.path).name: session.wishes for session in gpu.sessions}
-    unet = wishes["unet.fp16.onnx"]
+    asked = {Path(session.path).name: session.provider_options for session in gpu.sessions}
+    unet = asked["unet.fp16.onnx"]
     assert unet[f"{prefix}_profile_min_shapes"] == "latents:1x4x8x8,timestep:1,text_states:1x77x16"
     assert unet[f"{prefix}_profile_opt_shapes"] == "latents:8x4x8x8,timestep:8,text_states:8x77x16"
     assert unet[f"{prefix}_profile_max_shapes"] == unet[f"{prefix}_profile_opt_shapes"]
-    assert f"{prefix}_profile_max_shapes" not in wishes["vae_encoder.fp16.onnx"], "one image, as its file says"
-    assert wishes["text_encoder.fp16.onnx"][f"{prefix}_profile_max_shapes"] == "tokens:4x77"
+    assert f"{prefix}_profile_max_shapes" not in asked["vae_encoder.fp16.onnx"], "one image, as its file says"
+    assert asked["text_encoder.fp16.onnx"][f"{prefix}_profile_max_shapes"] == "tokens:4x77"
 
 
 def test_what_is_compiled_is_kept_apart_by_batch(tmp_path: Path, gpu: StubRuntime) -> None:
@@ -121,16 +121,18 @@ def test_what_is_compiled_is_kept_apart_by_batch(tmp_path: Path, gpu: StubRuntim
     Networks.open(bundle, RTX, "fp16", batch=2)
     again = Networks.open(bundle, RTX, "fp16", batch=2)
     assert again.notes == []
-    assert not any("nv_profile_max_shapes" in session.wishes for session in gpu.sessions[4:]), "compiled already"
+    assert not any("nv_profile_max_shapes" in session.provider_options for session in gpu.sessions[4:]), (
+        "compiled already"
+    )
     other = Networks.open(bundle, RTX, "fp16", batch=3)
     assert other.notes == [f"{role} is compiled for this GPU, once" for role in ("text_encoder", "unet")]
     plans = [RTX.plan_for(ADA, bundle, "unet", "fp16", tmp_path / "cache", batch) for batch in (2, 3)]
     assert plans[0].cache != plans[1].cache
     Networks.open(bundle, TENSORRT, "fp16", batch=5)
-    assert "/batch-5" in Path(gpu.sessions[-1].wishes["trt_engine_cache_path"]).as_posix()
+    assert "/batch-5" in Path(gpu.sessions[-1].provider_options["trt_engine_cache_path"]).as_posix()
 
 
-def test_an_engine_that_is_too_small_is_told_and_not_used(tmp_path: Path, gpu: StubRuntime) -> None:
+def test_an_engine_that_is_too_small_is_reported_and_not_used(tmp_path: Path, gpu: StubRuntime) -> None:
     bundle = write_engines(tmp_path / "b", batch=[1, 2, 16])
     assert choose_trt_engine(bundle, "unet", "fp16", ADA, 16)[0] is not None
     record, note = choose_trt_engine(bundle, "unet", "fp16", ADA, 18)

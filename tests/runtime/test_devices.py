@@ -1,4 +1,4 @@
-"""Devices: which is chosen, and what is said of one that is absent."""
+"""Devices: which is chosen, and the message for one that is absent."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_plain_onnxruntime_has_neither(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
-def test_no_driver_and_no_gpu_are_told_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_driver_and_no_gpu_are_kept_apart(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=False)
     assert "no NVIDIA driver" in absence(name)
     install(monkeypatch, StubRuntime(GPU_PROVIDERS), driver=True)

@@ -22,7 +22,7 @@ from roentmod_fast.runtime.networks import Networks
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime
 
-NOTE = "vae_decoder gave NaN or infinity in half precision: from now on it runs in float32"
+NOTE = "vae_decoder gave NaN or infinity in fp16: from now on it runs in float32"
 
 
 def opened_files(runtime: StubRuntime) -> list[str]:
@@ -40,14 +40,14 @@ def test_the_autoencoder_is_run_again_in_float32(
     np.testing.assert_array_equal(image[:, 0, 0, 0], [0, 1])
     assert logged[before] == NOTE
     assert opened.notes == logged
-    spare = gpu.sessions[-1]
-    assert Path(spare.path).name == "vae_decoder.onnx"
+    fallback = gpu.sessions[-1]
+    assert Path(fallback.path).name == "vae_decoder.onnx"
     if device == CUDA:
-        assert spare.wishes["use_tf32"] == "1", "float32 among halves may be rounded to TF32"
+        assert fallback.provider_options["use_tf32"] == "1", "float32 among halves may be rounded to TF32"
     else:
-        assert spare.options.dimensions == {"batch": 1}
+        assert fallback.options.dimensions == {"batch": 1}
         assert logged[before + 1] == "vae_decoder is compiled for this GPU, once"
-    # From then on it stays in use, and nothing more is told.
+    # From then on it stays in use, and nothing more is logged.
     count, runs = len(logged), len(gpu.runs)
     opened.decode(numbered(1))
     assert [name for name, _ in gpu.runs[runs:]] == ["vae_decoder.onnx"]

@@ -1,6 +1,6 @@
 """Sessions over arrays that stay on the device, and CUDA graphs.
 
-What a GPU would do is told by a stub of onnxruntime; what is not of a GPU is done by the real one, on the CPU.
+What a GPU would do is given by a stub of onnxruntime; what is not of a GPU is done by the real one, on the CPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def text(value: float, count: int = 2) -> np.ndarray:
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_a_bound_session_gives_what_the_session_gives(graphs: bool) -> None:
+def test_a_session_with_io_binding_gives_what_the_session_gives(graphs: bool) -> None:
     session = CPU.open_session(SessionSpec("unet", TINY / "unet.onnx", max_batch=4))
     bound = IoBindingSession(session, "cpu", (lambda error: session) if graphs else None)
     draws = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def test_a_loop_takes_no_memory_and_uploads_the_text_once(tmp_path: Path, gpu: S
 def test_each_batch_size_has_a_graph_of_its_own(tmp_path: Path, gpu: StubRuntime) -> None:
     opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16", batch=2)
     unet = next(session for session in gpu.sessions if "unet" in session.path)
-    assert unet.wishes["enable_cuda_graph"] == "1"
+    assert unet.provider_options["enable_cuda_graph"] == "1"
     for count in (4, 4, 1, 4, 1, 1):
         opened.predict(numbered(count), 500, text(0, count))
     assert gpu.graph_ids == ["-1", "4", "-1", "4", "1", "1"], "the first run of a size records nothing"
@@ -98,7 +98,7 @@ def test_what_no_loop_calls_has_no_graph(tmp_path: Path, gpu: StubRuntime) -> No
     opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     opened.decode(numbered(1))
     assert gpu.graph_ids == [None]
-    assert [session.path for session in gpu.sessions if "enable_cuda_graph" in session.wishes] == [
+    assert [session.path for session in gpu.sessions if "enable_cuda_graph" in session.provider_options] == [
         session.path for session in gpu.sessions if "unet" in session.path
     ]
 
@@ -106,7 +106,7 @@ def test_what_no_loop_calls_has_no_graph(tmp_path: Path, gpu: StubRuntime) -> No
 def test_graphs_can_be_left_off(tmp_path: Path, gpu: StubRuntime) -> None:
     opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16", graphs=False)
     opened.predict(numbered(2), 500, text(0))
-    assert not any("enable_cuda_graph" in session.wishes for session in gpu.sessions)
+    assert not any("enable_cuda_graph" in session.provider_options for session in gpu.sessions)
     assert gpu.graph_ids == [None]
     assert opened.notes == []
 
@@ -124,7 +124,7 @@ def test_a_network_that_cannot_be_a_graph_runs_without_and_says_so(
     assert gpu.graph_ids == [None]
 
 
-def test_a_recording_that_breaks_off_is_told_and_the_network_opened_again(tmp_path: Path, gpu: StubRuntime) -> None:
+def test_a_recording_that_breaks_off_is_reported_and_the_network_opened_again(tmp_path: Path, gpu: StubRuntime) -> None:
     opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16")
     gpu.capture_failure = RuntimeError("operation not permitted when stream is capturing\nmore")
     before = len(gpu.sessions)
@@ -132,7 +132,7 @@ def test_a_recording_that_breaks_off_is_told_and_the_network_opened_again(tmp_pa
         np.testing.assert_array_equal(opened.predict(numbered(2), 500, text(0)), numbered(2))
     assert gpu.graph_ids == ["-1", "2", None, None]
     [again] = gpu.sessions[before:]
-    assert "enable_cuda_graph" not in again.wishes
+    assert "enable_cuda_graph" not in again.provider_options
     assert opened.notes == ["unet runs without CUDA graphs: operation not permitted when stream is capturing"]
 
 

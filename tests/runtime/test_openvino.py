@@ -1,4 +1,4 @@
-"""The device ``openvino``: run for real where it is, and told what to type where it is not."""
+"""The device ``openvino``: run for real where it is, with a message of what to type where it is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from roentmod_fast.bundle.manifest import NETWORKS, FileFact, fact_of, render_ma
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
-from roentmod_fast.presets import Means, Preset
+from roentmod_fast.presets import Preset, SpeedSettings
 from roentmod_fast.runtime import host
 from roentmod_fast.runtime.backends import openvino as openvino_backend
 from roentmod_fast.runtime.backends import openvino_session
@@ -132,7 +132,7 @@ def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @here
-def test_an_old_one_is_told_and_auto_passes_it_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_one_is_reported_and_auto_passes_it_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "version_of", {"openvino": "2024.6.0", "onnxruntime": "1.32.0"}.get)
     with pytest.raises(DeviceError, match=r"openvino 2024\.6\.0 is too old, expected 2026 or later: type pip install"):
         choose_device("openvino")
@@ -154,7 +154,7 @@ def test_an_error_of_one_network_is_its_own(with_int8: Bundle) -> None:
 def test_bfloat16_is_near_what_is_stored_and_is_not_it(with_int8: Bundle, precision: str, stored: str) -> None:
     full, half = (Editor.load(with_int8.folder, "openvino", each) for each in (stored, precision))
     assert (full.networks.precision, half.networks.precision) == (stored, precision)
-    assert half.settings(CONFIG).means.precision == precision
+    assert half.settings(CONFIG).speed.precision == precision
     text = full.networks.encode_text(full._tokenizer.encode("edema"))
     latents = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
     exact, rounded = (networks.predict(latents, 300, text) for networks in (full.networks, half.networks))
@@ -208,7 +208,7 @@ def test_auto_takes_the_cpus_device_that_has_bfloat16(monkeypatch: pytest.Monkey
     monkeypatch.setattr(editor_module, "fastest_measured", lambda bundle, name, devices: "cpu")
     assert Editor.load(TINY, "auto", "fp32").device == CPU
     assert Editor.load(TINY, "auto", "bf16").device == OPENVINO
-    assert Editor.load(TINY, "auto", preset=Preset("fast", Means("bf16"))).device == OPENVINO
+    assert Editor.load(TINY, "auto", preset=Preset("fast", SpeedSettings("bf16"))).device == OPENVINO
 
 
 @here
@@ -219,7 +219,7 @@ def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @here
-def test_a_cpu_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_bfloat16_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     core = types.SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
     monkeypatch.setattr(openvino_backend, "import_openvino", lambda: types.SimpleNamespace(Core=lambda: core))
     with pytest.raises(DeviceError, match=r"'bf16' cannot be had: OpenVINO does not compute in bfloat16 on this CPU"):
@@ -232,7 +232,7 @@ def test_bfloat16_is_openvinos_alone() -> None:
 
 
 @pytest.mark.skipif(IS_HERE, reason="OpenVINO is here")
-def test_where_it_is_absent_one_is_told_what_to_type() -> None:
+def test_where_it_is_absent_the_message_names_what_to_type() -> None:
     with pytest.raises(DeviceError, match=r"device 'openvino' is absent: .*'roentmod-fast\[openvino\]'$"):
         choose_device("openvino")
 
@@ -320,7 +320,7 @@ def test_nothing_is_left_of_a_network_that_could_not_be_kept(tmp_path: Path) -> 
 
 
 @here
-def test_nothing_is_kept_where_that_is_not_wished(with_int8: Bundle) -> None:
+def test_nothing_is_kept_where_that_is_turned_off(with_int8: Bundle) -> None:
     Editor.load(with_int8.folder, "openvino", "int8", keep=False)
     assert kept_in(with_int8) == []
 

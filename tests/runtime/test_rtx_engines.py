@@ -61,7 +61,7 @@ def test_an_engine_that_was_altered_is_refused(tmp_path: Path) -> None:
         ("sm89", {"package": "tensorrt"}, "is of tensorrt, not of tensorrt_rtx"),
     ],
 )
-def test_an_engine_that_does_not_fit_is_told_and_not_used(
+def test_an_engine_that_does_not_fit_is_reported_and_not_used(
     tmp_path: Path, gpu: StubRuntime, architecture: str, changes: dict[str, Any], reason: str, logged: list[str]
 ) -> None:
     bundle = write_engines(tmp_path / "b", architecture, **changes)
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_nothing(
 
 
 @pytest.mark.parametrize("device", [RTX, TENSORRT])
-def test_a_cache_that_cannot_be_written_is_told_and_done_without(
+def test_a_cache_that_cannot_be_written_is_reported_and_done_without(
     tmp_path: Path, gpu: StubRuntime, device: Backend
 ) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
@@ -172,8 +172,8 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(
         assert " cannot be written" in note
     for session in gpu.sessions:
         assert "ep.context_enable" not in session.options.entries
-        assert "nv_runtime_cache_path" not in session.wishes
-        assert "trt_engine_cache_path" not in session.wishes
+        assert "nv_runtime_cache_path" not in session.provider_options
+        assert "trt_engine_cache_path" not in session.provider_options
 
 
 def test_without_a_cache_an_engine_of_the_bundle_is_opened_all_the_same(tmp_path: Path, gpu: StubRuntime) -> None:
@@ -189,10 +189,14 @@ def test_memory_is_held_where_an_engine_is_for_these_batches(tmp_path: Path, gpu
     """An engine for larger ones would hold as much as the largest of them takes."""
     bundle = write_engines(tmp_path / "b")  # of one item and two
     Networks.open(bundle, RTX, "fp16")
-    held = {Path(session.path).name: "nv_persistent_context_memory" in session.wishes for session in gpu.sessions}
+    held = {
+        Path(session.path).name: "nv_persistent_context_memory" in session.provider_options for session in gpu.sessions
+    }
     assert held == {f"{network}.sm89.onnx": network == "unet" for network in NETWORKS}
     Networks.open(write_halves(tmp_path / "h"), RTX, "fp16")
-    assert all(session.wishes["nv_persistent_context_memory"] == "1" for session in gpu.sessions[len(NETWORKS) :])
+    assert all(
+        session.provider_options["nv_persistent_context_memory"] == "1" for session in gpu.sessions[len(NETWORKS) :]
+    )
 
 
 def test_of_an_unknown_gpu_nothing_is_kept(tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ def test_a_bundle_without_half_precision_runs_in_float32(tmp_path: Path, gpu: St
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA, RTX, TENSORRT])
-def test_float32_that_is_tf32_is_told(tmp_path: Path, gpu: StubRuntime, device: Backend) -> None:
+def test_float32_that_is_tf32_is_reported(tmp_path: Path, gpu: StubRuntime, device: Backend) -> None:
     bundle = write_halves(tmp_path / "b")
     note = f"{device.name} rounds float32 products to TF32, 10 bits, where the GPU has it; cuda does not"
     assert (note in Networks.open(bundle, device, "fp32").notes) == (device in (RTX, TENSORRT))
@@ -236,14 +240,14 @@ def test_only_what_is_in_half_precision_is_computed_in_it(tmp_path: Path, gpu: S
     mixed = {**bundle.manifest.networks["fp16"], "vae_decoder": "vae_decoder.onnx"}
     bundle = replace(bundle, manifest=replace(bundle.manifest, networks={**bundle.manifest.networks, "fp16": mixed}))
     Networks.open(bundle, TENSORRT, "fp16")
-    wishes = {Path(session.path).name: session.arguments["providers"][0][1] for session in gpu.sessions}
-    assert wishes["vae_decoder.onnx"]["trt_fp16_enable"] == "0"
-    assert wishes["unet.fp16.onnx"]["trt_fp16_enable"] == "1"
-    assert ADA.key in wishes["unet.fp16.onnx"]["trt_engine_cache_path"]
+    provider_options = {Path(session.path).name: session.arguments["providers"][0][1] for session in gpu.sessions}
+    assert provider_options["vae_decoder.onnx"]["trt_fp16_enable"] == "0"
+    assert provider_options["unet.fp16.onnx"]["trt_fp16_enable"] == "1"
+    assert ADA.key in provider_options["unet.fp16.onnx"]["trt_engine_cache_path"]
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"architecture": 89}, r"tensorrt\[0\]\.architecture: expected str, found 89"),
         ({"network": "vae"}, r"network is 'vae': expected one of"),
@@ -254,13 +258,11 @@ def test_only_what_is_in_half_precision_is_computed_in_it(tmp_path: Path, gpu: S
         ({"source": {"gone.onnx": "0"}}, r"names 'gone\.onnx', which files does not list"),
     ],
 )
-def test_a_record_that_is_not_as_it_should_be_is_refused(
-    tmp_path: Path, change: dict[str, Any], complaint: str
-) -> None:
+def test_a_record_that_is_not_as_it_should_be_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     manifest = write_engines(tmp_path / "b").manifest
     raw = json.loads(render_manifest(manifest))
     raw["tensorrt"][0].update(change)
-    with pytest.raises(EngineError, match=complaint):
+    with pytest.raises(EngineError, match=message):
         parse_manifest(json.dumps(raw), "manifest.json")
 
 

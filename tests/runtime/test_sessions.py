@@ -39,8 +39,8 @@ def test_rtx_gets_one_gpu_graphs_and_a_cache(runtime: StubRuntime, tmp_path: Pat
     RTX.open_session(SessionSpec("unet", tmp_path / "unet.onnx", cache=tmp_path / "kernels", cuda_graphs=True))
     [session] = runtime.sessions
     assert session.options.devices == runtime.offers[:1], "the plugin takes one GPU at a time"
-    assert session.options.wishes["enable_cuda_graph"] == "1"
-    assert session.options.wishes["nv_runtime_cache_path"] == str(tmp_path / "kernels")
+    assert session.options.provider_options["enable_cuda_graph"] == "1"
+    assert session.options.provider_options["nv_runtime_cache_path"] == str(tmp_path / "kernels")
     assert session.options.entries[RECORD] == "1"
     assert session.options.dimensions == {"batch": 1}
     assert session.arguments == {"enable_fallback": 0}
@@ -151,7 +151,7 @@ def test_nothing_is_left_of_what_did_not_compile(runtime: StubRuntime, tmp_path:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_told(runtime: StubRuntime, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(runtime: StubRuntime, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
     with pytest.raises(DeviceError, match="compiled networks cannot be cached there"):
         RTX.open_session(

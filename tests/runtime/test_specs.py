@@ -81,7 +81,7 @@ def test_rtx(options: dict[str, Any], expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, {"device_id": "0", "trt_fp16_enable": "0"}),  # a float32 autoencoder overflows in half precision
+        ({}, {"device_id": "0", "trt_fp16_enable": "0"}),  # a float32 autoencoder overflows in fp16
         ({"fp16": True}, {"device_id": "0", "trt_fp16_enable": "1"}),
         (
             {"cache": CACHE, "shapes": {"tokens": (77,)}, "max_batch": 3},

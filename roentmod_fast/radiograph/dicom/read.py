@@ -29,7 +29,7 @@ from roentmod_fast.radiograph.dicom.orientation import (
 )
 from roentmod_fast.radiograph.dicom.pixels import decode
 from roentmod_fast.radiograph.dicom.suitability import reasons_to_refuse
-from roentmod_fast.radiograph.doubts import Force, set_aside
+from roentmod_fast.radiograph.doubts import Force, override_doubts
 from roentmod_fast.radiograph.model import PixelLayout, Radiograph
 
 MAX_BYTES = 1 << 29
@@ -209,7 +209,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
     image = contiguous(orientation.upright(grayscale.apply(stored)))
     content, content_notes = content_of(image, stored, grayscale.padding)
     # Errors that --force cannot override were raised above.
-    forced = set_aside(name, [*doubts, *content], force)
+    forced = override_doubts(name, [*doubts, *content], force)
     notes = (
         *notes,
         *forced,

@@ -231,7 +231,7 @@ _LUT_LENGTH = 256
 def copy_retained(source: Dataset, target: Dataset, *, device: bool) -> None:
     """Add to ``target`` what may stay of ``source``; ``device``: Manufacturer too, where it is a known maker.
 
-    ``source`` is not changed. Raises OutputError for a look-up table that is used and cannot be told from text.
+    ``source`` is not changed. Raises OutputError for a look-up table that is used and may be text.
     """
     for keyword in (*SHOWN, *MEASURED):
         numbers = _numbers(source, keyword, lenient=keyword in SHOWN)

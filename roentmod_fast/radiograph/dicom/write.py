@@ -225,7 +225,7 @@ def _derive(result: Dataset, how: Provenance) -> None:
     facts = (
         f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed},"
         f" compose {how.compose}, engine {how.engine_name} {how.engine_hash},"
-        f" {MANUFACTURER} {how.software_version} on {how.device}, {how.means}"
+        f" {MANUFACTURER} {how.software_version} on {how.device}, {how.speed}"
     )
     head = f"{WARNING}. Edited by text: "
     room = _DESCRIPTION_LENGTH - len(head) - len(facts) - 2

@@ -106,7 +106,7 @@ class Cuda(OrtGpuBackend):
             "device_id": "0",
             "use_tf32": "1" if spec.allow_tf32 else "0",
             "arena_extend_strategy": "kSameAsRequested",  # by powers of two it would take up to twice as much
-            "enable_skip_layer_norm_strict_mode": "1",  # else half-precision statistics are added up in half
+            "enable_skip_layer_norm_strict_mode": "1",  # else fp16 statistics are added up in fp16
         }
         return {**options, "enable_cuda_graph": "1"} if spec.cuda_graphs else options
 

@@ -109,7 +109,7 @@ class TensorRTRTX(OrtBackend):
         """Choose what is opened on ``gpu``: the bundle's own TensorRT engine, a cached one, or the ONNX file.
 
         A compiled network is cached by GPU, driver, TensorRT, plugin and largest batch. For an unknown GPU nothing is
-        cached: one could not be told from another.
+        cached: its cache could serve another GPU.
         """
         spec = super().plan(bundle, role, precision, cache, batch)
         file = bundle.networks_of(precision)[role]

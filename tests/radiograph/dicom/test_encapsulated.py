@@ -21,7 +21,7 @@ from roentmod_fast.radiograph.model import Provenance
 from tests.radiograph import frames
 from tests.radiograph.conftest import make_dataset, notes_of, to_bytes
 
-PICTURE = np.tile(frames.PICTURE, (2, 2))
+IMAGE = np.tile(frames.IMAGE, (2, 2))
 WRONG = "the Basic Offset Table is wrong"
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -34,14 +34,14 @@ def even(value: bytes) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def jpeg(values: np.ndarray = PICTURE) -> bytes:
+def jpeg(values: np.ndarray = IMAGE) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray((values >> 4).astype(np.uint8)).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 
 def frame_of(syntax: uid.UID, plugin: str) -> bytes:
-    dataset = make_dataset(PICTURE)
+    dataset = make_dataset(IMAGE)
     dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
     return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
@@ -61,9 +61,9 @@ def file_with(syntax: uid.UID, value: bytes, **attributes: Any) -> bytes:
     others = (uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.HTJ2KLossless)
     if syntax == uid.JPEGBaseline8Bit:
         attributes = {"BitsAllocated": 8, "BitsStored": 8, "WindowCenter": 128, "WindowWidth": 256, **attributes}
-        dataset = make_dataset(PICTURE >> 4, **attributes)
+        dataset = make_dataset(IMAGE >> 4, **attributes)
     else:
-        dataset = make_dataset(frames.PICTURE if syntax in others else PICTURE, **attributes)
+        dataset = make_dataset(frames.IMAGE if syntax in others else IMAGE, **attributes)
     del dataset.PixelData
     return to_bytes(dataset, syntax) + b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + value
 
@@ -112,7 +112,7 @@ def test_a_right_table_is_not_noted(table: bytes, count: int, frames_said: str |
     frame = FRAMES[uid.JPEG2000Lossless]
     data = file_with(uid.JPEG2000Lossless, encapsulated(table, cut(frame, count)), **said)
     radiograph = read_dicom(data, "file.dcm")
-    np.testing.assert_array_equal(radiograph.stored, PICTURE)
+    np.testing.assert_array_equal(radiograph.stored, IMAGE)
     assert notes_of(radiograph) == ()
 
 
@@ -120,7 +120,7 @@ def test_a_right_table_is_not_noted(table: bytes, count: int, frames_said: str |
 def test_a_wrong_table_with_and_without_number_of_frames(frames_said: str | None) -> None:
     said = {} if frames_said is None else {"NumberOfFrames": frames_said}
     data = file_with(uid.RLELossless, encapsulated(TABLES["8"], [even(FRAMES[uid.RLELossless])]), **said)
-    np.testing.assert_array_equal(read_dicom(data, "file.dcm").stored, PICTURE)
+    np.testing.assert_array_equal(read_dicom(data, "file.dcm").stored, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_extended_offset_tables(offsets: bytes, lengths: bytes | None, wrong: bo
     }
     data = file_with(uid.JPEG2000Lossless, encapsulated(b"", [even(frame)]), **tables)
     radiograph = read_dicom(data, "file.dcm")
-    np.testing.assert_array_equal(radiograph.stored, PICTURE)
+    np.testing.assert_array_equal(radiograph.stored, IMAGE)
     assert any("Extended Offset Table is wrong" in note for note in notes_of(radiograph)) == wrong
     assert len(notes_of(radiograph)) == wrong
 
@@ -161,7 +161,7 @@ def test_reading_leaves_the_source_as_it_is(provenance: Provenance) -> None:
     assert radiograph.dataset is not None
     assert radiograph.dataset.PixelData == value.removesuffix(DELIMITER)
     edit = synthetic_dataset(radiograph, radiograph.image, provenance)
-    pixels = PICTURE.size
+    pixels = IMAGE.size
     ratio = pixels / len(even(FRAMES[uid.JPEGBaseline8Bit]))
     assert edit.LossyImageCompressionRatio == pytest.approx(ratio, abs=0.01)
 
@@ -210,4 +210,4 @@ def test_a_frame_whose_end_was_never_written(syntax: uid.UID, share: float) -> N
 
 def test_zeros_after_the_end_marker_are_padding() -> None:
     radiograph = read_dicom(file_with(uid.JPEGBaseline8Bit, encapsulated(b"", [jpeg() + bytes(300)])), "file.dcm")
-    assert np.abs(radiograph.stored - (PICTURE >> 4)).max() < 8
+    assert np.abs(radiograph.stored - (IMAGE >> 4)).max() < 8

@@ -33,7 +33,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def verdict(path: Path, *, force: bool = False) -> str:
+def outcome(path: Path, *, force: bool = False) -> str:
     """Say in words what comes of a file."""
     try:
         radiograph = read_radiograph(path, force=force)
@@ -53,8 +53,8 @@ def rows(folder: Path) -> Iterator[str]:
     """Yield the rows of a folder's table, files of one folder that fare alike together."""
     results = []
     for path in files_of(folder):
-        plain = verdict(path)
-        forced = verdict(path, force=True) if plain.startswith("refused") else ""
+        plain = outcome(path)
+        forced = outcome(path, force=True) if plain.startswith("refused") else ""
         results.append((path.relative_to(folder), plain, forced))
     for (parent, plain, forced), group in groupby(results, key=lambda row: (row[0].parent, *row[1:])):
         names = [name.as_posix() for name, _, _ in group]
@@ -85,7 +85,7 @@ def test_the_table_says_what_the_code_does(name: str) -> None:
 
 def readable(folder: Path) -> Iterator[Path]:
     for path in files_of(folder):
-        if not verdict(path, force=True).startswith("read: ") or path.suffix in (".png", ".jpg"):
+        if not outcome(path, force=True).startswith("read: ") or path.suffix in (".png", ".jpg"):
             continue
         yield path
 

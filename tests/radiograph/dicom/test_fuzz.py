@@ -51,18 +51,18 @@ def seeds() -> list[bytes]:
         dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
         files.append(to_bytes(dataset))
     for frame, syntax in ((frames.HTJ2K, uid.HTJ2KLossless), (frames.JPEG_LOSSLESS, uid.JPEGLosslessSV1)):
-        dataset = make_dataset(frames.PICTURE)
+        dataset = make_dataset(frames.IMAGE)
         dataset.PixelData = encapsulate([frame])
         dataset["PixelData"].VR = "OB"
         dataset["PixelData"].is_undefined_length = True
         files.append(to_bytes(dataset, syntax))
     buffer = io.BytesIO()
-    Image.fromarray((frames.PICTURE >> 4).astype(np.uint8)).save(buffer, "JPEG")
-    dataset = make_dataset(frames.PICTURE >> 4, BitsAllocated=8)
+    Image.fromarray((frames.IMAGE >> 4).astype(np.uint8)).save(buffer, "JPEG")
+    dataset = make_dataset(frames.IMAGE >> 4, BitsAllocated=8)
     dataset.PixelData = encapsulate([buffer.getvalue()])
     dataset["PixelData"].is_undefined_length = True
     files.append(to_bytes(dataset, uid.JPEGBaseline8Bit))
-    Image.fromarray((frames.PICTURE << 4).astype(np.uint16)).save(buffer := io.BytesIO(), "PNG")
+    Image.fromarray((frames.IMAGE << 4).astype(np.uint16)).save(buffer := io.BytesIO(), "PNG")
     files.append(buffer.getvalue())
     # Files that others wrote.
     folder = Path(pydicom.data.__file__).parent / "test_files"

@@ -1,6 +1,6 @@
-"""Attributes of outputs of every SOP class, judged by the standard's tables as highdicom carries them, and by dciodvfy.
+"""Attributes of outputs of every SOP class, checked by the standard's tables, as in highdicom, and by dciodvfy.
 
-Each of the two judges may be absent: its tests then skip.
+Each of the two checkers may be absent: its tests then skip.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_jpeg_baseline() -> None:
 )
 def test_syntaxes_that_others_wrote(frame: bytes, syntax: uid.UID, decoder: str, error: int) -> None:
     radiograph = read_dicom(with_frame(frame, syntax), "file.dcm")
-    assert np.abs(radiograph.stored - frames.PICTURE).max() <= error
+    assert np.abs(radiograph.stored - frames.IMAGE).max() <= error
     assert (radiograph.decoder or "").startswith(decoder)
     assert [note for note in radiograph.notes if "a thumbnail" not in note] == []
     for share in (0.4, 0.7, 0.97):
@@ -133,7 +133,7 @@ def test_every_depth_and_sign_as_dcmtk_compresses_them(tmp_path: Path, command: 
 
 
 def with_frame(frame: bytes, syntax: uid.UID) -> bytes:
-    dataset = make_dataset(frames.PICTURE)
+    dataset = make_dataset(frames.IMAGE)
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True

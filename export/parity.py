@@ -28,13 +28,22 @@ from roentmod_fast.settings import EditConfig
 from .apart import apart, folder_bytes
 from .checkpoint import ROLES, Checkpoint, open_checkpoint, quiet
 from .cuda_graph import in_standard_operators
-from .engine_side import EDIT_PROMPT, Array, Outputs, edit_picture, judge_edit, judge_network, judge_of, verdict_config
-from .errors import VerdictError
+from .engine_side import (
+    EDIT_PROMPT,
+    Array,
+    Outputs,
+    edit_image,
+    parity_config,
+    parity_device,
+    validate_edit,
+    validate_network,
+)
+from .errors import ParityError
 from .onnx_export import WRAPPERS
 
 logger = logging.getLogger("roentmod_fast.export")
 Parity = dict[str, dict[str, dict[str, float]]]
-"""For each precision and network, and the whole edit: what :func:`~roentmod_fast.parity.difference` says."""
+"""For each precision and network, and the whole edit: what :func:`~roentmod_fast.parity.difference` gives."""
 
 WHOLE_EDIT = "whole_edit"
 LIMITS: Mapping[str, Mapping[str, float | None]] = {
@@ -48,8 +57,8 @@ measured on radiographs, by ``roentmod-fast tune``."""
 
 HALF_VAE_DB = 50.0
 HALF_VAE_LARGEST = 65504 / 4
-"""What an autoencoder must keep to run in half precision: this PSNR, and no number inside it above a quarter of what
-half precision can hold. Past that it gives NaN, on some patient if not on the verdict's images."""
+"""What an autoencoder must keep to run in fp16: this PSNR, and no number inside it above a quarter of what fp16 can
+hold. Past that it gives NaN, on some patient if not on the images that parity is measured on."""
 
 
 def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str, Array]]) -> tuple[Outputs, float]:
@@ -74,7 +83,7 @@ def reference_outputs(network: str, module: nn.Module, inputs: Sequence[dict[str
     return results, largest
 
 
-def judge_networks(
+def validate_networks(
     opened: Checkpoint,
     folder: Path,
     networks: Mapping[str, Mapping[str, str]],
@@ -82,9 +91,9 @@ def judge_networks(
 ) -> Parity:
     """Compare each network of a bundle's folder with the checkpoint.
 
-    ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.bundle.manifest.GRAPHS` by name. Of
-    a graph for CUDA the verdict is that of its operators' definitions, for no CPU has them. What is large runs
-    in a process of its own, the engine without torch. A file that two precisions share has the verdict of the first.
+    ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.bundle.manifest.GRAPHS` by name. A
+    graph for CUDA is validated by its operators' definitions, for no CPU has them. What is large runs in a process
+    of its own, the engine without torch. A file that two precisions share has the values of the first.
     """
     parity: Parity = {precision: {} for precision in networks}
     present = {network for parts in networks.values() for network in parts}
@@ -98,27 +107,30 @@ def judge_networks(
         module = opened.load(role)
         references = {}
         for network in mine:
-            logger.info(f"verdict of {network}: the checkpoint, in torch")
+            logger.info(f"parity of {network}: the checkpoint, in torch")
             references[network] = reference_outputs(network, module, inputs[network])
         del module
         gc.collect()
         for network in mine:
             reference, largest = references[network]
-            judged: dict[str, dict[str, float]] = {}
+            measured: dict[str, dict[str, float]] = {}
             for precision, parts in networks.items():
                 for name, file in _graphs(network, parts[network], graphs):
-                    if file not in judged:
-                        logger.info(f"verdict of {network}: {file}")
+                    if file not in measured:
+                        logger.info(f"parity of {network}: {file}")
                         with _runnable(folder / file, file in graphs.get("cuda", {}).values()) as path:
                             work = (network, path, inputs[network], reference, precision)
-                            judged[file] = apart(folder_bytes(folder), judge_network, *work)
-                    # How near the checkpoint itself comes to what half precision can hold.
-                    parity[precision][name] = {**judged[file], **({"largest": largest} if precision == "fp16" else {})}
+                            measured[file] = apart(folder_bytes(folder), validate_network, *work)
+                    # How near the checkpoint itself comes to what fp16 can hold.
+                    parity[precision][name] = {
+                        **measured[file],
+                        **({"largest": largest} if precision == "fp16" else {}),
+                    }
     return parity
 
 
 def _graphs(network: str, file: str, graphs: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """Return what a verdict is given of, and its name: a network's file, and its other graphs where it has some."""
+    """Return names and files of what is validated: a network's file, and its other graphs where it has some."""
     others = [(f"{network}_{kind}", found[file]) for kind, found in graphs.items() if file in found]
     return [(network, file), *others]
 
@@ -133,8 +145,8 @@ def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
     try:
         in_standard_operators(path, meant)
     except OSError as error:
-        raise VerdictError(
-            f"{meant}: cannot be written ({error.strerror}), and the verdict of {path.name} needs it for a while: "
+        raise ParityError(
+            f"{meant}: cannot be written ({error.strerror}), and the parity check of {path.name} needs it for a while: "
             "copy the engine to where you may write"
         ) from None
     try:
@@ -143,48 +155,48 @@ def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
         meant.unlink()
 
 
-def judge_edits(opened: Checkpoint, folder: Path, precisions: Sequence[str]) -> dict[str, dict[str, float]]:
+def validate_edits(opened: Checkpoint, folder: Path, precisions: Sequence[str]) -> dict[str, dict[str, float]]:
     """Compare our whole edit in each precision with that of diffusers; ``folder`` is a bundle's."""
-    logger.info("verdict of a whole edit: the checkpoint, in torch")
+    logger.info("parity of a whole edit: the checkpoint, in torch")
     reference = apart(sum(opened.weight_bytes(role) for role in ROLES), _reference_of, opened)
     results = {}
     for precision in precisions:
-        logger.info(f"verdict of a whole edit: the engine, {precision}")
-        results[precision] = apart(folder_bytes(folder), judge_edit, folder, precision, reference)
+        logger.info(f"parity of a whole edit: the engine, {precision}")
+        results[precision] = apart(folder_bytes(folder), validate_edit, folder, precision, reference)
         logger.info(f"  {results[precision]['psnr_db']:.1f} dB against the checkpoint")
     return results
 
 
 def _reference_of(opened: Checkpoint) -> NDArray[np.float32]:
-    return reference_edit_once(opened, edit_picture(opened.model), verdict_config())
+    return reference_edit_once(opened, edit_image(opened.model), parity_config())
 
 
-def judge_bundle(engine: str | Path, checkpoint: Path, vae: Path | None = None) -> Parity:
-    """Give the verdict of an exported engine again, against the checkpoint that it is said to come from.
+def validate_bundle(engine: str | Path, checkpoint: Path, vae: Path | None = None) -> Parity:
+    """Measure the parity of an exported engine again, against the checkpoint that it was made from.
 
-    Raises :class:`VerdictError` where it misses its limits or is of another model altogether, and
-    :class:`DeviceError` where OpenVINO is not installed, which judges int8.
+    Raises :class:`ParityError` where it misses its limits or is of another model altogether, and
+    :class:`DeviceError` where OpenVINO is not installed, which int8 is validated with.
     """
     bundle = find_bundle(engine)
     verify_files(bundle)
     for precision in bundle.manifest.networks:
-        choose_device(judge_of(precision).name)  # a device that is missing is told before the work
+        choose_device(parity_device(precision).name)  # a missing device is an error before the work
     opened = open_checkpoint(checkpoint, vae)
     if opened.model != bundle.manifest.model:
-        raise VerdictError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
+        raise ParityError(f"{bundle.folder}: is another model than {checkpoint}: give the checkpoint it was made from")
     networks = bundle.manifest.networks
-    parity = judge_networks(opened, bundle.folder, networks, bundle.manifest.graphs)
-    for precision, edit in judge_edits(opened, bundle.folder, tuple(networks)).items():
+    parity = validate_networks(opened, bundle.folder, networks, bundle.manifest.graphs)
+    for precision, edit in validate_edits(opened, bundle.folder, tuple(networks)).items():
         parity[precision][WHOLE_EDIT] = edit
     missed = failures(parity)
     if missed:
-        raise VerdictError(f"{bundle.folder}: does not compute what {checkpoint} computes: {'; '.join(missed)}")
+        raise ParityError(f"{bundle.folder}: does not compute what {checkpoint} computes: {'; '.join(missed)}")
     return parity
 
 
-def fits_half(verdict: Mapping[str, float]) -> bool:
-    """Return whether an autoencoder's network may run in half precision."""
-    return verdict["psnr_db"] >= HALF_VAE_DB and verdict["largest"] <= HALF_VAE_LARGEST
+def fits_half(parity: Mapping[str, float]) -> bool:
+    """Return whether an autoencoder's network may run in fp16."""
+    return parity["psnr_db"] >= HALF_VAE_DB and parity["largest"] <= HALF_VAE_LARGEST
 
 
 def reference_pipeline(checkpoint: Checkpoint, *, with_unet: bool = True) -> Any:
@@ -207,17 +219,15 @@ def reference_pipeline(checkpoint: Checkpoint, *, with_unet: bool = True) -> Any
 
 
 def reference_edit(
-    pipeline: Any, picture: NDArray[np.float32], config: EditConfig, prompt: str = EDIT_PROMPT
+    pipeline: Any, image: NDArray[np.float32], config: EditConfig, prompt: str = EDIT_PROMPT
 ) -> NDArray[np.float32]:
     """Edit with diffusers: float32 (S, S) in [0, 1], the mean of the three channels. ``config`` must be complete."""
     with quiet(), torch.no_grad():
-        result = pipeline(prompt=prompt, output_type="np", **_wishes(picture, config))
+        result = pipeline(prompt=prompt, output_type="np", **_arguments(image, config))
     return np.asarray(result.images[0].mean(axis=2), dtype=np.float32)
 
 
-def reference_edit_once(
-    checkpoint: Checkpoint, picture: NDArray[np.float32], config: EditConfig
-) -> NDArray[np.float32]:
+def reference_edit_once(checkpoint: Checkpoint, image: NDArray[np.float32], config: EditConfig) -> NDArray[np.float32]:
     """Edit as :func:`reference_edit` with :data:`EDIT_PROMPT`, text encoder and UNet one after the other in memory."""
     pipeline = reference_pipeline(checkpoint, with_unet=False)
     with quiet(), torch.no_grad():
@@ -225,8 +235,8 @@ def reference_edit_once(
         pipeline.text_encoder = None
         gc.collect()
         pipeline.unet = checkpoint.load("unet")
-        wishes = {"prompt_embeds": states, "negative_prompt_embeds": empty_states, **_wishes(picture, config)}
-        latents = pipeline(output_type="latent", **wishes).images
+        arguments = {"prompt_embeds": states, "negative_prompt_embeds": empty_states, **_arguments(image, config)}
+        latents = pipeline(output_type="latent", **arguments).images
         pipeline.unet = None
         gc.collect()
         decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
@@ -234,10 +244,10 @@ def reference_edit_once(
     return np.asarray(image.mean(axis=2), dtype=np.float32)
 
 
-def _wishes(picture: NDArray[np.float32], config: EditConfig) -> dict[str, Any]:
+def _arguments(image: NDArray[np.float32], config: EditConfig) -> dict[str, Any]:
     """Return what diffusers' pipeline is called with, but for prompt and kind of output."""
     return {
-        "image": torch.from_numpy(picture.copy())[None, None].expand(-1, 3, -1, -1),
+        "image": torch.from_numpy(image.copy())[None, None].expand(-1, 3, -1, -1),
         "strength": config.strength,
         "guidance_scale": config.guidance,
         "num_inference_steps": config.steps,
