@@ -31,8 +31,8 @@ from film_classifier import FindingNet, scores, shrink, train_classifier
 from film_reader import read
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import PROMPTS
-from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.machine import installed_versions
+from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.settings import EditConfig
 from roentmod_fast_engines.cxr_mini.drawing.asked import TABLE_4, Asked, choose, parse
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
@@ -132,13 +132,13 @@ def measure(
         film = films[index]
         image = read_radiograph(folder / film.file, force=True).image
         prepared = editor.prepare(image, EditConfig(seed=index))
-        source = prepared.placement.place(image)
+        source = prepared.letterbox.apply(image)
         masks = np.stack([largest_part(one > 0.5) for one in found[index]])
         scene = Scene.of(source, masks)
         row = [source]
         before = scores(network, source[None], device)[0] > limits
         for prompt in prompts:
-            edited = prepared.placement.place(editor.apply(prepared, prompt).image)
+            edited = prepared.letterbox.apply(editor.apply(prepared, prompt).image)
             asked = asked_by(prompt)
             truth, where = (source, {}) if asked is None else draw(scene, [asked], index)
             key = "" if asked is None else asked.key
@@ -200,14 +200,14 @@ def doses(
             image = read_radiograph(folder / films[index].file, force=True).image
             config = EditConfig(seed=index) if name == "word" else EditConfig(seed=index, **{name: value})
             prepared = editor.prepare(image, config)
-            source = prepared.placement.place(image)
+            source = prepared.letterbox.apply(image)
             scene = Scene.of(source, np.stack([largest_part(one > 0.5) for one in found[index]]))
             for prompt in PROMPTS[1:]:
                 word = value if name == "word" else ""
                 if word and prompt in ("cardiomegaly", "edema", "middle lobe pneumonia"):
                     word = {"small": "mild", "large": "severe"}[word]
                 truth, _ = draw(scene, [parse(prompt)], index)
-                edited = prepared.placement.place(editor.apply(prepared, f"{word} {prompt}".strip()).image)
+                edited = prepared.letterbox.apply(editor.apply(prepared, f"{word} {prompt}".strip()).image)
                 wanted = truth - source
                 amounts.append(float((wanted * (edited - source)).sum() / (wanted**2).sum()))
         curves[name].append({name: value, "amount": float(np.mean(amounts))})

@@ -26,20 +26,20 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast._version import __version__
 from roentmod_fast.bundle.bundle import Bundle, find_bundle
 from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
 from roentmod_fast.bundle.precisions import BFLOAT16
 from roentmod_fast.bundle.tokenizer import Tokenizer
-from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, TorchNoise, add_noise, denoise, guide, held_outside
+from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, add_noise, denoise, guide, held_outside
+from roentmod_fast.diffusion.latents import latents_touched, sample_latents, to_channels, to_grey
+from roentmod_fast.diffusion.noise import edit_noise
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, default_precision, fastest_measured, find_preset, half_edit_db
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Letterbox
-from roentmod_fast.radiograph.model import Provenance
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
-from roentmod_fast.result import EditResult
+from roentmod_fast.result import EditResult, provenance_of
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.runtime.devices import usable_devices
 from roentmod_fast.runtime.networks import Networks
@@ -52,10 +52,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
-"""Called after each UNet call with the number of calls done and the number of all calls of this edit, or batch."""
-
-LOG_VARIANCE_RANGE = (-30.0, 20.0)
-"""To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
+"""Called after each step with the number of steps done and that of all steps."""
 
 
 class Editor:
@@ -115,7 +112,7 @@ class Editor:
         edit_db = half_edit_db(bundle)
         if networks.precision == "fp16" and precision is None and edit_db is not None:
             logger.info(
-                f"fp16 is {edit_db:.0f} dB from the checkpoint in a whole edit; --precision fp32 is the reference"
+                f"fp16: a whole edit is {edit_db:.0f} dB from the checkpoint; --precision fp32 is the reference"
             )
         if bundle.manifest.notice:
             logger.warning(bundle.manifest.notice)
@@ -188,16 +185,13 @@ class Editor:
         """
         chosen = (EditConfig() if config is None else config).replaced(settings)
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-        for text in prompts:
-            if not text.strip():
-                raise SettingError("a prompt is empty: say what to add, such as edema")
+        if not all(text.strip() for text in prompts):
+            raise SettingError("a prompt is empty: say what to add, such as edema")
         prepared = self.prepare(image, chosen, region=region, protect_markers=protect_markers, noise=noise)
-        results = self._in_batches(prepared, prompts, progress)
+        results = self._batches(prepared, prompts, progress)
         return next(results) if isinstance(prompt, str) else results
 
-    def _in_batches(
-        self, prepared: Prepared, prompts: Sequence[str], progress: Progress | None
-    ) -> Iterator[EditResult]:
+    def _batches(self, prepared: Prepared, prompts: Sequence[str], progress: Progress | None) -> Iterator[EditResult]:
         for start in range(0, len(prompts), self.batch):
             pairs = [(prepared, prompt) for prompt in prompts[start : start + self.batch]]
             yield from self.apply_batch(pairs, progress=progress)
@@ -252,15 +246,9 @@ class Editor:
             letterbox = Letterbox.fit(radiograph.shape, self.model.image_size, radiograph.aspect)
             square = letterbox.apply(radiograph.image)
             touched = region_of(radiograph, region, protect_markers=protect_markers)
-            latent_region = None if touched is None else self._latents_of(letterbox.apply(touched))
-        latent_shape = (1, self.model.latent_channels, self.model.latent_size, self.model.latent_size)
-        if noise is None:
-            generator = TorchNoise(settings.seed)
-            first, second = generator.normal(latent_shape), generator.normal(latent_shape)
-        elif noise.shape == (2, *latent_shape[1:]):
-            first, second = np.asarray(noise[:1], dtype=np.float32), np.asarray(noise[1:], dtype=np.float32)
-        else:
-            raise SettingError(f"noise of shape {noise.shape}: expected {(2, *latent_shape[1:])}")
+            latent_region = None if touched is None else latents_touched(letterbox.apply(touched), self.model.vae_scale)
+        latent_shape = (self.model.latent_channels, self.model.latent_size, self.model.latent_size)
+        first, second = edit_noise(latent_shape, settings.seed, noise)
         return Placed(radiograph, letterbox, settings, timesteps, square, first, second, watch, touched, latent_region)
 
     def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
@@ -269,10 +257,9 @@ class Editor:
             return []
         watch = Stopwatch()
         with watch.measure("vae_encoder"):
-            mean, log_variance = self.networks.encode_image(_to_network([item.square for item in placed]))
-        deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
+            mean, log_variance = self.networks.encode_image(to_channels([item.square for item in placed]))
         draw = np.concatenate([item.encoder_noise for item in placed])
-        x_0 = np.asarray((mean + deviation * draw) * np.float32(self.model.latent_scaling), dtype=np.float32)
+        x_0 = sample_latents(mean, log_variance, draw, self.model.latent_scaling)
         prepared = []
         for item, latents in zip(placed, x_0, strict=True):
             # A watch of its own: what is placed may be encoded more than once.
@@ -354,7 +341,7 @@ class Editor:
             decoded=decoded.image,
             prompt=decoded.prompt,
             settings=prepared.settings,
-            provenance=self._provenance(decoded.prompt, prepared.settings),
+            provenance=provenance_of(self.bundle, self.device.name, decoded.prompt, prepared.settings),
             seconds=watch.seconds,
             unet_calls=decoded.unet_calls,
             truncated=decoded.truncated,
@@ -443,31 +430,4 @@ class Editor:
         """Scaled latents (N, channels, s, s) -> images (N, S, S) in [0, 1]: the mean of the three channels."""
         with watch.measure("vae_decoder"):
             image = self.networks.decode(latents / np.float32(self.model.latent_scaling))
-        return np.asarray(np.clip(image / 2 + 0.5, 0, 1).mean(axis=1), dtype=np.float32)
-
-    def _latents_of(self, square: Array) -> Array:
-        """Return 1 for each latent whose pixels a region (S, S) touches, else 0: float32 (1, 1, s, s)."""
-        s, scale = self.model.latent_size, self.model.vae_scale
-        touched = square.reshape(s, scale, s, scale).max(axis=(1, 3))[None, None] > 0
-        return np.asarray(touched, dtype=np.float32)
-
-    def _provenance(self, prompt: str, settings: EditSettings) -> Provenance:
-        return Provenance(
-            prompt=prompt,
-            strength=settings.strength,
-            guidance=settings.guidance,
-            steps=settings.steps,
-            seed=settings.seed,
-            compose=settings.compose,
-            engine_name=self.bundle.name,
-            engine_hash=self.bundle.manifest_hash,
-            software_version=__version__,
-            device=self.device.name,
-            speed=settings.speed.describe(),
-        )
-
-
-def _to_network(squares: Sequence[Array]) -> Array:
-    """N times (S, S) in [0, 1] -> (N, 3, S, S) in [-1, 1]."""
-    grey = np.stack(squares)[:, None] * 2 - 1
-    return np.ascontiguousarray(np.repeat(grey, 3, axis=1), dtype=np.float32)
+        return to_grey(image)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast._version import __version__
+from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.radiograph.metrics import ChangeStatistics, change_statistics
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.settings import EditSettings
@@ -91,3 +93,20 @@ class EditResult:
         buffer = io.BytesIO()
         self.preview().save(buffer, format="PNG")
         return buffer.getvalue()
+
+
+def provenance_of(bundle: Bundle, device: str, prompt: str, settings: EditSettings) -> Provenance:
+    """Return how an edit was made: by which engine, on which device, with which settings."""
+    return Provenance(
+        prompt=prompt,
+        strength=settings.strength,
+        guidance=settings.guidance,
+        steps=settings.steps,
+        seed=settings.seed,
+        compose=settings.compose,
+        engine_name=bundle.name,
+        engine_hash=bundle.manifest_hash,
+        software_version=__version__,
+        device=device,
+        speed=settings.speed.describe(),
+    )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.errors import SettingError
+
 Array = NDArray[np.float32]
 
 _BLOCK = 16
@@ -75,3 +77,17 @@ def _box_muller(uniform: Array) -> Array:
     radius = np.sqrt(np.float32(-2) * np.log(np.float32(1) - halves[:, 0]))
     angle = np.float32(2 * np.pi) * halves[:, 1]
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
+
+
+def edit_noise(shape: tuple[int, int, int], seed: int, given: Array | None = None) -> tuple[Array, Array]:
+    """Return the draw of the encoder and the noise that is added, (1, C, h, w) both, in the order of diffusers.
+
+    ``shape``: (C, h, w) of the latents. ``given``: both of them, float32 (2, C, h, w), in place of the seed's. Raises
+    :class:`SettingError` where they are of another shape.
+    """
+    if given is None:
+        generator = TorchNoise(seed)
+        return generator.normal((1, *shape)), generator.normal((1, *shape))
+    if given.shape != (2, *shape):
+        raise SettingError(f"noise of shape {given.shape}: expected {(2, *shape)}")
+    return np.asarray(given[:1], dtype=np.float32), np.asarray(given[1:], dtype=np.float32)
