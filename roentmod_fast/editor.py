@@ -9,9 +9,8 @@ radiograph, add noise up to ``strength``, denoise towards the prompt with classi
 same weights, settings and seed, ``result.decoded`` is what diffusers' ``StableDiffusionImg2ImgPipeline`` with its
 ``DDIMScheduler`` gives for ``torch.Generator("cpu").manual_seed(seed)``.
 
-An edit has four stages, and :meth:`Editor.edit` is all of them in turn: :meth:`Editor.place` and :meth:`Editor.finish`
-need no network and may run in other threads; :meth:`Editor.encode` and :meth:`Editor.run` are the networks, over one
-edit or several at once.
+:meth:`Editor.edit` is four stages in turn: :meth:`Editor.place` and :meth:`Editor.finish` need no network and may run
+in other threads; :meth:`Editor.encode` and :meth:`Editor.run` are the networks, over one edit or several at once.
 """
 
 from __future__ import annotations
@@ -111,9 +110,7 @@ class Editor:
         networks = Networks.open(bundle, chosen, chosen_precision, batch=batch, graphs=graphs, keep=keep)
         edit_db = half_edit_db(bundle)
         if networks.precision == "fp16" and precision is None and edit_db is not None:
-            logger.info(
-                f"fp16: a whole edit is {edit_db:.0f} dB from the checkpoint; --precision fp32 is the reference"
-            )
+            logger.info(f"fp16: a whole edit is {edit_db:.0f} dB from the checkpoint; see --precision fp32")
         if bundle.manifest.notice:
             logger.warning(bundle.manifest.notice)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
@@ -176,12 +173,10 @@ class Editor:
         keywords, such as ``strength=0.4, seed=1``; they replace those of ``config``. ``region``: where to edit, an
         array float (H, W) in [0, 1], a box (x0, y0, x1, y1) in the source's pixels or the path of a mask; where it is 0
         the image stays exactly. ``protect_markers``: leave burned-in side markers and text alone. ``noise``: float32
-        (2, channels, s, s), standard normal, instead of the seed's: first the draw of the encoder, then the noise that
-        is added.
+        (2, channels, s, s), standard normal, instead of the seed's: the encoder's draw, then the noise that is added.
 
         Raises :class:`SettingError` for a value that cannot be used, :class:`SourceError` for a file that cannot be
-        read, :class:`RefusedError` for one that should not be edited: read it with ``read_radiograph(path, force=...)``
-        to go on.
+        read, :class:`RefusedError` for one that should not be edited; ``read_radiograph(path, force=...)`` goes on.
         """
         chosen = (EditConfig() if config is None else config).replaced(settings)
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
