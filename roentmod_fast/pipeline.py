@@ -30,7 +30,6 @@ from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.radiograph.sources import Source
-from roentmod_fast.radiograph.write import write_edit
 from roentmod_fast.result import EditResult
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.stages import Decoded, Placed, Prepared
@@ -99,11 +98,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Failed:
-    """Edits that could not be made or written; ``read`` tells that the source itself could not be."""
+    """Edits that could not be made or written, or whose source could not be read."""
 
     jobs: tuple[Job, ...]
     error: RoentmodError
-    read: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,10 +254,10 @@ class _Run:
             if alone:
                 raise error
             # A mask or a box that does not fit says nothing of the source.
-            return Failed(tuple(jobs), SettingError(f"{jobs[0].source.name}: {error}"), read=True)
+            return Failed(tuple(jobs), SettingError(f"{jobs[0].source.name}: {error}"))
         if isinstance(error, RefusedError) and not jobs[0].source.named:
             return Skipped(tuple(jobs), error)
-        return Failed(tuple(jobs), error, read=True)
+        return Failed(tuple(jobs), error)
 
     def _ahead(
         self,
@@ -384,11 +382,8 @@ class _Behind:
 def write_job(job: Job, result: EditResult, writing: Writing) -> Edited:
     """Write an edit and its preview. Raises OutputError where the edit itself cannot be written."""
     make_folder(job.path.parent)
-    uid = write_edit(
+    uid = result.save(
         job.path,
-        result.radiograph,
-        result.image,
-        result.provenance,
         file_format=job.file_format,
         deidentify=writing.deidentify,
         sop_class=writing.sop_class,

@@ -56,15 +56,17 @@ class EditResult:
         self,
         path: str | os.PathLike[str],
         *,
+        file_format: str | None = None,
         deidentify: str = "pseudonymize",
         sop_class: str = "source",
         transfer_syntax: str = "explicit",
         label: bool = False,
         overwrite: bool = False,
     ) -> str | None:
-        """Write the edit as DICOM (``.dcm``) or PNG (``.png``), by the name; return the SOP Instance UID of a DICOM.
+        """Write the edit as DICOM or PNG; return the SOP Instance UID of a DICOM.
 
-        The file says that it is synthetic. The other arguments are those of
+        ``file_format``: ``dicom`` or ``png``, by default what the name says, ``.dcm`` or ``.png``. The file says that
+        it is synthetic. The other arguments are those of
         :func:`roentmod_fast.radiograph.write.write_edit`. Raises OutputError and SettingError.
         """
         from roentmod_fast.radiograph.write import format_of, write_edit
@@ -74,7 +76,7 @@ class EditResult:
             self.radiograph,
             self.image,
             self.provenance,
-            file_format=format_of(path),
+            file_format=format_of(path) if file_format is None else file_format,
             deidentify=deidentify,
             sop_class=sop_class,
             transfer_syntax=transfer_syntax,
