@@ -303,15 +303,15 @@ class Editor:
         for image, reference in zip([] if compose_mode == "replace" else new, decoded[len(pairs) :], strict=True):
             image.reference = reference
 
-        edits = []
+        edits, unaccounted = [], set(compared)
         for (prepared, prompt), image in zip(pairs, decoded, strict=False):
             own = prepared.watch
             own.add_share(watch.seconds, len(pairs))
-            evaluations = calls * (2 if prepared in compared else 1)
+            evaluations = calls * (2 if prepared in unaccounted else 1)
             edits.append(Decoded(prepared, prompt, image, own.seconds, evaluations, self._tokenizer.truncated(prompt)))
             # What is shared by the prompts of an image counts for the first.
             prepared.watch = Stopwatch()
-            compared = [image for image in compared if image is not prepared]
+            unaccounted.discard(prepared)
         return edits
 
     def count_calls(self, pairs: Sequence[tuple[Prepared, str]]) -> int:
