@@ -65,7 +65,8 @@ def read_table(path: Path) -> list[Pair]:
     """Read a table of sources and prompts: CSV in UTF-8 with the columns ``source`` and ``prompt``.
 
     A source is a file's path, seen from the table's folder. Rows of one source are put together, as they share work.
-    Raises SettingError naming the column or row that is missing or empty, SourceError for a source that is not there.
+    Raises SettingError naming the column or row that is missing or empty, and for a source that is no single file;
+    SourceError for one that is not there.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -81,18 +82,18 @@ def read_table(path: Path) -> list[Pair]:
         raise SettingError(f"{path}: no rows with the column {' and '.join(missing)}: expected source,prompt")
     prompts: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
-        source, prompt = (row["source"] or "").strip(), (row["prompt"] or "").strip()
-        if not source or not prompt:
-            raise SettingError(f"{path}: row {number} has no {'prompt' if source else 'source'}")
-        prompts.setdefault(source, []).append(prompt)
-    found = find_sources([path.parent / name for name in prompts]).sources
-    by_path = {source.path: source for source in found if source.member is None}
-    return [
-        (by_path[path.parent / name], prompt)
-        for name, texts in prompts.items()
-        if path.parent / name in by_path
-        for prompt in dict.fromkeys(texts)
-    ]
+        name, prompt = (row["source"] or "").strip(), (row["prompt"] or "").strip()
+        if not name or not prompt:
+            raise SettingError(f"{path}: row {number} has no {'prompt' if name else 'source'}")
+        prompts.setdefault(name, []).append(prompt)
+    sources = {source.path: source for source in find_sources([path.parent / name for name in prompts]).sources}
+    pairs = []
+    for name, texts in prompts.items():
+        source = sources.get(path.parent / name)
+        if source is None or source.member is not None:
+            raise SettingError(f"{path}: {name} is a folder or an archive: name single files in a table")
+        pairs += [(source, prompt) for prompt in dict.fromkeys(texts)]
+    return pairs
 
 
 def plan_jobs(
@@ -112,7 +113,7 @@ def plan_jobs(
     source's path tells of its patient is left out of the names of outputs. Raises SettingError where two edits would
     have one name, where an output is one of the sources, and for a name that fits neither format nor folder.
     """
-    hidden = _hidden({source: None for source, _ in pairs}, deidentify)
+    hidden = _hidden(dict.fromkeys(source for source, _ in pairs), deidentify)
     folder = output is not None and (is_folder or _is_dir(output) or not all(source.named for source, _ in pairs))
     if output is not None and not folder and len(pairs) == 1:
         [(source, prompt)] = pairs

@@ -349,6 +349,7 @@ def test_a_table_of_sources_and_prompts(roentmod: Run, tmp_path: Path) -> None:
         ("source,prompt\n", "no rows"),
         ("source,prompt\nin/a.dcm,\n", "row 2 has no prompt"),
         ("source,prompt\nin/absent.dcm,edema\n", "no such file"),
+        ("source,prompt\nin/a.dcm,edema\nin,edema\n", "in is a folder or an archive"),
     ):
         table.write_text(text)
         ran = edit(roentmod, "--table", table, "-o", tmp_path / "three")
@@ -392,9 +393,9 @@ def test_a_report_that_cannot_be_written_is_known_before_the_work(roentmod: Run,
 def test_a_report_that_fails_after_the_work_is_no_nothing_done(
     roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roentmod_fast import jobs
+    from roentmod_fast import atomic
 
-    monkeypatch.setattr(jobs, "check_writable", lambda path, overwrite=False: None)
+    monkeypatch.setattr(atomic, "check_writable", lambda path, overwrite=False: None)
     (tmp_path / "file").write_text("in the way")
     chest = write_chest(tmp_path / "a.dcm")
     ran = edit(
