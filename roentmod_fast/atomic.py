@@ -65,6 +65,26 @@ def _explained(path: Path, error: OSError) -> OutputError:
     return kind(f"{path}: {reason}")
 
 
+def check_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Raise OutputError where ``path`` cannot become an output: its name, its folder, a file that is in the way."""
+    try:
+        folder = path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OutputError(f"{path.parent}: cannot be made: {folder} is a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: no permission to write in {folder}: choose another folder with -o")
+        limit = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        for part in path.relative_to(folder).parts:
+            if len(os.fsencode(part)) > limit:
+                raise OutputError(f"{path}: the file name is longer than {limit} bytes: choose a shorter one with -o")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or 'output error'}") from error
+    if path.parent.is_dir():
+        check_output(path, overwrite=overwrite)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing. Raises OutputError where that cannot be done."""
     try:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roentmod_fast.atomic import check_output
-from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.atomic import check_writable
+from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.dicom.header import unvalidated
@@ -251,23 +251,3 @@ def check_job(job: Job, *, overwrite: bool = False) -> None:
     """
     for path in job.outputs:
         check_writable(path, overwrite=overwrite)
-
-
-def check_writable(path: Path, *, overwrite: bool = False) -> None:
-    """Raise OutputError where ``path`` cannot become an output: its name, its folder, a file that is in the way."""
-    try:
-        folder = path.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if not folder.is_dir():
-            raise OutputError(f"{path.parent}: cannot be made: {folder} is a file")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: no permission to write in {folder}: choose another folder with -o")
-        limit = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-        for part in path.relative_to(folder).parts:
-            if len(os.fsencode(part)) > limit:
-                raise OutputError(f"{path}: the file name is longer than {limit} bytes: choose a shorter one with -o")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or 'output error'}") from error
-    if path.parent.is_dir():
-        check_output(path, overwrite=overwrite)

@@ -45,11 +45,10 @@ def command(
     import json
     import statistics
 
-    from roentmod_fast.atomic import write_atomically
+    from roentmod_fast.atomic import check_writable, write_atomically
     from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import DeviceError, SettingError
-    from roentmod_fast.jobs import check_writable
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES, find_preset

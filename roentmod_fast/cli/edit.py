@@ -201,10 +201,11 @@ def command(
       roentmod-fast edit archive/ -p edema -p hernia -o edits/ --batch 8 --skip-existing
       roentmod-fast edit --table cases.csv -o edits/ --report run.json
     """
+    from roentmod_fast.atomic import check_writable
     from roentmod_fast.cli.edit_run import find_pairs, run_edits
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import SettingError
-    from roentmod_fast.jobs import check_not_an_input, check_writable, input_identities, plan_jobs
+    from roentmod_fast.jobs import check_not_an_input, input_identities, plan_jobs
     from roentmod_fast.pipeline import Reading, Writing
     from roentmod_fast.report import RunReport
     from roentmod_fast.settings import EditConfig

@@ -51,10 +51,9 @@ def command(
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
-    from roentmod_fast.atomic import make_folder, write_atomically
+    from roentmod_fast.atomic import check_writable, make_folder, write_atomically
     from roentmod_fast.bundle.bundle import find_bundle
     from roentmod_fast.errors import SourceError
-    from roentmod_fast.jobs import check_writable
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import render_presets, tuned_path
