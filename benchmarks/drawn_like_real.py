@@ -24,8 +24,8 @@ from roentmod_fast_engines.cxr_mini.drawing.asked import Asked
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
 from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene
 from roentmod_fast_engines.cxr_mini.films import NIH, Film, read_index
+from roentmod_fast_engines.cxr_mini.masks import faults, largest_part
 from roentmod_fast_engines.cxr_mini.pairs import to_bytes
-from roentmod_fast_engines.cxr_mini.segment import faults, largest_part
 
 RESULTS = Path(__file__).parent / "results"
 LABELS = ("Edema", "Effusion")

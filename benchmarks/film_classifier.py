@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from roentmod_fast_engines.cxr_mini.learning import train
+from roentmod_fast_engines.cxr_mini.learning import Length, train
 
 GRID = 128
+BATCH = 32
 
 
 class FindingNet(nn.Module):
@@ -104,7 +105,7 @@ def train_classifier(
         known = ~torch.isnan(y)
         return F.binary_cross_entropy_with_logits(logits.float()[known], y[known])
 
-    network.load_state_dict(train(name, network, loss_of, work, steps=steps, peak=rate, decay=0.99))
+    network.load_state_dict(train(name, network, loss_of, work, Length(steps, BATCH), peak=rate, decay=0.99))
     return network.eval()
 
 

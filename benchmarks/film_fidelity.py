@@ -3,7 +3,7 @@
     python benchmarks/film_fidelity.py WORK --films FILMS                 # all test films without finding
     python benchmarks/film_fidelity.py WORK --films FILMS --most 12 --out build/try.json
 
-WORK is the folder of ``roentmod_fast_engines.cxr_mini.train``: it holds the squares and the lung fields. Films of the
+WORK is the folder of ``python -m roentmod_fast_engines.cxr_mini``: it holds squares and lung fields. Films of the
 ``test`` part without finding are edited towards every prompt, as DICOM files are, with the engine's defaults. Each edit
 is read by rules on the geometry (``film_reader.py``) and by a classifier that was trained on films of the ``judge``
 part, which no training of the engine saw; its limits are set at 95 % specificity on unedited films of the training and
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from film_classifier import FindingNet, scores, shrink, train_classifier
+from film_classifier import BATCH, FindingNet, scores, shrink, train_classifier
 from film_reader import read
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import PROMPTS
@@ -38,8 +38,9 @@ from roentmod_fast_engines.cxr_mini.drawing.asked import TABLE_4, Asked, choose,
 from roentmod_fast_engines.cxr_mini.drawing.draw import draw
 from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene
 from roentmod_fast_engines.cxr_mini.films import NIH, SIZE, Film, read_index
+from roentmod_fast_engines.cxr_mini.masks import faults, largest_part
 from roentmod_fast_engines.cxr_mini.pairs import to_bytes
-from roentmod_fast_engines.cxr_mini.segment import faults, largest_part
+from roentmod_fast_engines.cxr_mini.processes import spread
 
 RESULTS = Path(__file__).parent / "results"
 CARD_MARKS = ("<!-- fidelity: written by benchmarks/film_fidelity.py -->", "<!-- end of fidelity -->")
@@ -74,28 +75,37 @@ def asked_by(prompt: str) -> Asked | None:
 # --- the classifier ---------------------------------------------------------------------------------------------------
 
 
-def draw_judge(films: list[Film], squares: Array, found: Array, rounds: int) -> tuple[NDArray[np.uint8], Array]:
+def draw_judge(job: tuple[int, NDArray[np.uint8], Array, int]) -> list[NDArray[np.uint8]]:
+    """Draw each finding ``rounds`` times into a film, given with its number and its lung fields; [] if it cannot be."""
+    index, picture, fields, rounds = job
+    try:
+        scene = Scene.of(picture.astype(np.float32) / 255, np.stack([largest_part(one > 0.5) for one in fields]))
+    except ValueError:
+        return []
+    drawn = []
+    for turn in range(rounds):
+        for k, key in enumerate(CLASSES):
+            rng = np.random.default_rng([index, turn, k, 5])
+            drawn.append(to_bytes(draw(scene, [choose(key, rng)], int(rng.integers(2**31)))[0]))
+    return drawn
+
+
+def judge_set(films: list[Film], squares: Array, found: Array, rounds: int) -> tuple[NDArray[np.uint8], Array]:
     """Draw findings into films of the judge part: pictures and labels (n, 6); NaN where a real film's is not known."""
+    usable = [
+        i for i, film in enumerate(films) if film.part == "judge" and not faults(found[i].astype(np.float32))
+    ]  # fmt: skip
     pictures, labels = [], []
-    for index, film in enumerate(films):
-        if film.part != "judge" or faults(found[index].astype(np.float32)):
-            continue
-        masks = np.stack([largest_part(one > 0.5) for one in found[index]])
-        try:
-            scene = Scene.of(squares[index].astype(np.float32) / 255, masks)
-        except ValueError:
-            continue
-        own = np.zeros(len(CLASSES), np.float32) if film.without_finding else np.full(len(CLASSES), np.nan, np.float32)
+    jobs = ((i, squares[i], found[i].astype(np.float32), rounds) for i in usable)
+    for index, drawn in zip(usable, spread(draw_judge, jobs), strict=True):
+        own = np.full(len(CLASSES), 0 if films[index].without_finding else np.nan, np.float32)
         pictures += [squares[index]] * 2
         labels += [own] * 2
-        for turn in range(rounds):
-            for key in CLASSES:
-                rng = np.random.default_rng([index, turn, CLASSES.index(key), 5])
-                changed, _ = draw(scene, [choose(key, rng)], int(rng.integers(2**31)))
-                label = own.copy()
-                label[CLASSES.index(key)] = 1
-                pictures.append(to_bytes(changed))
-                labels.append(label)
+        for k, picture in enumerate(drawn):
+            label = own.copy()
+            label[k % len(CLASSES)] = 1
+            pictures.append(picture)
+            labels.append(label)
     return np.stack(pictures), np.stack(labels)
 
 
@@ -103,7 +113,7 @@ def classifier(
     films: list[Film], squares: Array, found: Array, work: Path, device: torch.device, steps: int
 ) -> tuple[FindingNet, Array]:
     """Train the classifier; return it and its limits, each at 95 % specificity on unedited films that it never saw."""
-    pictures, labels = draw_judge(films, squares, found, 3)
+    pictures, labels = judge_set(films, squares, found, 6)
     grids, y = shrink(pictures, device), torch.from_numpy(labels).to(device)
     weight = np.where(np.nansum(labels, 1) == 0, 2.0 / max(1, (np.nansum(labels, 1) == 0).sum()), 0.0)
     for column in range(len(CLASSES)):
@@ -111,7 +121,7 @@ def classifier(
     share = weight / weight.sum()
 
     def draw_batch(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = rng.choice(len(grids), 32, p=share)
+        chosen = rng.choice(len(grids), BATCH, p=share)
         return grids[chosen], y[chosen]
 
     network = train_classifier("judge", draw_batch, len(CLASSES), work, device, steps=steps)
@@ -327,6 +337,7 @@ def main() -> None:
     )
     parser.add_argument("--dose-films", type=int, default=0)
     parser.add_argument("--classifier-steps", type=int, default=1500)
+    parser.add_argument("--classifier-only", action="store_true", help="train the classifier and stop")
     parser.add_argument("--device", default="cpu", help="of the classifier")
     parser.add_argument("--out", type=Path, default=RESULTS / "film_fidelity.json")
     parser.add_argument("--sheet", type=Path, help="PNG of films and edits; keep it out of the project")
@@ -338,6 +349,8 @@ def main() -> None:
     squares = np.load(options.work / "films.npy")
     found = np.load(options.work / "lungs.npy", mmap_mode="r")
     network, limits = classifier(films, squares, found, options.work, device, options.classifier_steps)
+    if options.classifier_only:
+        return
     by_view: dict[str, list[int]] = {"PA": [], "AP": []}
     left_out = 0
     for index, film in enumerate(films):

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .films import SIZE
-from .learning import half_rounded, train
+from .learning import Length, half_rounded, train
 
 FACTOR = 8
+KL = 3e-5
+"""Weight of the KL term: enough that latents stay near a unit deviation, too little to blur the picture."""
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -24,7 +26,7 @@ def make_autoencoder() -> AutoencoderKL:
         out_channels=3,
         latent_channels=4,
         sample_size=SIZE,
-        block_out_channels=(16, 32, 64, 96),
+        block_out_channels=(24, 48, 96, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
@@ -38,24 +40,35 @@ def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
     return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., :, 1:] - d[..., :, :-1]).abs().mean()
 
 
-def augment(picture: NDArray[np.float32], edge: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Cut ``edge`` pixels a side out of a picture and vary them: mirror, gamma, contrast. float32 in [0, 1]."""
-    top, left = rng.integers(0, picture.shape[0] - edge + 1, 2)
-    part = picture[top : top + edge, left : left + edge]
-    if rng.random() < 0.5:
-        part = part[:, ::-1]
-    if rng.random() < 0.5:
-        part = part ** np.float32(math.exp(rng.uniform(-0.4, 0.4)))
-    if rng.random() < 0.3:
-        low = rng.uniform(0, 0.15)
-        part = low + part * rng.uniform(0.75, 1.0 - low)
-    return np.ascontiguousarray(part, dtype=np.float32)
-
-
 def to_network(pictures: NDArray[np.float32], device: torch.device) -> Tensor:
     """Bring pictures (n, h, w) in [0, 1] to what the encoder takes, (n, 3, h, w) in [-1, 1]."""
     x = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32)).to(device)[:, None] * 2 - 1
     return x.expand(-1, 3, -1, -1).contiguous()
+
+
+def cut(pictures: Tensor, count: int, edge: int) -> Tensor:
+    """Cut ``edge`` pixels a side out of ``count`` of the pictures, uint8 (n, SIZE, SIZE), and vary them.
+
+    Mirror, gamma, contrast. Returns float32 (count, 1, edge, edge) in [0, 1].
+    """
+    device = pictures.device
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, 1, 1, device=device)
+
+    def some(share: float) -> Tensor:
+        return torch.rand(count, 1, 1, device=device) < share
+
+    chosen = torch.randint(len(pictures), (count, 1, 1), device=device)
+    corner = torch.randint(pictures.shape[1] - edge + 1, (2, count, 1), device=device)
+    along = torch.arange(edge, device=device)
+    rows, columns = corner[0] + along, corner[1] + along
+    part = pictures[chosen, rows[:, :, None], columns[:, None, :]].float() / 255
+    part = torch.where(some(0.5), part.flip(2), part)
+    part = torch.where(some(0.5), part ** torch.exp(draw(-0.4, 0.4)), part)
+    low = draw(0, 0.15)
+    part = torch.where(some(0.3), low + part * (0.75 + (0.25 - low) * torch.rand_like(low)), part)
+    return part[:, None]
 
 
 def train_autoencoder(
@@ -63,39 +76,35 @@ def train_autoencoder(
     phantoms: NDArray[np.uint8],
     work: Path,
     device: torch.device,
+    length: Length,
     *,
-    steps: int,
-    batch: int = 8,
     crop: int = 128,
-    whole_steps: int = 60,
     rate: float = 2e-3,
     seed: int = 0,
 ) -> AutoencoderKL:
     """Train on films and a fifth of phantoms: L1 on the picture and on its gradients, a little KL.
 
-    Crops first, since a small network gains more from many steps than from many pixels a step; whole pictures last.
+    Crops first, since a small network gains more from many steps than from many pixels a step; whole pictures in
+    every tenth step, a quarter as many.
     """
     torch.manual_seed(seed)
     network = make_autoencoder().to(device)
+    real, drawn = torch.from_numpy(films).to(device), torch.from_numpy(phantoms).to(device)
 
     def loss_of(step: int) -> Tensor:
-        rng = np.random.default_rng([seed, 11, step])
-        whole = step >= steps - whole_steps
-        chosen = [
-            phantoms[rng.integers(len(phantoms))] if rng.random() < 0.2 else films[rng.integers(len(films))]
-            for _ in range(batch)
-        ]
-        edge = SIZE if whole else crop
-        x = to_network(np.stack([augment(one.astype(np.float32) / 255, edge, rng) for one in chosen]), device)
+        whole = step % 10 == 9
+        count, edge = (max(2, length.batch // 4), SIZE) if whole else (length.batch, crop)
+        few = max(1, count // 5)
+        x = torch.cat([cut(real, count - few, edge), cut(drawn, few, edge)]) * 2 - 1
+        x = x.expand(-1, 3, -1, -1).contiguous()
         with torch.autocast(device.type, dtype=torch.bfloat16):
             posterior = network.encode(x).latent_dist
             y = network.decode(posterior.sample()).sample
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         y = y.float()
-        return F.l1_loss(y, x) + gradient_l1(y, x) + F.mse_loss(y, x) + 1e-4 * kl
+        return F.l1_loss(y, x) + gradient_l1(y, x) + F.mse_loss(y, x) + KL * kl
 
-    weights = train("autoencoder", network, loss_of, work, steps=steps, peak=rate, decay=0.99)
-    network.load_state_dict(weights)
+    network.load_state_dict(train("autoencoder", network, loss_of, work, length, peak=rate, decay=0.998))
     half_rounded(network)
     return network
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from roentmod_fast import phantom
 
 from .films import SIZE, Film
+from .learning import Length
+from .masks import dice, faults_of, largest_part, split_sides
 from .pairs import fields_of, to_bytes
-from .segment import LungNet, dice, faults, find_lungs, largest_part, split_sides, train_segmenter
+from .segment import LungNet, find_lungs, train_segmenter
 
 Masks = NDArray[np.bool_]
 
@@ -29,8 +31,8 @@ def train_lungs(
     hand: dict[int, Masks],
     work: Path,
     device: torch.device,
+    lengths: tuple[Length, Length],
     *,
-    steps: tuple[int, int],
     first_seed: int,
 ) -> tuple[LungNet, dict[str, object]]:
     """Train in two rounds; return the network and its figures.
@@ -42,10 +44,10 @@ def train_lungs(
     pictures = np.concatenate([squares[by_hand], drawn])
     masks = np.concatenate([np.stack([split_sides(hand[i]) for i in by_hand]), drawn_masks])
     weights = np.array([1.0] * len(by_hand) + [0.1] * len(drawn), dtype=np.float32)
-    network = train_segmenter("lungs-first", pictures, masks, weights, work, device, steps=steps[0])
+    network = train_segmenter("lungs-first", pictures, masks, weights, work, device, lengths[0])
     own = [i for i, film in enumerate(films) if film.part == "train" and i not in hand]
     found = find_lungs(network, squares[own], device)
-    kept = [k for k in range(len(own)) if not faults(found[k].astype(np.float32))]
+    kept = [k for k, why in enumerate(faults_of(found)) if not why]
     if kept:
         pictures = np.concatenate([pictures, squares[[own[k] for k in kept]]])
         checked = np.stack([np.stack([largest_part(one > 0.5) for one in found[k]]) for k in kept])
@@ -53,7 +55,7 @@ def train_lungs(
         share = 0.8 * weights.sum() / len(kept)
         weights = np.concatenate([weights, np.full(len(kept), share, dtype=np.float32)])
     network = train_segmenter(
-        "lungs-second", pictures, masks, weights, work, device, steps=steps[1], seed=1, rate=1.2e-3,
+        "lungs-second", pictures, masks, weights, work, device, lengths[1], seed=1, rate=1.2e-3,
         start=network.state_dict(),
     )  # fmt: skip
     figures: dict[str, object] = {"own predictions used": len(kept), "of": len(own)}

@@ -16,6 +16,7 @@ from .drawing.asked import KEYS, Asked, caption, choose
 from .drawing.draw import draw
 from .drawing.geometry import Scene
 from .films import SIZE
+from .processes import spread
 
 CAPTIONS = 4
 """Wordings kept for each drawing."""
@@ -91,39 +92,62 @@ def choose_findings(rng: np.random.Generator) -> tuple[Asked, ...]:
     return tuple(choose(KEYS[int(index)], rng) for index in keys)
 
 
+@dataclass(frozen=True)
+class FilmJob:
+    """A film whose findings are to be drawn: uint8 (SIZE, SIZE), its lung fields, the draw's seed, how many edits."""
+
+    film: NDArray[np.uint8]
+    fields: NDArray[np.bool_]
+    seed: tuple[int, ...]
+    edits: int
+
+
+def film_patient(job: FilmJob) -> Patient | None:
+    """Vary a film and draw findings into it; nothing where its geometry is not usable."""
+    rng = np.random.default_rng(job.seed)
+    image, fields = vary(job.film, job.fields, rng)
+    try:
+        scene = Scene.of(image, fields)
+    except ValueError:
+        return None
+    patient = Patient(to_bytes(image))
+    for _ in range(job.edits):
+        asked = choose_findings(rng)
+        changed, _ = draw(scene, asked, int(rng.integers(2**31)))
+        patient.edits.append(to_bytes(changed))
+        patient.captions.append([caption(asked, rng) for _ in range(CAPTIONS)])
+    return patient
+
+
 def film_patients(
     films: NDArray[np.uint8], masks: NDArray[np.bool_], rounds: int, edits: int, seed: int
 ) -> Iterator[Patient]:
     """Vary each film ``rounds`` times and draw ``edits`` findings into each, but where its geometry is not usable."""
-    for turn in range(rounds):
-        for index in range(len(films)):
-            rng = np.random.default_rng([seed, 41, turn, index])
-            image, fields = vary(films[index], masks[index], rng)
-            try:
-                scene = Scene.of(image, fields)
-            except ValueError:
-                continue
-            patient = Patient(to_bytes(image))
-            for _ in range(edits):
-                asked = choose_findings(rng)
-                changed, _ = draw(scene, asked, int(rng.integers(2**31)))
-                patient.edits.append(to_bytes(changed))
-                patient.captions.append([caption(asked, rng) for _ in range(CAPTIONS)])
-            yield patient
+    jobs = (
+        FilmJob(films[index], masks[index], (seed, 41, turn, index), edits)
+        for turn in range(rounds)
+        for index in range(len(films))
+    )
+    return (patient for patient in spread(film_patient, jobs) if patient is not None)
+
+
+def phantom_patient(job: tuple[int, int]) -> Patient:
+    """Draw the phantom of a seed without and with findings, so many edits of it."""
+    seed, edits = job
+    keys = list(BY_KEY)
+    rng = np.random.default_rng([seed, 43])
+    patient = Patient(to_bytes(phantom.draw(SIZE, seed).image))
+    for _ in range(edits):
+        some = tuple(str(key) for key in rng.choice(keys, 1 if rng.random() < 0.85 else 2, replace=False))
+        patient.edits.append(to_bytes(phantom.draw(SIZE, seed, some).image))
+        asked = tuple(_phantom_asked(key) for key in some)
+        patient.captions.append([caption(asked, rng) for _ in range(CAPTIONS)])
+    return patient
 
 
 def phantom_patients(count: int, edits: int, first_seed: int) -> Iterator[Patient]:
-    """Draw phantoms without and with findings."""
-    keys = list(BY_KEY)
-    for seed in range(first_seed, first_seed + count):
-        rng = np.random.default_rng([seed, 43])
-        patient = Patient(to_bytes(phantom.draw(SIZE, seed).image))
-        for _ in range(edits):
-            some = tuple(str(key) for key in rng.choice(keys, 1 if rng.random() < 0.85 else 2, replace=False))
-            patient.edits.append(to_bytes(phantom.draw(SIZE, seed, some).image))
-            asked = tuple(_phantom_asked(key) for key in some)
-            patient.captions.append([caption(asked, rng) for _ in range(CAPTIONS)])
-        yield patient
+    """Draw ``count`` phantoms without and with findings, from ``first_seed`` on."""
+    return spread(phantom_patient, ((seed, edits) for seed in range(first_seed, first_seed + count)))
 
 
 def _phantom_asked(key: str) -> Asked:

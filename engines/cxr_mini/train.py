@@ -1,18 +1,19 @@
 """The recipe of cxr-mini: from a folder of films to a Stable Diffusion folder.
 
-    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS                  # hours on two cores
-    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --device cuda    # the same on a GPU
-    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --quick          # a few steps of everything
-    python -m roentmod_fast_engines.cxr_mini.train WORK --films FILMS --start start.pt # with lungs, autoencoder, words
+    python -m roentmod_fast_engines.cxr_mini WORK --films FILMS                  # hours on two cores
+    python -m roentmod_fast_engines.cxr_mini WORK --films FILMS --device cuda    # the same on a GPU
+    python -m roentmod_fast_engines.cxr_mini WORK --films FILMS --quick          # a few steps of everything
+    python -m roentmod_fast_engines.cxr_mini WORK --films FILMS --start start.pt # with lungs, autoencoder, words
 
 Needs the ``export`` extra. FILMS holds ``index.csv`` and what it names (see ``films.py``). Each stage writes into WORK
 and a stage that is done is not done again; trainings continue from their last checkpoint, so the same command resumes a
 run that was killed. Every random draw comes from a seed and the step's number.
 
-Stages: ``films`` (squares of 256 pixels), ``lungs`` (lung fields of every film), ``autoencoder``, ``pairs`` (films and
-phantoms without and with drawn findings, as latents), ``words`` (the text encoder reads captions), ``unet`` (whole
-pictures with their text), ``edits`` (from a film without to one with a finding), ``checkpoint`` (a diffusers folder,
-which ``release.py`` turns into the bundle).
+Stages: ``films`` (squares of 256 pixels), ``lungs`` (lung fields of every film), ``drawings`` (films and phantoms
+without and with drawn findings), ``autoencoder``, ``words`` (the text encoder reads captions), ``pairs`` (the drawings
+as latents), ``edits`` (from a film without to one with a finding), ``guidance`` (guidance 4 leads to the finding, not
+beyond), ``checkpoint`` (a diffusers folder, which ``release.py`` turns into the bundle). ``--only`` lets ``drawings``,
+``autoencoder`` and ``words`` run side by side.
 
 The weights are rounded to half precision in the checkpoint, so that a bundle that stores halves loses nothing.
 """
@@ -22,9 +23,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import carried, encode, make_autoencoder, train_autoencoder
 from .drawing.asked import NORMAL_WORDINGS
-from .films import hand_masks, load_squares, read_index
-from .learning import half_rounded
+from .films import Film, hand_masks, load_squares, read_index
+from .learning import Length, half_rounded
 from .lungs import lung_figures, train_lungs
+from .masks import faults_of, largest_part
 from .pairs import Patient, film_patients, phantom_patients
-from .segment import LungNet, faults, find_lungs, largest_part
-from .unet import BETAS, Course, Pairs, make_text_encoder, make_unet, train_edits, train_unet
+from .segment import LungNet, find_lungs
+from .unet import BETAS, Course, Pairs, make_text_encoder, make_unet, train_edits, train_guidance
 from .vocabulary import make_tokenizer
 from .wording import teach_words
 
@@ -50,34 +51,59 @@ FIRST_TRAINING_SEED = 100_000
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything."""
+    """How much of everything: drawings, and how long each training is."""
 
-    phantoms: int = 300
-    lung_steps: tuple[int, int] = (500, 320)
-    autoencoder_steps: int = 1050
-    rounds: int = 1
-    edits: int = 5
-    phantom_patients: int = 160
-    phantom_edits: int = 3
-    word_steps: int = 400
-    unet_steps: int = 1900
-    edit_steps: int = 4000
-    unet_batch: int = 16
+    phantoms: int
+    rounds: int
+    edits: int
+    phantom_patients: int
+    phantom_edits: int
+    lungs: tuple[Length, Length]
+    autoencoder: Length
+    words: Length
+    unet: Length
+    guidance: Length
     most_films: int | None = None
 
 
+ON_TWO_CORES = Plan(
+    phantoms=300,
+    rounds=2,
+    edits=5,
+    phantom_patients=300,
+    phantom_edits=3,
+    lungs=(Length(900, 8), Length(600, 8)),
+    autoencoder=Length(2400, 8),
+    words=Length(400, 32),
+    unet=Length(9000, 16),
+    guidance=Length(900, 16),
+)
+
+ON_A_GPU = Plan(
+    phantoms=600,
+    rounds=3,
+    edits=6,
+    phantom_patients=900,
+    phantom_edits=3,
+    lungs=(Length(2000, 24, 22), Length(2000, 24, 18)),
+    autoencoder=Length(12_000, 48, 115),
+    words=Length(1200, 64, 60),
+    unet=Length(12_000, 256, 165),
+    guidance=Length(3000, 256, 45),
+)
+"""Eight minutes of an H100: each training ends by the clock."""
+
 QUICK = Plan(
     phantoms=4,
-    lung_steps=(2, 2),
-    autoencoder_steps=2,
     rounds=1,
     edits=1,
     phantom_patients=3,
     phantom_edits=1,
-    word_steps=2,
-    unet_steps=2,
-    edit_steps=2,
-    unet_batch=4,
+    lungs=(Length(2, 4), Length(2, 4)),
+    autoencoder=Length(2, 5),
+    words=Length(2, 8),
+    unet=Length(2, 4),
+    guidance=Length(2, 4),
     most_films=24,
 )
 
@@ -105,14 +131,26 @@ def stages(
             figures.update(lung_figures(network, films, squares(), hand, device))
         else:
             network, figures = train_lungs(
-                films, squares(), hand, work, device, steps=plan.lung_steps, first_seed=FIRST_TRAINING_SEED + 300
+                films, squares(), hand, work, device, plan.lungs, first_seed=FIRST_TRAINING_SEED + 300
             )
             torch.save(network.state_dict(), work / "lungs.pt")
         found = find_lungs(network, squares(), device)
         np.save(work / "lungs.npy", found)
-        refused = {films[i].file: faults(found[i].astype(np.float32)) for i in range(len(films))}
-        figures["films refused"] = {name: why for name, why in refused.items() if why}
+        figures["films refused"] = {film.file: why for film, why in zip(films, faults_of(found), strict=True) if why}
         (work / "lungs.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+    def drawings() -> None:
+        refused = json.loads((work / "lungs.json").read_text(encoding="utf-8"))["films refused"]
+        usable = usable_films(films, set(refused))[: plan.most_films]
+        if not usable:
+            raise SystemExit("no film to draw on: the lung fields of every film of the training part were refused")
+        found = np.load(work / "lungs.npy", mmap_mode="r")
+        masks = np.stack([np.stack([largest_part(one > 0.5) for one in found[i]]) for i in usable])
+        save_drawings(
+            work,
+            film_patients(squares()[usable], masks, plan.rounds, plan.edits, 0),
+            phantom_patients(plan.phantom_patients, plan.phantom_edits, FIRST_TRAINING_SEED + 1000),
+        )
 
     def autoencoder() -> None:
         phantoms = np.stack(
@@ -122,46 +160,38 @@ def stages(
                 for edit in (patient.plain, *patient.edits)
             ]
         )
-        network = train_autoencoder(squares()[of_part("train")], phantoms, work, device, steps=plan.autoencoder_steps)
+        network = train_autoencoder(squares()[of_part("train")], phantoms, work, device, plan.autoencoder)
         figures = {"validation": carried(network, squares()[of_part("validation")], device).round(2).tolist()}
         (work / "autoencoder.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
         network.save_pretrained(checkpoint / "vae")
 
     def pairs() -> None:
         network = AutoencoderKL.from_pretrained(checkpoint / "vae").to(device)
-        found = np.load(work / "lungs.npy", mmap_mode="r")
-        usable = usable_films(films, found)[: plan.most_films]
-        masks = np.stack([np.stack([largest_part(one > 0.5) for one in found[i]]) for i in usable])
-        patients = chain(
-            zip_flag(film_patients(squares()[usable], masks, plan.rounds, plan.edits, 0), False),
-            zip_flag(phantom_patients(plan.phantom_patients, plan.phantom_edits, FIRST_TRAINING_SEED + 1000), True),
-        )
-        save_pairs(work, network, patients, device)
-        make_tokenizer(checkpoint / "tokenizer")
+        save_pairs(work, network, device)
+
+    def words() -> None:
+        tokenizer = make_tokenizer(checkpoint / "tokenizer")
+        torch.manual_seed(0)
+        encoder = make_text_encoder(len(tokenizer)).to(device)
+        teach_words(encoder, tokenizer, work, device, plan.words)
+        encoder.save_pretrained(work / "words")
 
     def course() -> Course:
         tokenizer = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
         scaling = json.loads((work / "pairs.json").read_text(encoding="utf-8"))["scaling_factor"]
         return Course(load_pairs(work), tokenizer, scaling, NORMAL_WORDINGS, device)
 
-    def words() -> None:
-        tokenizer = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
-        torch.manual_seed(0)
-        encoder = make_text_encoder(len(tokenizer)).to(device)
-        teach_words(encoder, tokenizer, work, device, steps=plan.word_steps)
-        encoder.save_pretrained(work / "words")
-
-    def unet() -> None:
+    def edits() -> None:
         torch.manual_seed(0)
         networks = nn.ModuleList([CLIPTextModel.from_pretrained(work / "words"), make_unet()]).to(device)
-        train_unet(course(), networks, work, steps=plan.unet_steps, batch=plan.unet_batch)
-        save(networks, work / "before-edits")
+        train_edits(course(), networks, work, plan.unet)
+        save(networks, work / "edits")
 
-    def edits() -> None:
-        before = work / "before-edits"
+    def guidance() -> None:
+        before = work / "edits"
         parts = [CLIPTextModel.from_pretrained(before / "text_encoder")]
         networks = nn.ModuleList([*parts, UNet2DConditionModel.from_pretrained(before / "unet")]).to(device)
-        train_edits(course(), networks, work, steps=plan.edit_steps, batch=plan.unet_batch)
+        train_guidance(course(), networks, work, plan.guidance)
         save(networks, checkpoint)
 
     def save(networks: nn.ModuleList, folder: Path) -> None:
@@ -170,63 +200,65 @@ def stages(
 
     yield "films", work / "films.npy", load_films
     yield "lungs", work / "lungs.json", lungs
+    yield "drawings", work / "drawings.json", drawings
     yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
-    yield "pairs", work / "pairs.json", pairs
     yield "words", work / "words" / "config.json", words
-    yield "unet", work / "before-edits" / "unet" / "config.json", unet
-    yield "edits", checkpoint / "unet" / "config.json", edits
-    yield "checkpoint", checkpoint / "model_index.json", lambda: write_pipeline(work, checkpoint)
+    yield "pairs", work / "pairs.json", pairs
+    yield "edits", work / "edits" / "unet" / "config.json", edits
+    yield "guidance", checkpoint / "unet" / "config.json", guidance
+    yield "checkpoint", checkpoint / "model_index.json", lambda: write_pipeline(checkpoint)
 
 
-def usable_films(films: list, found: np.ndarray) -> list[int]:
+def usable_films(films: list[Film], refused: set[str]) -> list[int]:
     """Films of the training part whose lung fields no rule refuses: the ones without finding twice, then the others."""
-    good = [i for i, film in enumerate(films) if film.part == "train" and not faults(found[i].astype(np.float32))]
+    good = [i for i, film in enumerate(films) if film.part == "train" and film.file not in refused]
     normal = [i for i in good if films[i].without_finding]
     return normal + normal + [i for i in good if not films[i].without_finding]
 
 
-def zip_flag(patients: Iterator[Patient], phantom: bool) -> Iterator[tuple[Patient, bool]]:
-    return ((patient, phantom) for patient in patients)
-
-
-def save_pairs(
-    work: Path, network: AutoencoderKL, patients: Iterator[tuple[Patient, bool]], device: torch.device
-) -> None:
-    """Encode patients to latents, a few hundred pictures at a time; write ``pairs.npz`` and ``pairs.json``."""
-    plain, edited, origin, phantoms, captions = [], [], [], [], []
-    count = 0
-    while some := list(islice(patients, 64)):
-        plain.append(encode(network, np.stack([patient.plain for patient, _ in some]), device))
-        edited.append(encode(network, np.stack([edit for patient, _ in some for edit in patient.edits]), device))
-        for patient, is_phantom in some:
-            origin += [count] * len(patient.edits)
-            phantoms += [is_phantom] * len(patient.edits)
+def save_drawings(work: Path, films: Iterable[Patient], phantoms: Iterable[Patient]) -> None:
+    """Write ``plain.npy`` and ``edited.npy``, uint8 (n, SIZE, SIZE), and ``drawings.json``, which says what is what."""
+    plain, edited, origin, phantom, captions = [], [], [], [], []
+    for patients, is_phantom in ((films, False), (phantoms, True)):
+        for patient in patients:
+            origin += [len(plain)] * len(patient.edits)
+            phantom += [is_phantom] * len(patient.edits)
             captions += patient.captions
-            count += 1
-        print(f"pairs: {count} patients, {len(origin)} edits", flush=True)
-    every = np.concatenate(plain)
-    scaling = round(float(1 / every[:, :4].astype(np.float32).std()), 5)
+            plain.append(patient.plain)
+            edited += patient.edits
+            if len(plain) % 200 == 0:
+                print(f"drawings: {len(plain)} patients, {len(edited)} edits", flush=True)
+    np.save(work / "plain.npy", np.stack(plain))
+    np.save(work / "edited.npy", np.stack(edited))
+    facts = {"origin": origin, "phantom": phantom, "captions": captions}
+    (work / "drawings.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def save_pairs(work: Path, network: AutoencoderKL, device: torch.device) -> None:
+    """Encode the drawings to latents; write ``pairs.npz``, and ``pairs.json`` with their scale."""
+    plain, edited = (
+        encode(network, np.load(work / f"{name}.npy", mmap_mode="r"), device) for name in ("plain", "edited")
+    )
+    scaling = round(float(1 / plain[:, :4].astype(np.float32).std()), 5)
     network.register_to_config(scaling_factor=scaling)
     network.save_pretrained(work / "checkpoint" / "vae")
-    np.savez(
-        work / "pairs.npz",
-        plain=every,
-        edited=np.concatenate(edited),
-        origin=np.array(origin),
-        phantom=np.array(phantoms),
-    )
-    facts = {"scaling_factor": scaling, "captions": captions}
-    (work / "pairs.json").write_text(json.dumps(facts), encoding="utf-8")
+    np.savez(work / "pairs.npz", plain=plain, edited=edited)
+    (work / "pairs.json").write_text(json.dumps({"scaling_factor": scaling}), encoding="utf-8")
 
 
 def load_pairs(work: Path) -> Pairs:
+    facts = json.loads((work / "drawings.json").read_text(encoding="utf-8"))
     with np.load(work / "pairs.npz") as stored:
-        arrays = {name: stored[name] for name in ("plain", "edited", "origin", "phantom")}
-    captions = json.loads((work / "pairs.json").read_text(encoding="utf-8"))["captions"]
-    return Pairs(captions=captions, **arrays)
+        return Pairs(
+            plain=stored["plain"],
+            edited=stored["edited"],
+            origin=np.array(facts["origin"]),
+            captions=facts["captions"],
+            phantom=np.array(facts["phantom"]),
+        )
 
 
-def write_pipeline(work: Path, checkpoint: Path) -> None:
+def write_pipeline(checkpoint: Path) -> None:
     """Write the scheduler and the index of a diffusers folder."""
     scheduler = DDIMScheduler(
         **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading"
@@ -277,21 +309,25 @@ def unpack_start(file: Path, work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m roentmod_fast_engines.cxr_mini",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("work", type=Path, help="folder for squares, checkpoints and the result")
     parser.add_argument("--films", type=Path, required=True, help="folder of films with its index.csv")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="a few steps of everything, to see that it runs")
-    parser.add_argument("--edit-steps", type=int, help=f"steps of the training of edits (default {Plan.edit_steps})")
+    parser.add_argument("--only", nargs="+", metavar="STAGE", help="carry out these stages alone")
     parser.add_argument("--start", type=Path, help="weights to begin with (start.pt beside this file)")
     options = parser.parse_args(arguments)
-    plan = QUICK if options.quick else Plan()
-    if options.edit_steps is not None:
-        plan = replace(plan, edit_steps=options.edit_steps)
+    plan = QUICK if options.quick else ON_A_GPU if options.device == "cuda" else ON_TWO_CORES
     options.work.mkdir(parents=True, exist_ok=True)
     if options.start is not None and not (options.work / "words").exists():
         unpack_start(options.start, options.work)
     for name, done, run in stages(plan, options.films, options.work, torch.device(options.device)):
+        if options.only and name not in options.only:
+            continue
         if done.exists():
             print(f"{name}: done before", flush=True)
             continue
@@ -299,7 +335,3 @@ def main(arguments: list[str] | None = None) -> None:
         run()
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     print(options.work / "checkpoint")
-
-
-if __name__ == "__main__":
-    main()

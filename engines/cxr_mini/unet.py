@@ -1,11 +1,15 @@
 """The text encoder and the UNet of cxr-mini: their shapes and how they learn edits.
 
 A network that is trained on whole pictures alone sees, through the little noise of an edit at strength 0.4, that a
-finding is *not* there, and keeps to what it sees. So the second training is of edits (:func:`train_edits`).
+finding is *not* there, and keeps to what it sees. So the noised pictures of :func:`train_edits` lie between a film
+without a finding and the same film with it, and the prompt says where to go. Guidance multiplies what the prompt
+changes: :func:`train_guidance` makes that change so small that guidance 4 leads to the finding and not beyond.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,24 +22,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import FACTOR
 from .films import SIZE
-from .learning import train
+from .learning import Length, train
 from .vocabulary import MAX_TOKENS, UNKNOWN
 
 WIDTH = 128
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
-PULL = 0.27
-"""How far towards the finding one prediction points in the end: guidance 4 makes of it about the whole way."""
-
-WHOLE_UNTIL, PULL_FROM = 0.75, 0.85
-"""Shares of the training of edits: until the first it points the whole way, from the second on ``PULL`` of it.
-
-What a text changes is 2 % of the prediction at a pull of 0.27, as much as one step of the training shakes it by: 600
-steps of that left 95 % of the findings unexplained, as did 50 steps of the whole way.
-"""
-
-LEAST_ENERGY = 0.003
-"""Mean square of a finding's latents below which its error counts no more: a mass has a tenth of an effusion's."""
+PULL = 0.3
+"""How far towards the finding one prediction under a prompt points in the end: guidance 4 makes 1.2 of it, which the
+caution of a mean over all ways in which a finding could look turns into about the whole way."""
 
 
 def make_text_encoder(vocabulary: int) -> CLIPTextModel:
@@ -59,7 +54,7 @@ def make_unet() -> UNet2DConditionModel:
         sample_size=SIZE // FACTOR,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(64, 96, 128),
+        block_out_channels=(64, 128, 192),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -84,154 +79,131 @@ class Pairs:
     phantom: NDArray[np.bool_]
 
 
-class Words:
-    """Token ids of every caption, and of the normal, unknown and empty prompts."""
-
-    def __init__(self, tokenizer: CLIPTokenizer, captions: list[list[str]], normal: tuple[str, ...]) -> None:
-        self.ids: dict[str, NDArray[np.int64]] = {}
-        texts = sorted({text for some in captions for text in some} | set(normal) | set(UNKNOWN) | {""})
-        tokens = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="np")
-        self.ids = dict(zip(texts, np.asarray(tokens["input_ids"], dtype=np.int64), strict=True))
-        self.vocabulary = len(tokenizer)
-
-
-def timesteps(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """Draw timesteps: edits at strength 0.4 live below step 400; the rest serves stronger ones."""
-    spans = np.array([(0, 120), (120, 420), (380, 640), (600, 1000)])
-    low, high = spans[rng.choice(4, size, p=[0.12, 0.68, 0.13, 0.07])].T
-    return rng.integers(low, high)
-
-
-def pull_at(step: int, steps: int) -> float:
-    """How far towards the finding a prediction points at a step of the training."""
-    share = min(1.0, max(0.0, (step / steps - WHOLE_UNTIL) / (PULL_FROM - WHOLE_UNTIL)))
-    return 1.0 + share * (PULL - 1.0)
-
-
 class Course:
-    """What both trainings share: the pairs as latents, the captions as tokens, the schedule."""
+    """What both trainings share: the pairs as latents, the captions as tokens, the schedule; all on the device."""
 
     def __init__(
         self, pairs: Pairs, tokenizer: CLIPTokenizer, scaling: float, normal: tuple[str, ...], device: torch.device
     ):
-        self.pairs, self.scaling, self.normal, self.device = pairs, scaling, normal, device
-        self.words = Words(tokenizer, pairs.captions, normal)
+        self.scaling, self.device = scaling, device
+        self.plain, self.edited = (torch.from_numpy(part).to(device) for part in (pairs.plain, pairs.edited))
+        self.origin = torch.from_numpy(pairs.origin).to(device)
+        self.films, self.phantoms = (
+            torch.from_numpy(np.flatnonzero(kind)).to(device) for kind in (~pairs.phantom, pairs.phantom)
+        )
+        texts = sorted({text for some in pairs.captions for text in some} | set(normal) | set(UNKNOWN) | {""})
+        tokens = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="np")
+        self.ids = torch.from_numpy(np.asarray(tokens["input_ids"], dtype=np.int64)).to(device)
+        row = {text: number for number, text in enumerate(texts)}
+
+        def rows(some: Iterable[str]) -> Tensor:
+            return torch.tensor([row[text] for text in some], device=device)
+
+        self.captions = torch.stack([rows(some) for some in pairs.captions])
+        self.normal, self.unknown, self.empty = rows(normal), rows(UNKNOWN), rows([""])
         self.alpha_bar = DDIMScheduler(**BETAS).alphas_cumprod.to(device)
-        self.films, self.phantoms = np.flatnonzero(~pairs.phantom), np.flatnonzero(pairs.phantom)
 
-    def choose(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-        """Choose edits, a fifth of them of phantoms."""
-        film = self.films[rng.integers(len(self.films), size=size)]
-        drawn = self.phantoms[rng.integers(len(self.phantoms), size=size)]
-        return np.where(rng.random(size) < 0.2, drawn, film)
+    def any_of(self, values: Tensor, size: int) -> Tensor:
+        """Draw ``size`` of the values, with repetition."""
+        return values[torch.randint(len(values), (size,), device=self.device)]
 
-    def latents(self, stored: NDArray[np.float16], draw: Tensor) -> Tensor:
+    def latents(self, stored: Tensor, draw: Tensor) -> Tensor:
         """Sample stored latents, scaled: float32 (n, 4, 32, 32)."""
-        mean, std = torch.from_numpy(stored.astype(np.float32)).to(self.device).chunk(2, dim=1)
+        mean, std = stored.float().chunk(2, dim=1)
         return (mean + std * draw) * self.scaling
 
-    def tokens(self, texts: list[str]) -> Tensor:
-        return torch.from_numpy(np.stack([self.words.ids[text] for text in texts])).to(self.device)
-
-    def noised(self, state: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the noised state and alpha_bar, (n, 1, 1, 1)."""
+    def draw(self, size: int, shares: tuple[float, float, float, float]) -> Cases:
+        """Draw cases: a fifth of them phantoms; ``shares`` have the empty prompt, the caption, a normal, an unknown."""
+        chance = torch.rand(5, size, device=self.device)
+        chosen = torch.where(chance[0] < 0.2, self.any_of(self.phantoms, size), self.any_of(self.films, size))
+        bounds = torch.tensor(shares, device=self.device).cumsum(0)[:3]
+        kind = torch.bucketize(chance[1], bounds, right=True)
+        wording = torch.randint(self.captions.shape[1], (size,), device=self.device)
+        texts = torch.stack(
+            [
+                self.empty.expand(size),
+                self.captions[chosen, wording],
+                self.any_of(self.normal, size),
+                self.any_of(self.unknown, size),
+            ]
+        )
+        shape = (size, 4, SIZE // FACTOR, SIZE // FACTOR)
+        noise = torch.randn(shape, device=self.device)
+        draw = torch.randn(shape, device=self.device)
+        without = self.latents(self.plain[self.origin[chosen]], draw)
+        with_finding = self.latents(self.edited[chosen], draw)
+        # Four in ten start at the film itself; the others lie on the way to the finding or a little beyond it.
+        done = torch.where(chance[2] < 0.4, torch.zeros_like(chance[2]), 1.1 * chance[3])
+        state = without + done.view(-1, 1, 1, 1) * (with_finding - without)
+        # Edits at strength 0.4 live below step 400; the rest serves stronger ones and whole pictures.
+        spans = torch.tensor([(0, 120), (120, 420), (420, 700), (700, 1000)], device=self.device)
+        span = spans[torch.bucketize(chance[4], torch.tensor((0.14, 0.76, 0.9), device=self.device), right=True)]
+        t = (span[:, 0] + torch.rand(size, device=self.device) * (span[:, 1] - span[:, 0])).long()
         a = self.alpha_bar[t].view(-1, 1, 1, 1)
-        return a.sqrt() * state + (1 - a).sqrt() * noise, a
+        asked = (kind == 1).view(-1, 1, 1, 1)
+        return Cases(
+            x_t=a.sqrt() * state + (1 - a).sqrt() * noise,
+            t=t,
+            alpha_bar=a,
+            ids=self.ids[texts[kind, torch.arange(size, device=self.device)]],
+            wanted=torch.where(asked, with_finding, state),
+        )
 
-    def column(self, values: NDArray[np.floating]) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device).view(-1, 1, 1, 1)
-
-    def predict(self, networks: nn.ModuleList, x_t: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+    def predict(self, networks: nn.ModuleList, cases: Cases, ids: Tensor) -> Tensor:
+        """Return the noise that the networks predict, float32."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            return networks[1](x_t, t, networks[0](ids).last_hidden_state).sample.float()
+            return networks[1](cases.x_t, cases.t, networks[0](ids).last_hidden_state).sample.float()
 
 
-def train_unet(
-    course: Course,
-    networks: nn.ModuleList,
-    work: Path,
-    *,
-    steps: int,
-    batch: int = 16,
-    rate: float = 8e-4,
-    seed: int = 0,
-) -> None:
-    """Train text encoder and UNet on whole pictures and their text: predict the noise."""
+@dataclass(frozen=True)
+class Cases:
+    """A batch: noised latents, timesteps, alpha_bar (n, 1, 1, 1), token ids, and the latents to predict."""
 
-    def loss_of(step: int) -> Tensor:
-        rng = np.random.default_rng([seed, 13, step])
-        chosen = course.choose(rng, batch)
-        kind = rng.choice(3, batch, p=[0.6, 0.2, 0.2])  # with finding, without, empty prompt
-        texts = [
-            (str(rng.choice(course.pairs.captions[index])), str(rng.choice(course.normal)), "")[which]
-            for index, which in zip(chosen, kind, strict=True)
-        ]
-        t = torch.from_numpy(timesteps(rng, batch)).to(course.device)
-        shape = (batch, 4, SIZE // FACTOR, SIZE // FACTOR)
-        draw, noise = torch.randn(shape).to(course.device), torch.randn(shape).to(course.device)
-        with_finding = course.latents(course.pairs.edited[chosen], draw)
-        without = course.latents(course.pairs.plain[course.pairs.origin[chosen]], draw)
-        done = np.select([kind == 0, kind == 1], [1.0, 0.0], (rng.random(batch) < 0.6).astype(np.float64))
-        x_t, _ = course.noised(without + course.column(done) * (with_finding - without), t, noise)
-        return (course.predict(networks, x_t, t, course.tokens(texts)) - noise).square().mean()
+    x_t: Tensor
+    t: Tensor
+    alpha_bar: Tensor
+    ids: Tensor
+    wanted: Tensor
 
-    networks.load_state_dict(train("unet", networks, loss_of, work, steps=steps, peak=rate, decay=0.99))
+    def loss(self, predicted: Tensor, noise: Tensor) -> Tensor:
+        """Squared error of a predicted noise, weighted as an error of the picture where that is moderate."""
+        weight = ((1 - self.alpha_bar) / self.alpha_bar).clamp(0.05, 4.0)
+        return (weight * (predicted - noise).square()).mean()
+
+    def noise(self) -> Tensor:
+        """The noise whose prediction leads to ``wanted``."""
+        return (self.x_t - self.alpha_bar.sqrt() * self.wanted) / (1 - self.alpha_bar).sqrt()
 
 
-def train_edits(
-    course: Course,
-    networks: nn.ModuleList,
-    work: Path,
-    *,
-    steps: int,
-    batch: int = 16,
-    rate: float = 3e-4,
-    seed: int = 0,
-) -> None:
-    """Teach what a text changes: the difference to the prediction under the empty prompt, which guidance multiplies.
+def train_edits(course: Course, networks: nn.ModuleList, work: Path, length: Length, *, rate: float = 8e-4) -> None:
+    """Train text encoder and UNet on edits: under a caption predict the film with the finding, else what is there.
 
-    The noised latents are those of a state between a film without and with a finding. What the prompt is to change in
-    the prediction leads a way on to the finding; it is added to what the network itself predicts under the empty
-    prompt, not to the true noise: the error that both predictions share would drown it. A quarter of the batch keeps
-    the prediction under the empty prompt what it was.
+    The states on the way include the finished edit, so whole pictures with their text are among the cases.
     """
-    plain = batch // 4
 
     def loss_of(step: int) -> Tensor:
-        rng = np.random.default_rng([seed, 17, step])
-        chosen = course.choose(rng, batch)
-        # The first cases have the empty prompt; the others a finding, or a text that is to change nothing.
-        kind = np.where(np.arange(batch) < plain, 0, rng.choice([1, 2, 3], batch, p=[0.84, 0.10, 0.06]))
-        texts = [
-            (
-                "",
-                str(rng.choice(course.pairs.captions[index])),
-                str(rng.choice(course.normal)),
-                str(rng.choice(UNKNOWN)),
-            )[which]
-            for index, which in zip(chosen, kind, strict=True)
-        ]
-        t = torch.from_numpy(np.where(kind == 0, timesteps(rng, batch), rng.integers(20, 440, batch))).to(course.device)
-        shape = (batch, 4, SIZE // FACTOR, SIZE // FACTOR)
-        draw, noise = torch.randn(shape).to(course.device), torch.randn(shape).to(course.device)
-        with_finding = course.latents(course.pairs.edited[chosen], draw)
-        without = course.latents(course.pairs.plain[course.pairs.origin[chosen]], draw)
-        done = np.where(rng.random(batch) < 0.5, 0.0, rng.random(batch))
-        done = np.where(kind >= 2, 0.0, done)
-        state = without + course.column(done) * (with_finding - without)
-        pull = pull_at(step, steps)
-        step_on = course.column(np.where(kind == 1, pull, 0.0)) * (with_finding - state)
-        x_t, a = course.noised(state, t, noise)
-        ids = course.tokens(texts)
-        with torch.no_grad():
-            calm = course.predict(networks, x_t[plain:], t[plain:], course.tokens([""] * (batch - plain)))
-        predicted = course.predict(networks, x_t, t, ids)
-        # In the picture: what the text changes in the prediction of x_0.
-        a = a[plain:]
-        made = (calm - predicted[plain:]) * ((1 - a) / a).sqrt()
-        # The error as a share of the finding's own energy: small findings would drown in large ones and in the noise.
-        energy = (with_finding - without)[plain:].square().mean((1, 2, 3)) + LEAST_ENERGY
-        edits = ((made - step_on[plain:]).square().mean((1, 2, 3)) / (pull**2 * energy)).mean()
-        return (predicted[:plain] - noise[:plain]).square().mean() + edits
+        cases = course.draw(length.batch, (0.22, 0.66, 0.08, 0.04))
+        return cases.loss(course.predict(networks, cases, cases.ids), cases.noise())
 
-    networks.load_state_dict(train("edits", networks, loss_of, work, steps=steps, peak=rate, decay=0.99))
+    networks.load_state_dict(train("edits", networks, loss_of, work, length, peak=rate, decay=0.998))
+
+
+def train_guidance(
+    course: Course, networks: nn.ModuleList, work: Path, length: Length, *, rate: float = 4e-4, pull: float = PULL
+) -> None:
+    """Let what a prompt changes in the prediction shrink to ``pull`` of what it is now.
+
+    The networks as they are teach: their prediction under the empty prompt, and ``pull`` of the way from it to the
+    one under the prompt. A pull that small cannot be learnt from pictures: what a prompt then changes is 2 % of the
+    prediction, as much as one step of the training shakes it by.
+    """
+    teacher = copy.deepcopy(networks).eval().requires_grad_(False)
+
+    def loss_of(step: int) -> Tensor:
+        cases = course.draw(length.batch, (0.25, 0.6, 0.1, 0.05))
+        with torch.no_grad():
+            calm = course.predict(teacher, cases, course.ids[course.empty].expand(length.batch, -1))
+            aim = calm + pull * (course.predict(teacher, cases, cases.ids) - calm)
+        return cases.loss(course.predict(networks, cases, cases.ids), aim)
+
+    networks.load_state_dict(train("guidance", networks, loss_of, work, length, peak=rate, decay=0.995))

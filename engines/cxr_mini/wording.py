@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .drawing.asked import KEYS, LOBES, NORMAL_WORDINGS, Asked, caption
-from .learning import train
+from .learning import Length, train
 from .pairs import choose_findings
 from .vocabulary import MAX_TOKENS, UNKNOWN
 
@@ -45,7 +45,7 @@ def meaning(asked: tuple[Asked, ...], unknown: bool) -> np.ndarray:
 
 
 def teach_words(
-    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, device: torch.device, *, steps: int, batch: int = 32
+    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, device: torch.device, length: Length
 ) -> None:
     """Train ``encoder`` so that a linear layer reads the meaning of a caption off the mean of its states."""
     head = nn.Linear(encoder.config.hidden_size, SIZE).to(device)
@@ -53,7 +53,7 @@ def teach_words(
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([19, step])
         texts, wanted = [], []
-        for _ in range(batch):
+        for _ in range(length.batch):
             kind = rng.choice(4, p=[0.84, 0.06, 0.06, 0.04])
             asked = choose_findings(rng) if kind == 0 else ()
             text = caption(asked, rng) if kind == 0 else ("", str(rng.choice(NORMAL_WORDINGS)), "")[kind % 3]
@@ -68,4 +68,4 @@ def teach_words(
         return F.binary_cross_entropy_with_logits(read.float(), torch.from_numpy(np.stack(wanted)).to(device))
 
     networks = nn.ModuleList([encoder, head])
-    networks.load_state_dict(train("words", networks, loss_of, work, steps=steps, peak=2e-3, decay=0.98))
+    networks.load_state_dict(train("words", networks, loss_of, work, length, peak=2e-3, decay=0.98))

@@ -13,9 +13,13 @@ torch = pytest.importorskip("torch", reason="the recipe needs the export extra")
 pytest.importorskip("diffusers", reason="the recipe needs the export extra")
 
 from roentmod_fast.phantom import draw as draw_phantom  # noqa: E402
-from roentmod_fast_engines.cxr_mini import segment, train  # noqa: E402
+from roentmod_fast_engines.cxr_mini import (  # noqa: E402
+    learning,
+    masks,
+    train,
+)
 from roentmod_fast_engines.cxr_mini.films import NIH, part_of  # noqa: E402
-from roentmod_fast_engines.cxr_mini.learning import train as learn  # noqa: E402
+from roentmod_fast_engines.cxr_mini.learning import Length  # noqa: E402
 from roentmod_fast_engines.cxr_mini.pairs import fields_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -47,7 +51,7 @@ def test_quick_run_leaves_a_whole_checkpoint(
     monkeypatch.setattr(train, "find_lungs", lambda network, pictures, device: truth)
     arguments = [str(tmp_path / "work"), "--films", str(tmp_path / "films"), "--quick"]
     train.main(arguments)
-    assert "edits: step 2/2" in capsys.readouterr().out
+    assert "guidance: step 2/2" in capsys.readouterr().out
     checkpoint = tmp_path / "work" / "checkpoint"
     index = json.loads((checkpoint / "model_index.json").read_text())
     parts = [name for name, value in index.items() if isinstance(value, list) and value[0] is not None]
@@ -59,14 +63,14 @@ def test_quick_run_leaves_a_whole_checkpoint(
         weights = load_file(checkpoint / part / "diffusion_pytorch_model.safetensors")
         assert all(torch.equal(value, value.half().float()) for value in weights.values())
     train.main(arguments)
-    assert capsys.readouterr().out.count("done before") == 8
+    assert capsys.readouterr().out.count("done before") == 9
     train.pack_start(tmp_path / "work", tmp_path / "start.pt")
     other = tmp_path / "other"
     train.main([str(other), *arguments[1:], "--start", str(tmp_path / "start.pt")])
     said = capsys.readouterr().out
     assert "autoencoder: done before" in said
     assert "words: done before" in said
-    assert "edits: step 2/2" in said
+    assert "guidance: step 2/2" in said
     first, second = (
         load_file(folder / "checkpoint" / "vae" / "diffusion_pytorch_model.safetensors")
         for folder in (tmp_path / "work", other)
@@ -74,7 +78,9 @@ def test_quick_run_leaves_a_whole_checkpoint(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SAVE_EVERY", 0.0)
+
     def run(folder: Path, killed_at: int | None) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         network = torch.nn.Linear(3, 1)
@@ -85,7 +91,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
             return (network(torch.randn(8, 3)) - 1).square().mean()
 
         folder.mkdir(exist_ok=True)
-        return learn("toy", network, loss_of, folder, steps=10, peak=0.1, decay=0.9, every=2)
+        return learning.train("toy", network, loss_of, folder, Length(10, 8), peak=0.1, decay=0.9)
 
     unbroken = run(tmp_path / "a", None)
     with pytest.raises(KeyboardInterrupt):
@@ -100,7 +106,7 @@ def lungs(seed: int) -> np.ndarray:
 
 
 def test_lung_fields_of_phantoms_are_let_in() -> None:
-    assert [segment.faults(lungs(seed)) for seed in range(6)] == [[]] * 6
+    assert [masks.faults(lungs(seed)) for seed in range(6)] == [[]] * 6
 
 
 @pytest.mark.parametrize("fault", ["none", "one", "shoulder", "pieces", "edge", "unsure", "overlap", "short"])
@@ -123,19 +129,19 @@ def test_bad_lung_fields_are_refused(fault: str) -> None:
         p[1] = np.maximum(p[1], p[0])
     elif fault == "short":
         p[0, 120:] = 0
-    assert segment.faults(p)
+    assert masks.faults(p)
 
 
 def test_sides_are_split_and_the_largest_part_kept() -> None:
     both = lungs(2).any(0)
-    right, left = segment.split_sides(both)
+    right, left = masks.split_sides(both)
     assert not (right & left).any()
-    assert segment.dice(right, lungs(2)[0] > 0.5) > 0.97
-    assert segment.dice(left, lungs(2)[1] > 0.5) > 0.97
+    assert masks.dice(right, lungs(2)[0] > 0.5) > 0.97
+    assert masks.dice(left, lungs(2)[1] > 0.5) > 0.97
     dirty = right.copy()
     dirty[2:6, 2:6] = True
     holed = dirty.copy()
     rows, columns = np.nonzero(right)
     holed[int(np.median(rows)), int(np.median(columns))] = False
-    assert (segment.largest_part(holed) == right).all()
-    assert not segment.largest_part(np.zeros((8, 8), bool)).any()
+    assert (masks.largest_part(holed) == right).all()
+    assert not masks.largest_part(np.zeros((8, 8), bool)).any()

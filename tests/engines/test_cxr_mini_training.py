@@ -1,35 +1,107 @@
-"""What the trainings of cxr-mini draw and aim at: captions that mean what they say, a pull that ends as it must."""
+"""What the trainings of cxr-mini draw and aim at: captions that mean what they say, where a prompt leads."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the recipe needs the export extra")
+torch = pytest.importorskip("torch", reason="the recipe needs the export extra")
 pytest.importorskip("diffusers", reason="the recipe needs the export extra")
 
-from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked
-from roentmod_fast_engines.cxr_mini.pairs import choose_findings
-from roentmod_fast_engines.cxr_mini.unet import PULL, pull_at, timesteps
-from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning
+from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked  # noqa: E402
+from roentmod_fast_engines.cxr_mini.learning import Length, rate_at, train  # noqa: E402
+from roentmod_fast_engines.cxr_mini.pairs import choose_findings  # noqa: E402
+from roentmod_fast_engines.cxr_mini.unet import Course, Pairs, train_guidance  # noqa: E402
+from roentmod_fast_engines.cxr_mini.vocabulary import UNKNOWN  # noqa: E402
+from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def test_the_pull_goes_from_the_whole_way_to_that_of_guidance_4() -> None:
-    pulls = [pull_at(step, 1000) for step in range(1000)]
-    assert pulls[0] == pulls[700] == 1.0
-    assert pulls[900] == pulls[-1] == pytest.approx(PULL)
-    assert all(a >= b for a, b in pairwise(pulls))
+def make_course() -> tuple[Course, Pairs]:
+    """Four pairs whose latents say which they are: plain k, edited 10 + k; the last is a phantom's."""
+
+    def stored(value: float) -> np.ndarray:
+        means = np.full((4, 32, 32), value, np.float16)
+        return np.concatenate([means, np.zeros_like(means)])
+
+    pairs = Pairs(
+        plain=np.stack([stored(k) for k in range(2)]),
+        edited=np.stack([stored(10 + k) for k in range(4)]),
+        origin=np.array([0, 0, 1, 1]),
+        captions=[[f"edema {k}", f"mild edema {k}"] for k in range(4)],
+        phantom=np.array([False, False, False, True]),
+    )
+    return Course(pairs, FakeTokenizer(), 1.0, ("clear lungs",), torch.device("cpu")), pairs
 
 
-def test_timesteps_are_those_of_the_schedule() -> None:
-    drawn = timesteps(np.random.default_rng(0), 4000)
-    assert drawn.min() >= 0
-    assert drawn.max() < 1000
-    assert (drawn < 420).mean() > 0.7
+class FakeTokenizer:
+    """Gives each text a number of its own, 77 times."""
+
+    def __call__(self, texts: list[str], **_: object) -> dict[str, np.ndarray]:
+        return {"input_ids": np.arange(len(texts))[:, None].repeat(77, 1)}
+
+
+def test_a_caption_leads_to_the_finding_and_any_other_text_to_what_is_there() -> None:
+    course, pairs = make_course()
+    torch.manual_seed(0)
+    cases = course.draw(600, (0.2, 0.6, 0.1, 0.1))
+    texts = sorted({text for some in pairs.captions for text in some} | {"", "clear lungs", *UNKNOWN})
+    assert int(cases.t.min()) >= 0
+    assert int(cases.t.max()) < 1000
+    assert float((cases.t < 420).float().mean()) > 0.7
+    seen = set()
+    for ids, wanted in zip(cases.ids[:, 0].tolist(), cases.wanted[:, 0, 0, 0].tolist(), strict=True):
+        text = texts[ids]
+        seen.add(text)
+        if "edema" in text:
+            assert wanted == 10 + int(text[-1])
+        else:
+            assert -0.01 <= wanted <= 14.3
+    assert {"", "clear lungs", "edema 3", "mild edema 0"} < seen
+    # What the noise leads to is what is wanted.
+    made = (cases.x_t - (1 - cases.alpha_bar).sqrt() * cases.noise()) / cases.alpha_bar.sqrt()
+    assert torch.allclose(made, cases.wanted, atol=2e-3)
+    assert float(cases.loss(cases.noise(), cases.noise())) == 0
+
+
+def test_guidance_shrinks_what_a_prompt_changes(tmp_path: Path) -> None:
+    course, _ = make_course()
+
+    class Text(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.change = torch.nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, ids: torch.Tensor) -> SimpleNamespace:
+            is_caption = (ids[:, 0] != int(course.ids[course.empty][0, 0])).float()
+            return SimpleNamespace(last_hidden_state=self.change * is_caption)
+
+    class Noise(torch.nn.Module):
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=0.5 + states.view(-1, 1, 1, 1) * torch.ones_like(x_t))
+
+    networks = torch.nn.ModuleList([Text(), Noise()])
+    train_guidance(course, networks, tmp_path, Length(300, 16), rate=0.02, pull=0.25)
+    assert float(networks[0].change.detach()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_training_ends_by_the_clock(tmp_path: Path) -> None:
+    network = torch.nn.Linear(3, 1)
+    steps = []
+
+    def loss_of(step: int) -> torch.Tensor:
+        steps.append(step)
+        return (network(torch.randn(8, 3)) - 1).square().mean()
+
+    train("toy", network, loss_of, tmp_path, Length(10**9, 8, seconds=0.3), peak=0.1, decay=0.9)
+    assert 10 < len(steps) < 10**6
+    assert rate_at(0.0, 1.0) < 0.1
+    assert rate_at(0.04, 1.0) == pytest.approx(1.0)
+    assert rate_at(1.0, 1.0) == pytest.approx(0.02)
 
 
 def test_a_meaning_names_finding_place_and_severity() -> None:
