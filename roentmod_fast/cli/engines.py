@@ -10,7 +10,7 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.paths import PATH
+from roentmod_fast.cli.options import PATH
 
 if TYPE_CHECKING:
     from roentmod_fast.bundle.bundle import Bundle
