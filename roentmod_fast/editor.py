@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle, find_bundle
-from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
-from roentmod_fast.bundle.precisions import BFLOAT16
+from roentmod_fast.bundle.manifest import BFLOAT16, TOKENIZER_NAME, Model
 from roentmod_fast.bundle.tokenizer import Tokenizer
 from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, add_noise, denoise, guide, held_outside
 from roentmod_fast.diffusion.latents import latents_touched, sample_latents, to_channels, to_grey

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.precisions import PRECISIONS
+from roentmod_fast.bundle.manifest import PRECISIONS
 from roentmod_fast.diffusion import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder

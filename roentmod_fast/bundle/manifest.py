@@ -21,7 +21,19 @@ FORMAT = 1
 FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 NETWORKS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
-PRECISIONS = ("fp32", "fp16", "int8")
+STORED_PRECISIONS = ("fp32", "fp16", "int8")
+"""Those in which a bundle holds networks."""
+
+BFLOAT16: Mapping[str, str] = {"bf16": "fp32", "int8-bf16": "int8"}
+"""What OpenVINO computes in bfloat16, by the networks that a bundle holds: all of the float32 ones, or of the int8 ones
+what is not in integers. Nothing more is stored, and nothing calibrated."""
+
+PRECISIONS_ON_GPU = ("fp32", "fp16")
+"""What a GPU runs; int8 networks are made for CPUs."""
+
+PRECISIONS = (*STORED_PRECISIONS, *BFLOAT16)
+"""Those that can be asked for."""
+
 GRAPHS = ("fused", "cuda")
 """Fields of the manifest that map a network's file to another graph over its weights."""
 
@@ -148,8 +160,10 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raise EngineError(f"{where}: networks and files must be objects, networks not empty")
     facts = {name: _record(FileFact, fact, f"{where}: files.{name}") for name, fact in files.items()}
     for precision, parts in networks.items():
-        if precision not in PRECISIONS:
-            raise EngineError(f"{where}: unknown precision {precision!r}: expected some of {', '.join(PRECISIONS)}")
+        if precision not in STORED_PRECISIONS:
+            raise EngineError(
+                f"{where}: unknown precision {precision!r}: expected some of {', '.join(STORED_PRECISIONS)}"
+            )
         if not isinstance(parts, dict) or sorted(parts) != sorted(NETWORKS):
             raise EngineError(f"{where}: networks.{precision} must name a file for each of {', '.join(NETWORKS)}")
         for network, name in parts.items():
@@ -235,6 +249,11 @@ def render_manifest(manifest: Manifest) -> str:
     first = ("format", "name", "notice")
     ordered = {key: values[key] for key in first} | {key: value for key, value in values.items() if key not in first}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+
+def stored_as(precision: str) -> str:
+    """Return the precision of the networks in the bundle from which ``precision`` is computed: mostly itself."""
+    return BFLOAT16.get(precision, precision)
 
 
 def with_weights(network: str, files: Iterable[str]) -> tuple[str, ...]:

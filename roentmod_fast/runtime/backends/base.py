@@ -9,10 +9,16 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from roentmod_fast.bundle import manifest
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.manifest import Manifest, with_weights
-from roentmod_fast.bundle.precisions import BFLOAT16, PRECISIONS, PRECISIONS_ON_GPU, stored_as
+from roentmod_fast.bundle.manifest import (
+    BFLOAT16,
+    PRECISIONS,
+    PRECISIONS_ON_GPU,
+    STORED_PRECISIONS,
+    Manifest,
+    stored_as,
+    with_weights,
+)
 from roentmod_fast.errors import DeviceError
 from roentmod_fast.runtime.gpus import GPU
 from roentmod_fast.runtime.session_spec import SessionSpec
@@ -103,7 +109,7 @@ class Backend(ABC):
         if self.is_gpu:
             runs: Sequence[str] = PRECISIONS_ON_GPU
         else:
-            runs = PRECISIONS if self.bfloat16_missing() is None else manifest.PRECISIONS
+            runs = PRECISIONS if self.bfloat16_missing() is None else STORED_PRECISIONS
         stored = bundle.manifest.networks
         return tuple(precision for precision in PRECISIONS if precision in runs and stored_as(precision) in stored)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.precisions import BFLOAT16, stored_as
+from roentmod_fast.bundle.manifest import BFLOAT16, stored_as
 from roentmod_fast.errors import EngineError
 from roentmod_fast.runtime import host
 from roentmod_fast.runtime.backends.base import Backend, Log, Session
