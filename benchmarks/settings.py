@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from phantom_fidelity import KEY_OF, RESULTS, psnr
 
 from phantom_reader import read
-from roentmod_fast.diffusion import SOLVERS, Timesteps, add_noise, denoise, guide
-from roentmod_fast.diffusion.schedule import CALLS_POWER
+from roentmod_fast.diffusion.denoise import SOLVERS, denoise
+from roentmod_fast.diffusion.schedule import CALLS_POWER, Timesteps
+from roentmod_fast.diffusion.solvers import add_noise, guide
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts

@@ -57,8 +57,8 @@ def export_checkpoint(
 ) -> Path:
     """Export a diffusers folder as the bundle ``out``; return ``out``.
 
-    ``precisions``: some of :data:`STORED_PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of the
-    engine, by default that of ``out``; ``notice`` is logged at each use. ``store_halves`` stores float32
+    ``precisions``: some of :data:`STORED_PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of
+    the engine, by default that of ``out``; ``notice`` is logged at each use. ``store_halves`` stores float32
     weights that fp16 holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
     engines for from the fp16 networks. ``calibrate``: a folder of radiographs on whose edits int8 is
     calibrated, by default phantoms. Each step is logged.

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from roentmod_fast.bundle.bundle import Bundle, find_bundle
 from roentmod_fast.bundle.manifest import BFLOAT16, TOKENIZER_NAME, Model
 from roentmod_fast.bundle.tokenizer import Tokenizer
-from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, add_noise, denoise, guide, held_outside
-from roentmod_fast.diffusion.latents import latents_touched, sample_latents, to_channels, to_grey
-from roentmod_fast.diffusion.noise import edit_noise
+from roentmod_fast.diffusion.denoise import SOLVERS, denoise, held_outside
+from roentmod_fast.diffusion.noise import edit_noise, latents_touched, sample_latents, to_channels, to_grey
+from roentmod_fast.diffusion.schedule import Schedule, Timesteps
+from roentmod_fast.diffusion.solvers import add_noise, guide
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, default_precision, fastest_measured, find_preset, half_edit_db
 from roentmod_fast.radiograph.compose import compose

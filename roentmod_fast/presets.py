@@ -14,7 +14,7 @@ from typing import Any
 
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.bundle.manifest import PRECISIONS
-from roentmod_fast.diffusion import SOLVERS
+from roentmod_fast.diffusion.denoise import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.runtime import backends

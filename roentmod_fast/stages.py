@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import Timesteps
+from roentmod_fast.diffusion.schedule import Timesteps
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.settings import EditSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.diffusion import TorchNoise
+from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Preset, SpeedSettings, render_presets, tuned_path

@@ -1,6 +1,6 @@
-"""The noise of ``torch.randn`` on a CPU, without torch: the same seed gives the same edit as the reference.
+"""Latents and their noise: the same seed gives the same edit as the reference.
 
-torch draws from a Mersenne Twister (MT19937), which numpy has too, and turns uniform numbers into normal ones by Box
+The noise is that of ``torch.randn`` on a CPU, without torch. torch draws from a Mersenne Twister (MT19937), which numpy has too, and turns uniform numbers into normal ones by Box
 and Muller's transform: r = sqrt(-2 ln(1 - u1)), angle 2 pi u2, giving r cos and r sin. Which bits become which number
 depends on how many are asked for at once, see :meth:`TorchNoise.normal`.
 """
@@ -8,6 +8,7 @@ depends on how many are asked for at once, see :meth:`TorchNoise.normal`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ Array = NDArray[np.float32]
 
 _BLOCK = 16
 """Values that torch transforms at once: eight radii, then eight angles."""
+
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+"""To what diffusers' ``DiagonalGaussianDistribution`` clips the encoder's log-variance before it draws."""
 
 
 class TorchNoise:
@@ -91,3 +95,27 @@ def edit_noise(shape: tuple[int, int, int], seed: int, given: Array | None = Non
     if given.shape != (2, *shape):
         raise SettingError(f"noise of shape {given.shape}: expected {(2, *shape)}")
     return np.asarray(given[:1], dtype=np.float32), np.asarray(given[1:], dtype=np.float32)
+
+
+def to_channels(squares: Sequence[Array]) -> Array:
+    """Return N grey images (S, S) in [0, 1] as the encoder takes them: (N, 3, S, S) in [-1, 1]."""
+    grey = np.stack(squares)[:, None] * 2 - 1
+    return np.ascontiguousarray(np.repeat(grey, 3, axis=1), dtype=np.float32)
+
+
+def to_grey(decoded: Array) -> Array:
+    """Return what the decoder gives, (N, 3, S, S) in about [-1, 1], as grey (N, S, S) in [0, 1]: the channels' mean."""
+    return np.asarray(np.clip(decoded / 2 + 0.5, 0, 1).mean(axis=1), dtype=np.float32)
+
+
+def sample_latents(mean: Array, log_variance: Array, draw: Array, scaling: float) -> Array:
+    """Return scaled latents, drawn from the encoder's posterior by standard normal ``draw``; all of one shape."""
+    deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
+    return np.asarray((mean + deviation * draw) * np.float32(scaling), dtype=np.float32)
+
+
+def latents_touched(square: Array, scale: int) -> Array:
+    """Return 1 for each latent whose ``scale`` x ``scale`` pixels a region (S, S) touches, else 0: (1, 1, s, s)."""
+    s = square.shape[0] // scale
+    touched = square.reshape(s, scale, s, scale).max(axis=(1, 3))[None, None] > 0
+    return np.asarray(touched, dtype=np.float32)

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import Schedule, TorchNoise, add_noise, denoise, guide
+from roentmod_fast.diffusion.denoise import denoise
+from roentmod_fast.diffusion.noise import TorchNoise
+from roentmod_fast.diffusion.schedule import Schedule
+from roentmod_fast.diffusion.solvers import add_noise, guide
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 EDITS = json.loads((GOLDENS / "edit.json").read_text(encoding="utf-8"))

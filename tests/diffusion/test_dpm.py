@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import DpmSolver, Schedule, Timesteps, TorchNoise, add_noise, ddim_step, denoise, dpm_step
-from roentmod_fast.diffusion.schedule import CALLS_POWER
+from roentmod_fast.diffusion.denoise import denoise
+from roentmod_fast.diffusion.noise import TorchNoise
+from roentmod_fast.diffusion.schedule import CALLS_POWER, Schedule, Timesteps
+from roentmod_fast.diffusion.solvers import DpmSolver, add_noise, ddim_step, dpm_step
 from roentmod_fast.errors import SettingError
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

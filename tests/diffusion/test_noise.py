@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roentmod_fast.diffusion import TorchNoise
+from roentmod_fast.diffusion.noise import TorchNoise
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 SEEDS = (0, 1, 42, 2**32 - 1)
