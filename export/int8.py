@@ -31,8 +31,7 @@ from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
-from roentmod_fast.runtime.backends.openvino import OPENVINO
-from roentmod_fast.runtime.backends.openvino_session import OLDEST_OPENVINO
+from roentmod_fast.runtime.backends.openvino import OLDEST_OPENVINO, OPENVINO
 from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.telemetry import without_reporter

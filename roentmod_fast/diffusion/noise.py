@@ -1,8 +1,9 @@
 """Latents and their noise: the same seed gives the same edit as the reference.
 
-The noise is that of ``torch.randn`` on a CPU, without torch. torch draws from a Mersenne Twister (MT19937), which numpy has too, and turns uniform numbers into normal ones by Box
-and Muller's transform: r = sqrt(-2 ln(1 - u1)), angle 2 pi u2, giving r cos and r sin. Which bits become which number
-depends on how many are asked for at once, see :meth:`TorchNoise.normal`.
+The noise is that of ``torch.randn`` on a CPU, without torch. torch draws from a Mersenne Twister (MT19937), which numpy
+has too, and turns uniform numbers into normal ones by Box and Muller's transform: r = sqrt(-2 ln(1 - u1)), angle
+2 pi u2, giving r cos and r sin. Which bits become which number depends on how many are asked for at once, see
+:meth:`TorchNoise.normal`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
-from roentmod_fast.runtime.backends.openvino_session import settings
+from roentmod_fast.runtime.backends.openvino import settings
 from roentmod_fast.runtime.backends.ort import OrtBackend
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
