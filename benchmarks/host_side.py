@@ -53,9 +53,9 @@ def measure(engine: Path, stubs: Stubs, edits: int, batches: list[int]) -> dict[
     from roentmod_fast.editor import Editor
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
+    from roentmod_fast.runtime.backends.base import SessionSpec
     from roentmod_fast.runtime.backends.cuda import CUDA
     from roentmod_fast.runtime.networks import Network
-    from roentmod_fast.runtime.session_spec import SessionSpec
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)

@@ -21,7 +21,7 @@ from torch import nn
 from roentmod_fast.bundle.bundle import find_bundle, verify_files
 from roentmod_fast.bundle.manifest import NETWORKS
 from roentmod_fast.parity import fixed_inputs
-from roentmod_fast.runtime.devices import choose_device
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.runtime.ports import INPUTS
 from roentmod_fast.settings import EditConfig
 

@@ -11,8 +11,8 @@ from roentmod_fast._version import __version__
 from roentmod_fast.bundle.bundle import find_bundle, list_bundles, user_folder, verify_files
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.runtime import backends, gpus, host
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.runtime.backends.ort import cuda_major, has_onnxruntime, import_onnxruntime
-from roentmod_fast.runtime.devices import choose_device
 
 CODECS = {
     "pylibjpeg-openjpeg": "JPEG 2000",

@@ -39,8 +39,8 @@ from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.result import EditResult, provenance_of
+from roentmod_fast.runtime.backends import usable_devices
 from roentmod_fast.runtime.backends.base import Backend
-from roentmod_fast.runtime.devices import usable_devices
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
 from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch

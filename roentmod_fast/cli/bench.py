@@ -52,7 +52,7 @@ def command(
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES, find_preset
-    from roentmod_fast.runtime.devices import choose_device
+    from roentmod_fast.runtime.backends import choose_device
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)

@@ -122,7 +122,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
-    from roentmod_fast.runtime.devices import choose_device
+    from roentmod_fast.runtime.backends import choose_device
     from roentmod_fast.settings import EditConfig
 
     if vae is not None and against is None:

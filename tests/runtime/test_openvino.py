@@ -21,14 +21,14 @@ from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
 from roentmod_fast.presets import Preset, SpeedSettings
 from roentmod_fast.runtime import host
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.runtime.backends import openvino as openvino_backend
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
-from roentmod_fast.runtime.devices import choose_device
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast.settings import EditConfig
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"

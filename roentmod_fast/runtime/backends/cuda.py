@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from roentmod_fast.bundle.manifest import Manifest
 from roentmod_fast.errors import EngineError
 from roentmod_fast.runtime import gpus
-from roentmod_fast.runtime.backends.base import Log, Session
+from roentmod_fast.runtime.backends.base import Log, Session, SessionSpec
 from roentmod_fast.runtime.backends.ort import (
     OrtBackend,
     SessionOptions,
@@ -34,7 +34,6 @@ from roentmod_fast.runtime.backends.ort import (
 )
 from roentmod_fast.runtime.ort_errors import summarize
 from roentmod_fast.runtime.ports import TYPES
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 Array = NDArray[Any]
 

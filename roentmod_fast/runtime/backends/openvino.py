@@ -32,8 +32,7 @@ from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.bundle.manifest import BFLOAT16, sha256_of, stored_as
 from roentmod_fast.errors import DeviceError, EngineError, OutputError
 from roentmod_fast.runtime import host
-from roentmod_fast.runtime.backends.base import Backend, Log, Session
-from roentmod_fast.runtime.session_spec import SessionSpec
+from roentmod_fast.runtime.backends.base import Backend, Log, Session, SessionSpec
 
 Array = NDArray[Any]
 
