@@ -43,7 +43,7 @@ from roentmod_fast.runtime.backends import usable_devices
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
-from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch
+from roentmod_fast.result import Decoded, Placed, Prepared, Stopwatch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -32,7 +32,7 @@ from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.result import EditResult
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.stages import Decoded, Placed, Prepared
+from roentmod_fast.result import Decoded, Placed, Prepared
 
 logger = logging.getLogger(__name__)
 

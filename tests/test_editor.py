@@ -18,7 +18,7 @@ from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.stages import Prepared
+from roentmod_fast.result import Prepared
 
 GOLDENS = Path(__file__).parent / "goldens"
 

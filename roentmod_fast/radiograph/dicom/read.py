@@ -23,7 +23,6 @@ from roentmod_fast.radiograph.dicom.orientation import (
     UPRIGHT,
     GivenOrientation,
     Orientation,
-    contiguous,
     given_orientation,
     orientation_of,
 )
@@ -206,7 +205,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
-    image = contiguous(orientation.upright(grayscale.apply(stored)))
+    image = np.ascontiguousarray(orientation.upright(grayscale.apply(stored)))
     content, content_notes = content_of(image, stored, grayscale.padding)
     # Errors that --force cannot override were raised above.
     forced = override_doubts(name, [*doubts, *content], force)
