@@ -31,8 +31,8 @@ from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
-from roentmod_fast.settings import EditConfig
 from roentmod_fast.result import Prepared
+from roentmod_fast.settings import EditConfig
 
 Array = NDArray[np.float32]
 GUIDANCE = 4.0

@@ -38,12 +38,11 @@ from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
-from roentmod_fast.result import EditResult, provenance_of
+from roentmod_fast.result import Decoded, EditResult, Placed, Prepared, Stopwatch, provenance_of
 from roentmod_fast.runtime.backends import usable_devices
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
-from roentmod_fast.result import Decoded, Placed, Prepared, Stopwatch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

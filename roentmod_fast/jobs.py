@@ -13,7 +13,7 @@ from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.dicom.header import unvalidated
-from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals
+from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_names, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
 
@@ -148,14 +148,11 @@ def _hidden(sources: Iterable[Source], deidentify: str) -> dict[str, str]:
             if dataset is None:
                 continue
             above = [*source.path.parts[:-1], *((source.path.name,) if source.member is not None else ())]
-            parts = [*above, *source.inside.parts]
             known = identifying_words(dataset)
-            if not any(reveals(part, known) for part in (*parts, source.stem)):
-                continue
-            key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
-            new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, method, key)
-            pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
-            hidden |= {old: new for old, new in pairs if old != new}
+            revealing = [part for part in (*above, *source.inside.parts, source.stem) if reveals(part, known)]
+            if revealing:
+                key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
+                hidden |= pseudonymous_names(revealing, dataset, method, key)
     return hidden
 
 

@@ -30,9 +30,8 @@ from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.radiograph.sources import Source
-from roentmod_fast.result import EditResult
+from roentmod_fast.result import Decoded, EditResult, Placed, Prepared
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.result import Decoded, Placed, Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -311,14 +310,6 @@ class _Run:
             behind.add(job, decoded)
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """An edit on its way to the disk."""
-
-    job: Job
-    written: Future[Edited]
-
-
 class _Behind:
     """Puts edits back into their sources and writes them, in threads.
 
@@ -331,12 +322,12 @@ class _Behind:
         self._writing = writing
         self._finishers = ThreadPoolExecutor(FINISHERS, "finish")
         self._writer = ThreadPoolExecutor(1, "write")
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[tuple[Job, Future[Edited]]] = deque()
 
     def add(self, job: Job, decoded: Decoded) -> None:
         """Take an edit over."""
         result = self._finishers.submit(self._finish, decoded)
-        self._pending.append(_Pending(job, self._writer.submit(self._write, job, result)))
+        self._pending.append((job, self._writer.submit(self._write, job, result)))
 
     def _finish(self, decoded: Decoded) -> EditResult:
         result = self._editor.finish(decoded)
@@ -352,25 +343,25 @@ class _Behind:
     def written(self, until_left: int | None = None) -> Iterator[Edited | Failed]:
         """Yield what became of edits: of those that are done by now, or waiting until ``until_left`` are left."""
         while self._pending:
-            edit = self._pending[0]
-            if not edit.written.done() if until_left is None else len(self._pending) <= until_left:
+            job, edit = self._pending[0]
+            if not edit.done() if until_left is None else len(self._pending) <= until_left:
                 return
-            wait([edit.written])  # where Ctrl-C falls into it, the edit is still to be reported
+            wait([edit])  # where Ctrl-C falls into it, the edit is still to be reported
             self._pending.popleft()
-            error = edit.written.exception()
+            error = edit.exception()
             if error is None:
-                yield edit.written.result()
+                yield edit.result()
                 continue
             if not isinstance(error, OutputError):
                 raise error
             if isinstance(error, DiskFullError):
                 self.full = error
-            yield Failed((edit.job,), error)
+            yield Failed((job,), error)
 
     def drop_waiting(self) -> None:
         """Leave out what is not being written yet."""
-        for edit in self._pending:
-            edit.written.cancel()
+        for _, edit in self._pending:
+            edit.cancel()
         self._pending.clear()
 
     def shutdown(self) -> None:

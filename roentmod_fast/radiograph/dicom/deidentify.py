@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
@@ -118,24 +118,14 @@ class Pseudonyms:
 
     def uid(self, value: str) -> UID:
         """Return the UID that stands for the UID ``value`` (PS3.5 B.2, from a version 8 UUID of RFC 9562)."""
-        return uid_of(self.digest("uid", value.strip(" \0")))
+        number = int.from_bytes(self.digest("uid", value.strip(" \0"))[:16], "big")
+        number = number & ~(0xF << 76) | 8 << 76
+        number = number & ~(0x3 << 62) | 2 << 62
+        return UID(f"2.25.{number}")
 
     def days(self, patient: str) -> int:
         """Return by how many days the dates of ``patient`` move back, 30 to about ten years."""
         return 30 + int.from_bytes(self.digest("days", patient)[:4], "big") % 3650
-
-
-def uid_of(digest: bytes) -> UID:
-    """Return the UID made of the first 16 bytes of ``digest``."""
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 8 << 76
-    number = number & ~(0x3 << 62) | 2 << 62
-    return UID(f"2.25.{number}")
-
-
-def new_uid() -> UID:
-    """Return a UID that no one has used (PS3.5 B.2)."""
-    return UID(f"2.25.{uuid.uuid4().int}")
 
 
 def pseudonym_key() -> bytes:
@@ -231,7 +221,7 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
         target.PatientName = "SYNTHETIC"
         target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
         target.StudyDate = target.StudyID = ""
-        target.StudyInstanceUID = new_uid()
+        target.StudyInstanceUID = generate_uid(None)
         target.LongitudinalTemporalInformationModified = "REMOVED"
     else:
         pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
@@ -240,7 +230,7 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
         target.PatientName = f"SYNTHETIC^{name}"
         target.PatientID = f"SYN-{name}"
         target.StudyID = pseudonyms.code("study", study)
-        target.StudyInstanceUID = pseudonyms.uid(study) if study else new_uid()
+        target.StudyInstanceUID = pseudonyms.uid(study) if study else generate_uid(None)
         frame = header.text(source, "FrameOfReferenceUID")
         if frame:
             target.FrameOfReferenceUID = pseudonyms.uid(frame)
