@@ -91,8 +91,7 @@ def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Arra
 
     timesteps = timesteps_of(editor, row, prepared.timesteps)
     x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(timesteps.start))
-    for step in denoise(x_t, editor.schedule, timesteps, predict, SOLVERS[row.solver](len(timesteps))):
-        x_t = step.x_t
+    *_, x_t = denoise(x_t, editor.schedule, timesteps, predict, SOLVERS[row.solver](len(timesteps)))
     return editor._decode(x_t, prepared.watch)[0], evaluations
 
 

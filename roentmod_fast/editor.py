@@ -371,10 +371,10 @@ class Editor:
         solver = SOLVERS[settings.speed.solver](len(timesteps))
         if any(image.latent_region is not None for image in images):
             solver = held_outside(np.concatenate([image.latent_region_or_all for image in images]), x_0, noise, solver)
-        for step in denoise(x_t, self.schedule, timesteps, predict, solver):
-            x_t = step.x_t
+        for done, latents in enumerate(denoise(x_t, self.schedule, timesteps, predict, solver), 1):
+            x_t = latents
             if progress is not None:
-                progress(step.index + 1, step.count)
+                progress(done, len(timesteps))
         return x_t
 
     def _predict(
