@@ -59,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """How edits are written: as for :func:`~.radiograph.write.write_edit`.
+    """How edits are written: as for :meth:`~.result.EditResult.save`.
 
     ``skip_existing``: an edit whose file is there is not made again. ``measure``: compute the edit's change, for a
     report, in the threads that put edits back.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from roentmod_fast._version import __version__
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.diffusion.schedule import Timesteps
+from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.metrics import ChangeStatistics, change_statistics
 from roentmod_fast.radiograph.model import Provenance, Radiograph
@@ -149,22 +150,32 @@ class EditResult:
         """Write the edit as DICOM or PNG; return the SOP Instance UID of a DICOM.
 
         ``file_format``: ``dicom`` or ``png``, by default what the name says, ``.dcm`` or ``.png``. The file says that
-        it is synthetic. The other arguments are those of
-        :func:`roentmod_fast.radiograph.write.write_edit`. Raises OutputError and SettingError.
+        it is synthetic. ``label``: burn SYNTHETIC into a corner. ``deidentify``, ``sop_class`` and ``transfer_syntax``
+        as for :func:`~.radiograph.dicom.write.write_dicom`; a PNG holds no identity. Raises OutputError and
+        SettingError.
         """
-        from roentmod_fast.radiograph.write import format_of, write_edit
+        from roentmod_fast.radiograph.dicom.write import write_dicom
+        from roentmod_fast.radiograph.label import burn_label
+        from roentmod_fast.radiograph.raster import write_png
+        from roentmod_fast.radiograph.write import SUFFIXES, format_of
 
-        return write_edit(
+        chosen = format_of(path) if file_format is None else file_format
+        if chosen not in SUFFIXES:
+            raise SettingError(f"format {chosen!r}: expected one of {', '.join(SUFFIXES)}")
+        shown = burn_label(self.image) if label else self.image
+        if chosen == "png":
+            write_png(path, self.radiograph, shown, self.provenance, overwrite=overwrite)
+            return None
+        return write_dicom(
             path,
             self.radiograph,
-            self.image,
+            shown,
             self.provenance,
-            file_format=format_of(path) if file_format is None else file_format,
             deidentify=deidentify,
+            overwrite=overwrite,
             sop_class=sop_class,
             transfer_syntax=transfer_syntax,
-            label=label,
-            overwrite=overwrite,
+            labelled=label,
         )
 
     def preview(self) -> Image.Image:
