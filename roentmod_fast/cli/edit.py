@@ -231,7 +231,7 @@ def command(
     if deidentify == "none":
         logger.warning("--deidentify none: the edits carry the patient's and the study's own identity")
     config = EditConfig(strength, guidance, QUICK_STEPS if quick else steps, seed, compose, solver, calls)
-    run = RunReport(hidden=plan.hidden)
+    run = RunReport(hidden=plan.hidden, detailed=report is not None)
     run.found(found)
 
     def load() -> Editor:
