@@ -169,15 +169,7 @@ def read_dicom(
             radiograph = _read(data, name, voi, force, given)
         except RoentmodError:
             raise
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            ArithmeticError,
-            LookupError,
-            NotImplementedError,
-        ) as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, NotImplementedError) as error:
             # Values of a damaged header that pydicom parses only on access.
             raise SourceError(f"{name}: a value in the DICOM header cannot be parsed: the header is damaged") from error
     if not caught:

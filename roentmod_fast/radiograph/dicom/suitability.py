@@ -65,16 +65,6 @@ _ACQUIRED = (
     "SeriesDescription",
     "SeriesDescriptionCodeSequence",
 )
-_STUDY = (
-    "PerformedProcedureStepDescription",
-    "PerformedProcedureTypeDescription",
-    "RequestedProcedureDescription",
-    "RequestedProcedureCodeSequence",
-    "ScheduledProcedureStepDescription",
-    "ScheduledProtocolCodeSequence",
-    "ProcedureCodeSequence",
-    "StudyDescription",
-)
 _REQUEST = (
     "RequestedProcedureDescription",
     "RequestedProcedureCodeSequence",
@@ -82,6 +72,14 @@ _REQUEST = (
     "ScheduledProtocolCodeSequence",
 )
 """Attributes of the items of Request Attributes Sequence (PS3.3 Table 10-9)."""
+
+_STUDY = (
+    "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription",
+    *_REQUEST,
+    "ProcedureCodeSequence",
+    "StudyDescription",
+)
 
 _SCHEMES = {"SCT": "SCT", "SRT": "SRT", "SNM3": "SRT", "99SDM": "SRT", "DCM": "DCM"}
 """Coding schemes whose codes pydicom knows; the older names of SRT are read as SRT."""
