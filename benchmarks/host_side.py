@@ -38,7 +38,7 @@ def count(stubs: Stubs, network: Any) -> int:
     """Run a UNet once, guided; return its launches."""
     import numpy as np
 
-    from roentmod_fast.runtime.ports import INPUTS, TYPES
+    from roentmod_fast.bundle.manifest import INPUTS, TYPES
 
     ports = INPUTS["unet"].items()
     arrays = {name: np.ones((2, *network.inputs[name][1:]), TYPES[port.type]) for name, port in ports}

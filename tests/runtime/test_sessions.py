@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roentmod_fast.bundle.manifest import INPUTS
 from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.runtime import ort_errors
 from roentmod_fast.runtime.backends.base import Backend, SessionSpec
@@ -17,7 +18,6 @@ from roentmod_fast.runtime.backends.ort import BATCH_DIMENSION, OrtBackend, chec
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Network
-from roentmod_fast.runtime.ports import INPUTS
 from tests.runtime.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")

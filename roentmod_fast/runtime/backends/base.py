@@ -31,7 +31,7 @@ Log = Callable[[str], None]
 class SessionSpec:
     """The file that one network is opened from, and the options; a backend ignores those it does not support.
 
-    ``role``: a key of :data:`~.runtime.ports.INPUTS`. ``path``: what is opened, an ONNX file or a compiled network;
+    ``role``: a key of :data:`~.bundle.manifest.INPUTS`. ``path``: what is opened, an ONNX file or a compiled network;
     ``files``: the bundle's files that it needs. ``cache``: the folder for what is compiled; ``compile_to``: the file
     by which a whole compiled network is cached; ``compiled``: ``path`` is a compiled network, ``from_cache``: of an
     earlier start. ``note``: what the user should know, or empty.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.bundle.manifest import Manifest
+from roentmod_fast.bundle.manifest import TYPES, Manifest
 from roentmod_fast.errors import EngineError
 from roentmod_fast.runtime import gpus
 from roentmod_fast.runtime.backends.base import Log, Session, SessionSpec
@@ -33,7 +33,6 @@ from roentmod_fast.runtime.backends.ort import (
     import_onnxruntime,
 )
 from roentmod_fast.runtime.ort_errors import summarize
-from roentmod_fast.runtime.ports import TYPES
 
 Array = NDArray[Any]
 

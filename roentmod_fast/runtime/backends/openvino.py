@@ -243,19 +243,15 @@ def settings(bfloat16: bool) -> dict[str, Any]:
     By default OpenVINO computes in bfloat16 where the CPU can, which is another result.
     """
     return {
-        "INFERENCE_PRECISION_HINT": _hint(bfloat16),
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": host.physical_cores(),
     }
 
 
-def _hint(bfloat16: bool) -> str:
-    return "bf16" if bfloat16 else "f32"
-
-
 def _check(compiled: Any, path: Path, bfloat16: bool) -> None:
     """Check that a network runs as it was asked to, whoever compiled it."""
-    asked = _hint(bfloat16)
+    asked = "bf16" if bfloat16 else "f32"
     devices = list(compiled.get_property("EXECUTION_DEVICES"))
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if devices != ["CPU"] or precision != asked:
@@ -285,7 +281,7 @@ def cache_key(file: str, bfloat16: bool) -> str:
     core = openvino.Core()
     cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     if bfloat16:
-        cpu.append(_hint(bfloat16))
+        cpu.append("bf16")
     keys = (repr(cpu), repr((CACHE_FORMAT, openvino.__version__)))
     return ".".join((file, *(hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys)))
 
