@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roentmod_fast.atomic import check_writable
 from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
@@ -215,7 +214,7 @@ def input_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
 
 
 def _is_dir(path: Path | None) -> bool:
-    # It never raises, as for a name that is too long: check_job reports what is wrong with it.
+    # It never raises, as for a name that is too long: what is wrong with it is reported before the work.
     return path is not None and os.path.isdir(path)  # noqa: PTH112
 
 
@@ -229,17 +228,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _preview_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.preview.png")
-
-
-def exists(job: Job) -> bool:
-    """Return whether the job's edit is on the disk: a file of that name is whole, as it is written in one step."""
-    return os.path.isfile(job.path)  # noqa: PTH113 - never raises, as for a name that is too long
-
-
-def check_job(job: Job, *, overwrite: bool = False) -> None:
-    """Raise OutputError where an output of the job cannot be written, as far as can be known beforehand.
-
-    Folders that are missing are made when they are needed; whether they can be made is checked.
-    """
-    for path in job.outputs:
-        check_writable(path, overwrite=overwrite)

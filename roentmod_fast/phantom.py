@@ -23,6 +23,7 @@ from roentmod_fast.findings import BY_KEY
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Truth = dict[str, float]
 
 CARDIOMEGALY_RATIO = 0.55
 """Cardiothoracic ratio above which the phantom's heart counts as enlarged (the usual limit of 0.5 plus a margin)."""
@@ -96,7 +97,7 @@ class Phantom:
     findings: tuple[str, ...]
     anatomy: Anatomy
     masks: dict[str, Mask]
-    truth: dict[str, dict[str, float]]
+    truth: dict[str, Truth]
     lungs: Mask
 
     @property
@@ -146,59 +147,6 @@ def positions(size: int, anatomy: Anatomy) -> tuple[Array, Array]:
     u = ((x + anatomy.tilt * y) / anatomy.zoom + 0.5).astype(np.float32)
     v = ((y - anatomy.tilt * x) / anatomy.zoom + 0.5).astype(np.float32)
     return u, v
-
-
-# --- the truth of each finding --------------------------------------------------------------------------------------
-
-
-Truth = dict[str, float]
-
-
-def _draw_truth(key: str, anatomy: Anatomy, seed: int) -> Truth:
-    """Draw how ``key`` looks in this patient; it does not depend on which other findings are drawn.
-
-    Cardiomegaly: the cardiothoracic ``ratio`` drawn, and the patient's own. Pneumonia, and one wing of edema: centre,
-    horizontal and vertical radius, ``density`` added. Effusion: height of its ``level`` over the image, and how far the
-    ``meniscus`` climbs at the chest wall. Hernia and mass: a disc, ``level`` the air-fluid level of a hernia and the
-    lower edge of a mass.
-    """
-    rng = np.random.default_rng([seed, 1 + list(BY_KEY).index(key)])
-
-    def between(low: float, high: float) -> float:
-        return float(rng.uniform(low, high))
-
-    mid, half = anatomy.midline, anatomy.half_thorax
-    if key == "cardiomegaly":
-        return {"ratio": between(0.58, 0.68), "usual_ratio": anatomy.heart_ratio}
-    if key == "edema":
-        return {
-            "centre_u": mid,
-            "centre_v": anatomy.hilum + between(0.02, 0.05),
-            "radius_u": half * between(0.36, 0.44),
-            "radius_v": between(0.13, 0.17),
-            "density": between(0.17, 0.26),
-        }
-    if key == "pneumonia":
-        heart_right = anatomy.heart_ratio * 2 * half * anatomy.heart_right_share
-        return {
-            "centre_u": mid - heart_right - half * between(0.12, 0.2),
-            "centre_v": anatomy.right_dome - between(0.09, 0.12),
-            "radius_u": half * between(0.26, 0.33),
-            "radius_v": between(0.065, 0.085),
-            "density": between(0.20, 0.28),
-        }
-    if key == "effusion":
-        level = anatomy.right_dome - between(0.03, 0.12)
-        return {"level": level, "meniscus": between(0.08, 0.16), "meniscus_width": between(0.03, 0.05)}
-    if key == "hernia":
-        radius = between(0.065, 0.085)
-        centre_v = anatomy.right_dome - radius * between(0.2, 0.6)
-        centre_u, level, density = mid + between(0.02, 0.05), centre_v + radius * between(-0.1, 0.25), 0.22
-    else:
-        radius = between(0.045, 0.065)
-        centre_v = between(0.26, 0.33)
-        centre_u, level, density = mid + half * between(0.5, 0.62), centre_v + radius, between(0.3, 0.4)
-    return {"centre_u": centre_u, "centre_v": centre_v, "radius": radius, "level": level, "density": density}
 
 
 # --- the drawing ----------------------------------------------------------------------------------------------------
@@ -401,7 +349,51 @@ class _Chest:
         return _float(ramp @ grid @ ramp.T)
 
     def truth(self, key: str) -> Truth:
-        return _draw_truth(key, self.anatomy, self.seed)
+        """Draw how ``key`` looks in this patient; it does not depend on which other findings are drawn.
+
+        Cardiomegaly: the cardiothoracic ``ratio`` drawn, and the patient's own. Pneumonia, and one wing of edema:
+        centre, horizontal and vertical radius, ``density`` added. Effusion: height of its ``level`` over the image, and
+        how far the ``meniscus`` climbs at the chest wall. Hernia and mass: a disc, ``level`` the air-fluid level of a
+        hernia and the lower edge of a mass.
+        """
+        anatomy = self.anatomy
+        rng = np.random.default_rng([self.seed, 1 + list(BY_KEY).index(key)])
+
+        def between(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
+
+        mid, half = anatomy.midline, anatomy.half_thorax
+        if key == "cardiomegaly":
+            return {"ratio": between(0.58, 0.68), "usual_ratio": anatomy.heart_ratio}
+        if key == "edema":
+            return {
+                "centre_u": mid,
+                "centre_v": anatomy.hilum + between(0.02, 0.05),
+                "radius_u": half * between(0.36, 0.44),
+                "radius_v": between(0.13, 0.17),
+                "density": between(0.17, 0.26),
+            }
+        if key == "pneumonia":
+            heart_right = anatomy.heart_ratio * 2 * half * anatomy.heart_right_share
+            return {
+                "centre_u": mid - heart_right - half * between(0.12, 0.2),
+                "centre_v": anatomy.right_dome - between(0.09, 0.12),
+                "radius_u": half * between(0.26, 0.33),
+                "radius_v": between(0.065, 0.085),
+                "density": between(0.20, 0.28),
+            }
+        if key == "effusion":
+            level = anatomy.right_dome - between(0.03, 0.12)
+            return {"level": level, "meniscus": between(0.08, 0.16), "meniscus_width": between(0.03, 0.05)}
+        if key == "hernia":
+            radius = between(0.065, 0.085)
+            centre_v = anatomy.right_dome - radius * between(0.2, 0.6)
+            centre_u, level, density = mid + between(0.02, 0.05), centre_v + radius * between(-0.1, 0.25), 0.22
+        else:
+            radius = between(0.045, 0.065)
+            centre_v = between(0.26, 0.33)
+            centre_u, level, density = mid + half * between(0.5, 0.62), centre_v + radius, between(0.3, 0.4)
+        return {"centre_u": centre_u, "centre_v": centre_v, "radius": radius, "level": level, "density": density}
 
     def lung_field(self) -> Array:
         """Aerated lung of the patient without findings, as a share from 0 to 1."""
@@ -456,9 +448,7 @@ class _Chest:
         """A ball: thickest in the middle, its edge slightly lobed."""
         du, dv = self.u - mass["centre_u"], self.v - mass["centre_v"]
         edge = mass["radius"] * (1 + 0.08 * np.sin(3 * np.arctan2(dv, du) + self.seed))
-        return np.asarray(
-            mass["density"] * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)), dtype=np.float32
-        )
+        return _float(mass["density"] * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)))
 
     def _sac(self, sac: Truth) -> Array:
         """A herniated stomach behind the heart: a wall, fluid below a level, air above it."""

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from roentmod_fast.atomic import make_folder
+from roentmod_fast.atomic import check_writable, make_folder
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
-from roentmod_fast.jobs import Job, check_job, exists
+from roentmod_fast.jobs import Job
 from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.doubts import Force
 from roentmod_fast.radiograph.model import Radiograph
@@ -150,11 +150,13 @@ def edit_many(
     """
     todo: list[Job] = []
     for job in jobs:
-        if writing.skip_existing and exists(job):
+        # A file that is there is whole, as it is written in one step. isfile never raises, as for too long a name.
+        if writing.skip_existing and os.path.isfile(job.path):  # noqa: PTH113
             yield Skipped((job,))
             continue
         try:
-            check_job(job, overwrite=writing.overwrite)
+            for path in job.outputs:
+                check_writable(path, overwrite=writing.overwrite)
         except OutputError as error:
             yield Failed((job,), error)
             continue

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roentmod_fast._version import __version__
+from roentmod_fast.editor import Editor
+from roentmod_fast.jobs import Job
 from roentmod_fast.machine import installed_versions
-from roentmod_fast.pipeline import Edited, Failed, Skipped
+from roentmod_fast.pipeline import Edited, Event, Failed, Skipped
 from roentmod_fast.presets import half_edit_db
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from roentmod_fast.editor import Editor
-    from roentmod_fast.jobs import Job
-    from roentmod_fast.pipeline import Event
-    from roentmod_fast.radiograph.sources import SourceList
+from roentmod_fast.radiograph.sources import SourceList
 
 REPORT_FORMAT = 1
 

@@ -36,12 +36,8 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(fold(text).split())
-
-
-WORDS = _words_of(
-    """
+WORDS = frozenset(
+    fold("""
     anon anonym anonyme anonymes anonymous anonymus anonymized anonymised anonymisiert anonymise anonymisee anonimo
     anonima anonimizado anonimizzato anoniem anonimowy anonyymi anoniman
     deidentified deidentify deid pseudonym pseudonymized pseudonymised
@@ -54,7 +50,7 @@ WORDS = _words_of(
     subject person case x y z
     аноним анонимный анонимно неизвестно неизвестный неизвестная тест пациент
     匿名 不明 未知 無名 无名 名無し テスト 患者 测试 測試 익명 미상 환자 테스트 مجهول
-    """
+    """).split()
 )
 """Words of placeholders, in lower case and without accents; a value that consists of such words alone is one."""
 

@@ -119,7 +119,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
 
 def compressed_frame(dataset: Dataset) -> tuple[int, FrameSize | None]:
     """Return bytes and claimed size of the compressed frame of an encapsulated dataset."""
-    frame = single_frame(dataset).data
+    frame, _ = single_frame(dataset)
     return len(frame), frame_size(frame)
 
 
