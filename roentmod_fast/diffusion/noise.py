@@ -35,45 +35,28 @@ class TorchNoise:
         # generators hash the seed first.
         state: Any = np.random.RandomState(seed % 2**32).get_state(legacy=False)
         self._bits.state = state
-        self._second: float | None = None
 
     def normal(self, shape: tuple[int, ...]) -> Array:
-        """Return the next ``torch.randn(shape)``: float32, mean 0, variance 1, within 1e-6 of torch's."""
-        size = math.prod(shape)
-        values = self._few(size) if size < _BLOCK else self._many(size)
-        return values.reshape(shape)
+        """Return the next ``torch.randn(shape)``: float32, mean 0, variance 1, within 1e-6 of torch's.
 
-    def _many(self, size: int) -> Array:
-        """Blocks of 16; where the size is no multiple of 16, the last 16 values are drawn anew, over those before."""
+        Blocks of 16; where the size is no multiple of 16, the last 16 values are drawn anew, over those before. Raises
+        ``ValueError`` for fewer than 16 values, which torch draws in another way and no engine's latents have.
+        """
+        size = math.prod(shape)
+        if size < _BLOCK:
+            raise ValueError(f"noise of shape {shape}: expected {_BLOCK} values or more")
         values = self._uniform(size)
         whole = size - size % _BLOCK
         values[:whole] = _box_muller(values[:whole])
         if whole < size:
             values[-_BLOCK:] = _box_muller(self._uniform(_BLOCK))
-        return values
-
-    def _few(self, size: int) -> Array:
-        """One by one in float64; every transform gives two values, and the second is kept for the next call."""
-        values = np.empty(size, dtype=np.float32)
-        for i in range(size):
-            if self._second is not None:
-                values[i], self._second = self._second, None
-                continue
-            turn, level = self._uniform_double(), self._uniform_double()
-            radius = math.sqrt(-2 * math.log1p(-level))
-            values[i], self._second = radius * math.cos(2 * math.pi * turn), radius * math.sin(2 * math.pi * turn)
-        return values
+        return values.reshape(shape)
 
     def _uniform(self, size: int) -> Array:
         """Return float32 in [0, 1) of 24 bits each."""
         bits = self._bits.random_raw(size) & 0xFFFFFF
         uniform: Array = bits.astype(np.float32) * np.float32(2**-24)
         return uniform
-
-    def _uniform_double(self) -> float:
-        """Return a number in [0, 1) of 53 bits: the high word first, its topmost bits dropped."""
-        high, low = (int(word) for word in self._bits.random_raw(2))
-        return ((high << 32 | low) & (2**53 - 1)) * 2.0**-53
 
 
 def _box_muller(uniform: Array) -> Array:
