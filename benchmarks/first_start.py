@@ -69,7 +69,7 @@ class CompileOnly:
         return self._outputs
 
     def get_providers(self) -> list[str]:
-        from roentmod_fast.runtime.devices import RTX
+        from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 
         return [RTX.provider]
 

@@ -38,7 +38,7 @@ def count(stubs: Stubs, network: Any) -> int:
     """Run a UNet once, guided; return its launches."""
     import numpy as np
 
-    from roentmod_fast.runtime.ports import INPUTS, TYPES
+    from roentmod_fast.bundle.manifest import INPUTS, TYPES
 
     ports = INPUTS["unet"].items()
     arrays = {name: np.ones((2, *network.inputs[name][1:]), TYPES[port.type]) for name, port in ports}
@@ -53,9 +53,9 @@ def measure(engine: Path, stubs: Stubs, edits: int, batches: list[int]) -> dict[
     from roentmod_fast.editor import Editor
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
+    from roentmod_fast.runtime.backends.base import SessionSpec
     from roentmod_fast.runtime.backends.cuda import CUDA
     from roentmod_fast.runtime.networks import Network
-    from roentmod_fast.runtime.session_spec import SessionSpec
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)

@@ -28,10 +28,10 @@ from onnx import numpy_helper
 from process import run_process
 
 from roentmod_fast.bundle.bundle import find_bundle
+from roentmod_fast.bundle.manifest import OUTPUTS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.parity import difference
-from roentmod_fast.runtime.backends.openvino_session import OpenVINOSession
-from roentmod_fast.runtime.ports import OUTPUTS
+from roentmod_fast.runtime.backends.openvino import OpenVINOSession
 from roentmod_fast_export.int8 import watch_edits
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from phantom_fidelity import KEY_OF, RESULTS, psnr
 
 from phantom_reader import read
-from roentmod_fast.diffusion import SOLVERS, Timesteps, add_noise, denoise, guide
-from roentmod_fast.diffusion.schedule import CALLS_POWER
+from roentmod_fast.diffusion.denoise import SOLVERS, denoise
+from roentmod_fast.diffusion.schedule import CALLS_POWER, Timesteps
+from roentmod_fast.diffusion.solvers import add_noise, guide
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.compose import compose
+from roentmod_fast.result import Prepared
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.stages import Prepared
 
 Array = NDArray[np.float32]
 GUIDANCE = 4.0
@@ -90,8 +91,7 @@ def run(editor: Editor, prepared: Prepared, row: Row, prompt: str) -> tuple[Arra
 
     timesteps = timesteps_of(editor, row, prepared.timesteps)
     x_t = add_noise(prepared.x_0, prepared.noise, editor.schedule.alpha_bar_at(timesteps.start))
-    for step in denoise(x_t, editor.schedule, timesteps, predict, SOLVERS[row.solver](len(timesteps))):
-        x_t = step.x_t
+    *_, x_t = denoise(x_t, editor.schedule, timesteps, predict, SOLVERS[row.solver](len(timesteps)))
     return editor._decode(x_t, prepared.watch)[0], evaluations
 
 

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.bundle.manifest import Model
+from roentmod_fast.bundle.manifest import OUTPUTS, Model
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import EngineError
 from roentmod_fast.parity import difference
 from roentmod_fast.phantom import draw
 from roentmod_fast.runtime import backends
-from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.base import Backend, SessionSpec
 from roentmod_fast.runtime.networks import Network
-from roentmod_fast.runtime.ports import OUTPUTS
-from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast.settings import EditConfig
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from roentmod_fast.bundle.manifest import (
     FILE_NAME,
     GRAPHS,
     NETWORKS,
-    PRECISIONS,
+    STORED_PRECISIONS,
     TOKENIZER_NAME,
     FileFact,
     Manifest,
@@ -57,8 +57,8 @@ def export_checkpoint(
 ) -> Path:
     """Export a diffusers folder as the bundle ``out``; return ``out``.
 
-    ``precisions``: some of :data:`PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of the
-    engine, by default that of ``out``; ``notice`` is logged at each use. ``store_halves`` stores float32
+    ``precisions``: some of :data:`STORED_PRECISIONS`. ``vae``: a folder whose autoencoder is taken instead. ``name`` of
+    the engine, by default that of ``out``; ``notice`` is logged at each use. ``store_halves`` stores float32
     weights that fp16 holds exactly in two bytes. ``tensorrt``: architectures, such as ``sm89``, to build
     engines for from the fp16 networks. ``calibrate``: a folder of radiographs on whose edits int8 is
     calibrated, by default phantoms. Each step is logged.
@@ -120,10 +120,10 @@ def export_checkpoint(
 
 
 def _in_order(precisions: Sequence[str]) -> tuple[str, ...]:
-    unknown = sorted(set(precisions) - set(PRECISIONS))
+    unknown = sorted(set(precisions) - set(STORED_PRECISIONS))
     if unknown or not precisions:
-        raise SettingError(f"precision {', '.join(unknown) or 'none'}: expected some of {', '.join(PRECISIONS)}")
-    return tuple(precision for precision in PRECISIONS if precision in precisions)
+        raise SettingError(f"precision {', '.join(unknown) or 'none'}: expected some of {', '.join(STORED_PRECISIONS)}")
+    return tuple(precision for precision in STORED_PRECISIONS if precision in precisions)
 
 
 def _export_networks(opened: Checkpoint, folder: Path, precisions: Sequence[str], store_halves: bool) -> Files:

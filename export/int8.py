@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
+from roentmod_fast.bundle.manifest import INPUTS
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.findings import PROMPTS
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.sources import find_sources
-from roentmod_fast.runtime.backends.openvino import OPENVINO
-from roentmod_fast.runtime.backends.openvino_session import OLDEST_OPENVINO
-from roentmod_fast.runtime.ports import INPUTS
+from roentmod_fast.runtime.backends.openvino import OLDEST_OPENVINO, OPENVINO
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.telemetry import without_reporter
 

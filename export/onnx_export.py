@@ -19,8 +19,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from roentmod_fast.bundle.manifest import Model
-from roentmod_fast.runtime.ports import INPUTS, OUTPUTS
+from roentmod_fast.bundle.manifest import INPUTS, OUTPUTS, Model
 
 from .checkpoint import quiet
 from .files import INLINE_LIMIT, OPSET

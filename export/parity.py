@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roentmod_fast.bundle.bundle import find_bundle, verify_files
-from roentmod_fast.bundle.manifest import NETWORKS
+from roentmod_fast.bundle.manifest import INPUTS, NETWORKS
 from roentmod_fast.parity import fixed_inputs
-from roentmod_fast.runtime.devices import choose_device
-from roentmod_fast.runtime.ports import INPUTS
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.settings import EditConfig
 
 from .apart import apart, folder_bytes

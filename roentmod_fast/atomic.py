@@ -89,11 +89,10 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing. Raises OutputError where that cannot be done."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{path}: cannot be made: a file of that name is there") from error
     except OSError as error:
-        reason = "a file of that name is there" if isinstance(error, FileExistsError | NotADirectoryError) else None
-        if reason is None:
-            raise _explained(path, error) from error
-        raise OutputError(f"{path}: cannot be made: {reason}") from error
+        raise _explained(path, error) from error
 
 
 def _write_nameless(path: Path, data: bytes | memoryview, overwrite: bool) -> bool:

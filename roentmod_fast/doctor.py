@@ -11,8 +11,8 @@ from roentmod_fast._version import __version__
 from roentmod_fast.bundle.bundle import find_bundle, list_bundles, user_folder, verify_files
 from roentmod_fast.errors import RoentmodError
 from roentmod_fast.runtime import backends, gpus, host
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.runtime.backends.ort import cuda_major, has_onnxruntime, import_onnxruntime
-from roentmod_fast.runtime.devices import choose_device
 
 CODECS = {
     "pylibjpeg-openjpeg": "JPEG 2000",
@@ -37,18 +37,14 @@ def examine() -> tuple[Check, ...]:
 
 def _packages() -> Iterator[Check]:
     yield Check("ok", "roentmod-fast", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for name in ("numpy", "pydicom", "pillow", "click", "tokenizers"):
+    for name, reads in {**dict.fromkeys(("numpy", "pydicom", "pillow", "click", "tokenizers"), ""), **CODECS}.items():
         version = host.version_of(name)
-        if version is None:
+        if version is not None:
+            yield Check("ok", name, f"{version} ({reads})" if reads else version)
+        elif reads:
+            yield Check("problem", name, f"not installed: {reads} files cannot be read", f"pip install {name}")
+        else:
             yield Check("problem", name, "not installed", "pip install roentmod-fast")
-        else:
-            yield Check("ok", name, version)
-    for name, what in CODECS.items():
-        version = host.version_of(name)
-        if version is None:
-            yield Check("problem", name, f"not installed: {what} files cannot be read", f"pip install {name}")
-        else:
-            yield Check("ok", name, f"{version} ({what})")
     present = {name: version for name in host.RUNTIMES if (version := host.version_of(name)) is not None}
     listed = ", ".join(f"{name} {version}" for name, version in present.items())
     if len(present) > 1:

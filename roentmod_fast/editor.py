@@ -26,24 +26,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle, find_bundle
-from roentmod_fast.bundle.manifest import TOKENIZER_NAME, Model
-from roentmod_fast.bundle.precisions import BFLOAT16
+from roentmod_fast.bundle.manifest import BFLOAT16, TOKENIZER_NAME, Model
 from roentmod_fast.bundle.tokenizer import Tokenizer
-from roentmod_fast.diffusion import SOLVERS, Schedule, Timesteps, add_noise, denoise, guide, held_outside
-from roentmod_fast.diffusion.latents import latents_touched, sample_latents, to_channels, to_grey
-from roentmod_fast.diffusion.noise import edit_noise
+from roentmod_fast.diffusion.denoise import SOLVERS, denoise, held_outside
+from roentmod_fast.diffusion.noise import edit_noise, latents_touched, sample_latents, to_channels, to_grey
+from roentmod_fast.diffusion.schedule import Schedule, Timesteps
+from roentmod_fast.diffusion.solvers import add_noise, guide
 from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, default_precision, fastest_measured, find_preset, half_edit_db
 from roentmod_fast.radiograph.compose import compose
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import RadiographLike, as_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
-from roentmod_fast.result import EditResult, provenance_of
+from roentmod_fast.result import Decoded, EditResult, Placed, Prepared, Stopwatch, provenance_of
+from roentmod_fast.runtime.backends import usable_devices
 from roentmod_fast.runtime.backends.base import Backend
-from roentmod_fast.runtime.devices import usable_devices
 from roentmod_fast.runtime.networks import Networks
 from roentmod_fast.settings import EditConfig, EditKeywords, EditSettings
-from roentmod_fast.stages import Decoded, Placed, Prepared, Stopwatch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -372,10 +371,10 @@ class Editor:
         solver = SOLVERS[settings.speed.solver](len(timesteps))
         if any(image.latent_region is not None for image in images):
             solver = held_outside(np.concatenate([image.latent_region_or_all for image in images]), x_0, noise, solver)
-        for step in denoise(x_t, self.schedule, timesteps, predict, solver):
-            x_t = step.x_t
+        for done, latents in enumerate(denoise(x_t, self.schedule, timesteps, predict, solver), 1):
+            x_t = latents
             if progress is not None:
-                progress(step.index + 1, step.count)
+                progress(done, len(timesteps))
         return x_t
 
     def _predict(

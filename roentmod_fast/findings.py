@@ -14,9 +14,6 @@ from dataclasses import dataclass
 
 NORMAL_PROMPT = "no acute cardiopulmonary process"
 
-UNASKED_CARDIOMEGALY = (0.35, 0.50)
-"""Share of edits in which cardiomegaly appears although it was not asked for (the paper's range)."""
-
 
 @dataclass(frozen=True)
 class Finding:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roentmod_fast.atomic import check_writable
 from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.radiograph.dicom.deidentify import NONE, PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.dicom.header import unvalidated
-from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals
+from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_names, reveals
 from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.radiograph.write import SUFFIXES, format_of
 
@@ -148,14 +147,11 @@ def _hidden(sources: Iterable[Source], deidentify: str) -> dict[str, str]:
             if dataset is None:
                 continue
             above = [*source.path.parts[:-1], *((source.path.name,) if source.member is not None else ())]
-            parts = [*above, *source.inside.parts]
             known = identifying_words(dataset)
-            if not any(reveals(part, known) for part in (*parts, source.stem)):
-                continue
-            key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
-            new_parts, new_stem, _ = pseudonymous_path(parts, source.stem, dataset, method, key)
-            pairs = zip((*parts, source.stem), (*new_parts, new_stem), strict=True)
-            hidden |= {old: new for old, new in pairs if old != new}
+            revealing = [part for part in (*above, *source.inside.parts, source.stem) if reveals(part, known)]
+            if revealing:
+                key = key or (pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32))
+                hidden |= pseudonymous_names(revealing, dataset, method, key)
     return hidden
 
 
@@ -218,10 +214,8 @@ def input_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
 
 
 def _is_dir(path: Path | None) -> bool:
-    try:
-        return path is not None and path.is_dir()
-    except OSError:  # such as a name that is too long: check_job reports what is wrong with it
-        return False
+    # It never raises, as for a name that is too long: what is wrong with it is reported before the work.
+    return path is not None and os.path.isdir(path)  # noqa: PTH112
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -234,20 +228,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _preview_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.preview.png")
-
-
-def exists(job: Job) -> bool:
-    """Return whether the job's edit is on the disk: a file of that name is whole, as it is written in one step."""
-    try:
-        return job.path.is_file()
-    except OSError:
-        return False
-
-
-def check_job(job: Job, *, overwrite: bool = False) -> None:
-    """Raise OutputError where an output of the job cannot be written, as far as can be known beforehand.
-
-    Folders that are missing are made when they are needed; whether they can be made is checked.
-    """
-    for path in job.outputs:
-        check_writable(path, overwrite=overwrite)

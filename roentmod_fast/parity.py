@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.manifest import NETWORKS, Model
+from roentmod_fast.bundle.manifest import NETWORKS, OUTPUTS, Model
 from roentmod_fast.phantom import draw
 from roentmod_fast.runtime import backends
 from roentmod_fast.runtime.backends.base import Backend
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.runtime.ports import OUTPUTS
 
 Array = NDArray[Any]
 

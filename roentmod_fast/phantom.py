@@ -13,7 +13,8 @@ The phantom is for demonstration and measurement. It is no model of disease and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Annotated, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,7 @@ from roentmod_fast.findings import BY_KEY
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Truth = dict[str, float]
 
 CARDIOMEGALY_RATIO = 0.55
 """Cardiothoracic ratio above which the phantom's heart counts as enlarged (the usual limit of 0.5 plus a margin)."""
@@ -34,82 +36,51 @@ _MASK_LEVEL = 0.02
 class Anatomy:
     """One patient: all that varies from seed to seed, as fractions of the image's side.
 
+    Each is drawn evenly from its range, in this order.
     ``half_thorax`` is half the inner width of the thorax at its widest; ``heart_ratio`` the cardiothoracic ratio;
     ``right_dome`` and ``left_dome`` the tops of the diaphragm (the right one higher, that is smaller).
     """
 
-    midline: float
-    tilt: float
-    zoom: float
-    half_thorax: float
-    apex: float
-    right_dome: float
-    left_dome: float
-    dome_height: float
-    mediastinum: float
-    heart_ratio: float
-    heart_right_share: float
-    heart_top: float
-    heart_bottom: float
-    hilum: float
-    arch: float
-    spine_width: float
-    vertebra: float
-    rib_spacing: float
-    rib_phase: float
-    rib_contrast: float
-    clavicle: float
-    clavicle_slope: float
-    body_width: float
-    shoulder: float
-    stomach: float
-    vessel_contrast: float
-    film_centre: float
-    film_width: float
-    noise: float
-    collimation: float
+    right_dome: Annotated[float, 0.66, 0.74]
+    midline: Annotated[float, 0.48, 0.52]
+    tilt: Annotated[float, -0.03, 0.03]
+    zoom: Annotated[float, 0.93, 1.05]
+    half_thorax: Annotated[float, 0.34, 0.39]
+    apex: Annotated[float, 0.09, 0.14]
+    left_dome: Annotated[float, 0.015, 0.04]  # below the right dome
+    dome_height: Annotated[float, 0.05, 0.10]
+    mediastinum: Annotated[float, 0.055, 0.075]
+    heart_ratio: Annotated[float, 0.40, 0.49]
+    heart_right_share: Annotated[float, 0.30, 0.38]
+    heart_top: Annotated[float, 0.36, 0.41]
+    heart_bottom: Annotated[float, 0.13, 0.17]  # below the right dome
+    hilum: Annotated[float, 0.42, 0.46]
+    arch: Annotated[float, 0.27, 0.31]
+    spine_width: Annotated[float, 0.030, 0.038]
+    vertebra: Annotated[float, 0.055, 0.065]
+    rib_spacing: Annotated[float, 0.066, 0.078]
+    rib_phase: Annotated[float, 0.0, 1.0]
+    rib_contrast: Annotated[float, 0.6, 1.2]
+    clavicle: Annotated[float, 0.15, 0.19]
+    clavicle_slope: Annotated[float, 0.10, 0.28]
+    body_width: Annotated[float, 0.46, 0.52]
+    shoulder: Annotated[float, 0.10, 0.17]
+    stomach: Annotated[float, 0.0, 1.0]
+    vessel_contrast: Annotated[float, 0.7, 1.3]
+    film_centre: Annotated[float, 0.66, 0.76]
+    film_width: Annotated[float, 0.22, 0.29]
+    noise: Annotated[float, 0.004, 0.010]
+    collimation: Annotated[float, -0.03, 0.03]
 
     @classmethod
     def of(cls, seed: int) -> Anatomy:
         """Draw the patient of ``seed``, an integer of at least 0."""
         rng = np.random.default_rng([seed, 0])
-
-        def between(low: float, high: float) -> float:
-            return float(rng.uniform(low, high))
-
-        right_dome = between(0.66, 0.74)
-        return cls(
-            midline=between(0.48, 0.52),
-            tilt=between(-0.03, 0.03),
-            zoom=between(0.93, 1.05),
-            half_thorax=between(0.34, 0.39),
-            apex=between(0.09, 0.14),
-            right_dome=right_dome,
-            left_dome=right_dome + between(0.015, 0.04),
-            dome_height=between(0.05, 0.10),
-            mediastinum=between(0.055, 0.075),
-            heart_ratio=between(0.40, 0.49),
-            heart_right_share=between(0.30, 0.38),
-            heart_top=between(0.36, 0.41),
-            heart_bottom=right_dome + between(0.13, 0.17),
-            hilum=between(0.42, 0.46),
-            arch=between(0.27, 0.31),
-            spine_width=between(0.030, 0.038),
-            vertebra=between(0.055, 0.065),
-            rib_spacing=between(0.066, 0.078),
-            rib_phase=between(0.0, 1.0),
-            rib_contrast=between(0.6, 1.2),
-            clavicle=between(0.15, 0.19),
-            clavicle_slope=between(0.10, 0.28),
-            body_width=between(0.46, 0.52),
-            shoulder=between(0.10, 0.17),
-            stomach=between(0.0, 1.0),
-            vessel_contrast=between(0.7, 1.3),
-            film_centre=between(0.66, 0.76),
-            film_width=between(0.22, 0.29),
-            noise=between(0.004, 0.010),
-            collimation=between(-0.03, 0.03),
-        )
+        ranges = get_type_hints(cls, include_extras=True)
+        drawn = {name: float(rng.uniform(*hint.__metadata__)) for name, hint in ranges.items()}
+        for below in ("left_dome", "heart_bottom"):
+            drawn[below] += drawn["right_dome"]
+        return cls(**drawn)
 
 
 @dataclass(frozen=True)
@@ -126,7 +97,7 @@ class Phantom:
     findings: tuple[str, ...]
     anatomy: Anatomy
     masks: dict[str, Mask]
-    truth: dict[str, dict[str, float]]
+    truth: dict[str, Truth]
     lungs: Mask
 
     @property
@@ -162,7 +133,7 @@ def draw(size: int = 512, seed: int = 0, findings: Iterable[str] = ()) -> Phanto
         image = alone[keys[0]] if len(keys) == 1 else chest.film(keys)
         masks = {key: np.abs(found - clean) > _MASK_LEVEL for key, found in alone.items()}
     noisy = np.clip(image + chest.noise(), 0.0, 1.0).astype(np.float32)
-    truth = {key: asdict(chest.truth(key)) for key in keys}
+    truth = {key: chest.truth(key) for key in keys}
     return Phantom(noisy, seed, keys, chest.anatomy, masks, truth, chest.lung_field() > 0.35)
 
 
@@ -176,89 +147,6 @@ def positions(size: int, anatomy: Anatomy) -> tuple[Array, Array]:
     u = ((x + anatomy.tilt * y) / anatomy.zoom + 0.5).astype(np.float32)
     v = ((y - anatomy.tilt * x) / anatomy.zoom + 0.5).astype(np.float32)
     return u, v
-
-
-# --- the truth of each finding --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class HeartTruth:
-    """Cardiomegaly: the cardiothoracic ratio drawn, and the patient's own."""
-
-    ratio: float
-    usual_ratio: float
-
-
-@dataclass(frozen=True)
-class PatchTruth:
-    """Pneumonia, or one wing of edema: centre, horizontal and vertical radius, density added."""
-
-    centre_u: float
-    centre_v: float
-    radius_u: float
-    radius_v: float
-    density: float
-
-
-@dataclass(frozen=True)
-class FluidTruth:
-    """Pleural effusion: height of the level over the image, and how far the meniscus climbs at the chest wall."""
-
-    level: float
-    meniscus: float
-    meniscus_width: float
-
-
-@dataclass(frozen=True)
-class RoundTruth:
-    """Hernia or mass: a disc; ``level`` is the air-fluid level of a hernia and the lower edge of a mass."""
-
-    centre_u: float
-    centre_v: float
-    radius: float
-    level: float
-    density: float
-
-
-Truth = HeartTruth | PatchTruth | FluidTruth | RoundTruth
-
-
-def _draw_truth(key: str, anatomy: Anatomy, seed: int) -> Truth:
-    """Draw how ``key`` looks in this patient; it does not depend on which other findings are drawn."""
-    rng = np.random.default_rng([seed, 1 + list(BY_KEY).index(key)])
-
-    def between(low: float, high: float) -> float:
-        return float(rng.uniform(low, high))
-
-    mid, half = anatomy.midline, anatomy.half_thorax
-    if key == "cardiomegaly":
-        return HeartTruth(between(0.58, 0.68), anatomy.heart_ratio)
-    if key == "edema":
-        return PatchTruth(
-            mid,
-            anatomy.hilum + between(0.02, 0.05),
-            half * between(0.36, 0.44),
-            between(0.13, 0.17),
-            between(0.17, 0.26),
-        )
-    if key == "pneumonia":
-        heart_right = anatomy.heart_ratio * 2 * half * anatomy.heart_right_share
-        return PatchTruth(
-            mid - heart_right - half * between(0.12, 0.2),
-            anatomy.right_dome - between(0.09, 0.12),
-            half * between(0.26, 0.33),
-            between(0.065, 0.085),
-            between(0.20, 0.28),
-        )
-    if key == "effusion":
-        return FluidTruth(anatomy.right_dome - between(0.03, 0.12), between(0.08, 0.16), between(0.03, 0.05))
-    if key == "hernia":
-        radius = between(0.065, 0.085)
-        centre_v = anatomy.right_dome - radius * between(0.2, 0.6)
-        return RoundTruth(mid + between(0.02, 0.05), centre_v, radius, centre_v + radius * between(-0.1, 0.25), 0.22)
-    radius = between(0.045, 0.065)
-    centre_v = between(0.26, 0.33)
-    return RoundTruth(mid + half * between(0.5, 0.62), centre_v, radius, centre_v + radius, between(0.3, 0.4))
 
 
 # --- the drawing ----------------------------------------------------------------------------------------------------
@@ -461,7 +349,51 @@ class _Chest:
         return _float(ramp @ grid @ ramp.T)
 
     def truth(self, key: str) -> Truth:
-        return _draw_truth(key, self.anatomy, self.seed)
+        """Draw how ``key`` looks in this patient; it does not depend on which other findings are drawn.
+
+        Cardiomegaly: the cardiothoracic ``ratio`` drawn, and the patient's own. Pneumonia, and one wing of edema:
+        centre, horizontal and vertical radius, ``density`` added. Effusion: height of its ``level`` over the image, and
+        how far the ``meniscus`` climbs at the chest wall. Hernia and mass: a disc, ``level`` the air-fluid level of a
+        hernia and the lower edge of a mass.
+        """
+        anatomy = self.anatomy
+        rng = np.random.default_rng([self.seed, 1 + list(BY_KEY).index(key)])
+
+        def between(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
+
+        mid, half = anatomy.midline, anatomy.half_thorax
+        if key == "cardiomegaly":
+            return {"ratio": between(0.58, 0.68), "usual_ratio": anatomy.heart_ratio}
+        if key == "edema":
+            return {
+                "centre_u": mid,
+                "centre_v": anatomy.hilum + between(0.02, 0.05),
+                "radius_u": half * between(0.36, 0.44),
+                "radius_v": between(0.13, 0.17),
+                "density": between(0.17, 0.26),
+            }
+        if key == "pneumonia":
+            heart_right = anatomy.heart_ratio * 2 * half * anatomy.heart_right_share
+            return {
+                "centre_u": mid - heart_right - half * between(0.12, 0.2),
+                "centre_v": anatomy.right_dome - between(0.09, 0.12),
+                "radius_u": half * between(0.26, 0.33),
+                "radius_v": between(0.065, 0.085),
+                "density": between(0.20, 0.28),
+            }
+        if key == "effusion":
+            level = anatomy.right_dome - between(0.03, 0.12)
+            return {"level": level, "meniscus": between(0.08, 0.16), "meniscus_width": between(0.03, 0.05)}
+        if key == "hernia":
+            radius = between(0.065, 0.085)
+            centre_v = anatomy.right_dome - radius * between(0.2, 0.6)
+            centre_u, level, density = mid + between(0.02, 0.05), centre_v + radius * between(-0.1, 0.25), 0.22
+        else:
+            radius = between(0.045, 0.065)
+            centre_v = between(0.26, 0.33)
+            centre_u, level, density = mid + half * between(0.5, 0.62), centre_v + radius, between(0.3, 0.4)
+        return {"centre_u": centre_u, "centre_v": centre_v, "radius": radius, "level": level, "density": density}
 
     def lung_field(self) -> Array:
         """Aerated lung of the patient without findings, as a share from 0 to 1."""
@@ -472,29 +404,23 @@ class _Chest:
         a = self.anatomy
         truths = {key: self.truth(key) for key in keys}
         lungs = np.maximum(self.left, self.right)
-        large = truths.get("cardiomegaly")
-        heart = self.heart(large.ratio) if isinstance(large, HeartTruth) else self.own_heart
+        heart = self.heart(truths["cardiomegaly"]["ratio"]) if "cardiomegaly" in truths else self.own_heart
         above = _step(np.float32(a.right_dome + 0.05) - self.v + 0.12 * self.side, 0.05)
 
         air = lungs * (1 - 0.93 * heart)
         dense = np.zeros_like(air)
-        fluid = truths.get("effusion")
-        if isinstance(fluid, FluidTruth):
-            wall = self.outer - self.out
-            surface = fluid.level - fluid.meniscus * np.exp(-np.maximum(wall, 0) / np.float32(fluid.meniscus_width))
+        if "effusion" in truths:
+            fluid, wall = truths["effusion"], np.maximum(self.outer - self.out, 0)
+            surface = fluid["level"] - fluid["meniscus"] * np.exp(-wall / np.float32(fluid["meniscus_width"]))
             air = air * (1 - 0.95 * _step(self.v - surface, 0.02) * (self.side < 0))
-        wings = truths.get("edema")
-        if isinstance(wings, PatchTruth):
-            dense += self._wings(wings) * air
-        patch = truths.get("pneumonia")
-        if isinstance(patch, PatchTruth):
-            dense += self._patch(patch) * lungs * (self.side < 0)
-        mass = truths.get("mass")
-        if isinstance(mass, RoundTruth):
-            dense += self._mass(mass)
-        sac = truths.get("hernia")
-        if isinstance(sac, RoundTruth):
-            dense += self._sac(sac)
+        if "edema" in truths:
+            dense += self._wings(truths["edema"]) * air
+        if "pneumonia" in truths:
+            dense += self._patch(truths["pneumonia"]) * lungs * (self.side < 0)
+        if "mass" in truths:
+            dense += self._mass(truths["mass"])
+        if "hernia" in truths:
+            dense += self._sac(truths["hernia"])
 
         soft = 0.92 * self.body + 0.04 * self._texture(91, 10) * self.body
         attenuation = soft - 0.58 * air + self.fixed + (0.16 * heart) * above * (1 - 0.3 * self.out / a.half_thorax)
@@ -502,35 +428,35 @@ class _Chest:
         image = _film_curve(attenuation, a.film_centre, a.film_width) * self._shutter()
         return _float(image * (self.body > 0))
 
-    def _wings(self, wings: PatchTruth) -> Array:
+    def _wings(self, wings: Truth) -> Array:
         """Bat-wing haze: both perihilar regions, cloudy, the periphery clear."""
         a = self.anatomy
-        reach = a.mediastinum + wings.radius_u * 0.6
-        haze = _bell((self.out - reach) / wings.radius_u) * _bell((self.v - wings.centre_v) / wings.radius_v)
+        reach = a.mediastinum + wings["radius_u"] * 0.6
+        haze = _bell((self.out - reach) / wings["radius_u"]) * _bell((self.v - wings["centre_v"]) / wings["radius_v"])
         cloud = np.clip(1 + 0.35 * self._texture(92, 22) + 0.25 * self._texture(93, 48), 0.2, 2)
-        return _float(wings.density * 1.25 * haze * cloud)
+        return _float(wings["density"] * 1.25 * haze * cloud)
 
-    def _patch(self, patch: PatchTruth) -> Array:
+    def _patch(self, patch: Truth) -> Array:
         """Patchy consolidation in an ellipse."""
-        distance = np.hypot((self.u - patch.centre_u) / patch.radius_u, (self.v - patch.centre_v) / patch.radius_v)
-        cloud = np.clip(1 + 0.35 * self._texture(94, 26) + 0.2 * self._texture(95, 60), 0.3, 1.8)
-        return _float(patch.density * _step(1.0 - distance, 0.7) * cloud)
-
-    def _mass(self, mass: RoundTruth) -> Array:
-        """A ball: thickest in the middle, its edge slightly lobed."""
-        du, dv = self.u - mass.centre_u, self.v - mass.centre_v
-        edge = mass.radius * (1 + 0.08 * np.sin(3 * np.arctan2(dv, du) + self.seed))
-        return np.asarray(
-            mass.density * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)), dtype=np.float32
+        distance = np.hypot(
+            (self.u - patch["centre_u"]) / patch["radius_u"], (self.v - patch["centre_v"]) / patch["radius_v"]
         )
+        cloud = np.clip(1 + 0.35 * self._texture(94, 26) + 0.2 * self._texture(95, 60), 0.3, 1.8)
+        return _float(patch["density"] * _step(1.0 - distance, 0.7) * cloud)
 
-    def _sac(self, sac: RoundTruth) -> Array:
+    def _mass(self, mass: Truth) -> Array:
+        """A ball: thickest in the middle, its edge slightly lobed."""
+        du, dv = self.u - mass["centre_u"], self.v - mass["centre_v"]
+        edge = mass["radius"] * (1 + 0.08 * np.sin(3 * np.arctan2(dv, du) + self.seed))
+        return _float(mass["density"] * np.sqrt(np.clip(1 - (du * du + dv * dv) / (edge * edge), 0, 1)))
+
+    def _sac(self, sac: Truth) -> Array:
         """A herniated stomach behind the heart: a wall, fluid below a level, air above it."""
-        distance = np.hypot(self.u - sac.centre_u, self.v - sac.centre_v)
-        inside = _step(sac.radius - distance, 0.008)
-        wall = _bell((distance - sac.radius) / 0.007) * 0.09
-        fluid = _step(self.v - sac.level, 0.008)
-        return _float(inside * (sac.density * fluid - 0.20 * (1 - fluid)) + wall)
+        distance = np.hypot(self.u - sac["centre_u"], self.v - sac["centre_v"])
+        inside = _step(sac["radius"] - distance, 0.008)
+        wall = _bell((distance - sac["radius"]) / 0.007) * 0.09
+        fluid = _step(self.v - sac["level"], 0.008)
+        return _float(inside * (sac["density"] * fluid - 0.20 * (1 - fluid)) + wall)
 
     def _shutter(self) -> Array:
         """The collimator's black border, where it shows."""

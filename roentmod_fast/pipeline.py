@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from roentmod_fast.atomic import make_folder
+from roentmod_fast.atomic import check_writable, make_folder
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
-from roentmod_fast.jobs import Job, check_job, exists
+from roentmod_fast.jobs import Job
 from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, deidentification, pseudonym_key
 from roentmod_fast.radiograph.doubts import Force
 from roentmod_fast.radiograph.model import Radiograph
@@ -30,9 +30,8 @@ from roentmod_fast.radiograph.preview import write_preview
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.radiograph.region import Region, region_of
 from roentmod_fast.radiograph.sources import Source
-from roentmod_fast.result import EditResult
+from roentmod_fast.result import Decoded, EditResult, Placed, Prepared
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.stages import Decoded, Placed, Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """How edits are written: as for :func:`~.radiograph.write.write_edit`.
+    """How edits are written: as for :meth:`~.result.EditResult.save`.
 
     ``skip_existing``: an edit whose file is there is not made again. ``measure``: compute the edit's change, for a
     report, in the threads that put edits back.
@@ -151,11 +150,13 @@ def edit_many(
     """
     todo: list[Job] = []
     for job in jobs:
-        if writing.skip_existing and exists(job):
+        # A file that is there is whole, as it is written in one step. isfile never raises, as for too long a name.
+        if writing.skip_existing and os.path.isfile(job.path):  # noqa: PTH113
             yield Skipped((job,))
             continue
         try:
-            check_job(job, overwrite=writing.overwrite)
+            for path in job.outputs:
+                check_writable(path, overwrite=writing.overwrite)
         except OutputError as error:
             yield Failed((job,), error)
             continue
@@ -311,14 +312,6 @@ class _Run:
             behind.add(job, decoded)
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """An edit on its way to the disk."""
-
-    job: Job
-    written: Future[Edited]
-
-
 class _Behind:
     """Puts edits back into their sources and writes them, in threads.
 
@@ -331,12 +324,12 @@ class _Behind:
         self._writing = writing
         self._finishers = ThreadPoolExecutor(FINISHERS, "finish")
         self._writer = ThreadPoolExecutor(1, "write")
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[tuple[Job, Future[Edited]]] = deque()
 
     def add(self, job: Job, decoded: Decoded) -> None:
         """Take an edit over."""
         result = self._finishers.submit(self._finish, decoded)
-        self._pending.append(_Pending(job, self._writer.submit(self._write, job, result)))
+        self._pending.append((job, self._writer.submit(self._write, job, result)))
 
     def _finish(self, decoded: Decoded) -> EditResult:
         result = self._editor.finish(decoded)
@@ -352,25 +345,25 @@ class _Behind:
     def written(self, until_left: int | None = None) -> Iterator[Edited | Failed]:
         """Yield what became of edits: of those that are done by now, or waiting until ``until_left`` are left."""
         while self._pending:
-            edit = self._pending[0]
-            if not edit.written.done() if until_left is None else len(self._pending) <= until_left:
+            job, edit = self._pending[0]
+            if not edit.done() if until_left is None else len(self._pending) <= until_left:
                 return
-            wait([edit.written])  # where Ctrl-C falls into it, the edit is still to be reported
+            wait([edit])  # where Ctrl-C falls into it, the edit is still to be reported
             self._pending.popleft()
-            error = edit.written.exception()
+            error = edit.exception()
             if error is None:
-                yield edit.written.result()
+                yield edit.result()
                 continue
             if not isinstance(error, OutputError):
                 raise error
             if isinstance(error, DiskFullError):
                 self.full = error
-            yield Failed((edit.job,), error)
+            yield Failed((job,), error)
 
     def drop_waiting(self) -> None:
         """Leave out what is not being written yet."""
-        for edit in self._pending:
-            edit.written.cancel()
+        for _, edit in self._pending:
+            edit.cancel()
         self._pending.clear()
 
     def shutdown(self) -> None:

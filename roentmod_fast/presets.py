@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.precisions import PRECISIONS
-from roentmod_fast.diffusion import SOLVERS
+from roentmod_fast.bundle.manifest import PRECISIONS
+from roentmod_fast.diffusion.denoise import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
 from roentmod_fast.runtime import backends
@@ -64,12 +64,6 @@ class Preset:
     speed: SpeedSettings
     measured: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> float | None:
-        """What an edit took, if that was measured."""
-        value = self.measured.get("seconds")
-        return None if value is None else float(value)
-
     def price(self) -> str:
         """Return its speed and fidelity as they were measured."""
         if not self.measured:
@@ -86,6 +80,12 @@ class Measurements:
 
     presets: Mapping[str, Preset]
     exact_seconds: float | None = None
+
+    def seconds(self, name: str) -> float | None:
+        """Return what an edit took with the preset ``name``, None where that was not measured."""
+        if name == EXACT:
+            return self.exact_seconds
+        return self.presets[name].measured.get("seconds") if name in self.presets else None
 
 
 def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Preset:
@@ -126,27 +126,16 @@ def half_edit_db(bundle: Bundle) -> float | None:
     return None if psnr is None else float(psnr)
 
 
-def measured_seconds(bundle: Bundle, name: str, device: str) -> float | None:
-    """Return how long an edit took with the preset ``name`` when this user tuned the engine on ``device``.
-
-    None where it was not measured. What an engine is shipped with was measured on another machine and is not asked.
-    """
-    found = read_measurements(tuned_path(bundle, device), bundle)
-    if found is None:
-        return None
-    if name == EXACT:
-        return found.exact_seconds
-    return found.presets[name].seconds if name in found.presets else None
-
-
 def fastest_measured(bundle: Bundle, name: str, devices: Sequence[str]) -> str:
     """Return that of ``devices`` on which this user measured the preset ``name`` as fastest.
 
-    The first where any of them was not measured.
+    The first where any of them was not measured. What an engine is shipped with was measured on another machine and is
+    not asked.
     """
     if len(devices) == 1:
         return devices[0]
-    seconds = {device: measured_seconds(bundle, name, device) for device in devices}
+    found = {device: read_measurements(tuned_path(bundle, device), bundle) for device in devices}
+    seconds = {device: values.seconds(name) for device, values in found.items() if values is not None}
     known = {device: value for device, value in seconds.items() if value is not None}
     return min(known, key=lambda device: known[device]) if len(known) == len(devices) else devices[0]
 

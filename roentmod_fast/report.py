@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roentmod_fast._version import __version__
+from roentmod_fast.editor import Editor
+from roentmod_fast.jobs import Job
 from roentmod_fast.machine import installed_versions
-from roentmod_fast.pipeline import Edited, Failed, Skipped
+from roentmod_fast.pipeline import Edited, Event, Failed, Skipped
 from roentmod_fast.presets import half_edit_db
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from roentmod_fast.editor import Editor
-    from roentmod_fast.jobs import Job
-    from roentmod_fast.pipeline import Event
-    from roentmod_fast.radiograph.sources import SourceList
+from roentmod_fast.radiograph.sources import SourceList
 
 REPORT_FORMAT = 1
 
@@ -31,7 +27,8 @@ class RunReport:
     made or written; ``refused``: sources that should not be edited; ``existing``: edits that were there; ``not_tried``:
     what a run that stopped early left; ``skipped``: for each reason how many files are no radiographs. ``end``:
     ``done``, ``interrupted`` or why the run stopped. ``hidden``: what must not stand in the report, such as a patient's
-    name in a path, each with what stands for it.
+    name in a path, each with what stands for it. ``detailed``: record more of each output than that it is there, such
+    as its change, which takes time to measure; for a report that is written.
     """
 
     run: dict[str, Any] = field(default_factory=dict)
@@ -43,17 +40,7 @@ class RunReport:
     skipped: dict[str, int] = field(default_factory=dict)
     hidden: Mapping[str, str] = field(default_factory=dict)
     end: str = "done"
-
-    def __post_init__(self) -> None:
-        self.run = {
-            "format": REPORT_FORMAT,
-            "synthetic": True,
-            "roentmod_fast": __version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "packages": installed_versions(),
-            **self.run,
-        }
+    detailed: bool = True
 
     def use(self, editor: Editor) -> None:
         """Add what the edits are made with."""
@@ -82,7 +69,7 @@ class RunReport:
     def add(self, event: Event) -> None:
         """Add what became of an edit."""
         if isinstance(event, Edited):
-            self.outputs.append(_output(event))
+            self.outputs.append(_output(event) if self.detailed else {})
             if event.problem is not None:
                 self.failures.append(_failure((event.job,), event.problem))
         elif isinstance(event, Failed):
@@ -110,14 +97,16 @@ class RunReport:
 
     def render(self) -> str:
         """Return the report as JSON text."""
+        parts = ("end", "outputs", "existing", "refused", "failures", "not_tried")
         values = {
+            "format": REPORT_FORMAT,
+            "synthetic": True,
+            "roentmod_fast": __version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "packages": installed_versions(),
             **self.run,
-            "end": self._shown(self.end),
-            "outputs": self._shown(self.outputs),
-            "existing": self._shown(self.existing),
-            "refused": self._shown(self.refused),
-            "failures": self._shown(self.failures),
-            "not_tried": self._shown(self.not_tried),
+            **{name: self._shown(getattr(self, name)) for name in parts},
             "skipped": self.skipped,
         }
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -11,7 +11,7 @@ import pydicom.config
 import pytest
 
 from roentmod_fast import folders
-from roentmod_fast.runtime import ort_log
+from roentmod_fast.runtime import ort_errors
 
 # pydicom only warns of a misspelt keyword; in tests it is an error.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
@@ -71,7 +71,7 @@ def the_process_logs_as_before() -> Iterator[None]:
     yield
     logger.setLevel(level)
     logger.handlers[:] = handlers
-    ort_log.silence(False)
+    ort_errors.silence(False)
 
 
 @pytest.fixture(autouse=True)

@@ -139,12 +139,3 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in commands():
         assert f"\n## roentmod-fast {name}\n" in text or command.hidden, name
-
-
-def test_every_file_of_the_tour_exists() -> None:
-    text = (ROOT / "docs" / "developing.md").read_text(encoding="utf-8")
-    tour = text.partition("<!-- tour:")[2].partition("<!-- end of tour -->")[0]
-    files = re.findall(r"^\| `([\w/]+\.py)` \|", tour, re.MULTILINE)
-    assert 10 <= len(files) <= 24
-    for file in files:
-        assert (ROOT / "roentmod_fast" / file).is_file(), file

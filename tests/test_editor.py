@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.diffusion import TorchNoise
+from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Preset, SpeedSettings, render_presets, tuned_path
+from roentmod_fast.result import Prepared
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.settings import EditConfig
-from roentmod_fast.stages import Prepared
 
 GOLDENS = Path(__file__).parent / "goldens"
 

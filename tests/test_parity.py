@@ -13,7 +13,7 @@ import pytest
 
 from roentmod_fast import parity
 from roentmod_fast.bundle.bundle import read_bundle
-from roentmod_fast.bundle.manifest import NETWORKS
+from roentmod_fast.bundle.manifest import INPUTS, NETWORKS
 from roentmod_fast.errors import NotFiniteError
 from roentmod_fast.parity import MIN_PSNR, compare_with_cpu, difference, fixed_inputs
 from roentmod_fast.runtime.backends.base import Backend
@@ -23,7 +23,6 @@ from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Float32Fallback, Network, Networks
-from roentmod_fast.runtime.ports import INPUTS
 
 GOLDENS = Path(__file__).parent / "goldens"
 TINY, HALF = GOLDENS / "tiny_bundle", GOLDENS / "tiny_half"

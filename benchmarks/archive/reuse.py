@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from roentmod_fast.bundle.bundle import find_bundle
+from roentmod_fast.bundle.manifest import INPUTS, item_shapes
 from roentmod_fast.machine import machine_facts
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
-from roentmod_fast.runtime.ports import INPUTS, item_shapes
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 RESULTS = Path(__file__).parent / "results"
 Array = NDArray[Any]

@@ -13,8 +13,8 @@ from roentmod_fast.bundle.manifest import (
     Manifest,
     parse_manifest,
     sha256_of,
+    stored_as,
 )
-from roentmod_fast.bundle.precisions import stored_as
 from roentmod_fast.errors import EngineError
 from roentmod_fast.folders import data_folder
 

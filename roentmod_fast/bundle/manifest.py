@@ -1,7 +1,8 @@
 """The manifest of an engine bundle: what ``manifest.json`` says, as frozen dataclasses.
 
 The manifest is the only contract between the export stage and the runtime. It keeps facts of the model apart from
-what its makers recommend (``edit``) and from how well it was exported (``parity``).
+what its makers recommend (``edit``) and from how well it was exported (``parity``). Names, types and ranks of the
+networks' inputs and outputs are part of the format.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import numpy as np
+
+from roentmod_fast.diffusion.schedule import BETA_SCHEDULES, PREDICTIONS, TIMESTEP_SPACINGS
 from roentmod_fast.errors import EngineError
 
 FORMAT = 1
@@ -21,7 +25,19 @@ FORMAT = 1
 FILE_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 NETWORKS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
-PRECISIONS = ("fp32", "fp16", "int8")
+STORED_PRECISIONS = ("fp32", "fp16", "int8")
+"""Those in which a bundle holds networks."""
+
+BFLOAT16: Mapping[str, str] = {"bf16": "fp32", "int8-bf16": "int8"}
+"""What OpenVINO computes in bfloat16, by the networks that a bundle holds: all of the float32 ones, or of the int8 ones
+what is not in integers. Nothing more is stored, and nothing calibrated."""
+
+PRECISIONS_ON_GPU = ("fp32", "fp16")
+"""What a GPU runs; int8 networks are made for CPUs."""
+
+PRECISIONS = (*STORED_PRECISIONS, *BFLOAT16)
+"""Those that can be asked for."""
+
 GRAPHS = ("fused", "cuda")
 """Fields of the manifest that map a network's file to another graph over its weights."""
 
@@ -59,6 +75,56 @@ class Model:
         """The facts of the noise schedule, by their diffusers names."""
         names = ("train_timesteps", "beta_start", "beta_end", "beta_schedule", "set_alpha_to_one", "steps_offset")
         return {name: getattr(self, name) for name in (*names, "timestep_spacing", "prediction")}
+
+
+# --- inputs and outputs of the four networks --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: ONNX Runtime's type name and the number of dimensions."""
+
+    type: str
+    rank: int
+
+
+_FLOAT4, _FLOAT3 = Port("tensor(float)", 4), Port("tensor(float)", 3)
+_INT2, _INT1 = Port("tensor(int64)", 2), Port("tensor(int64)", 1)
+
+TYPES = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
+"""numpy's type for each type that a port may have."""
+
+INPUTS: Mapping[str, Mapping[str, Port]] = {
+    "text_encoder": {"tokens": _INT2},
+    "unet": {"latents": _FLOAT4, "timestep": _INT1, "text_states": _FLOAT3},
+    "vae_encoder": {"image": _FLOAT4},
+    "vae_decoder": {"latents": _FLOAT4},
+}
+"""Inputs of each network: tokens (batch, max_tokens); latents (batch, channels, s, s); timestep (batch,); text_states
+(batch, max_tokens, width); image (batch, 3, S, S) in [-1, 1]."""
+
+OUTPUTS: Mapping[str, Mapping[str, Port]] = {
+    "text_encoder": {"text_states": _FLOAT3},
+    "unet": {"prediction": _FLOAT4},
+    "vae_encoder": {"mean": _FLOAT4, "log_variance": _FLOAT4},
+    "vae_decoder": {"image": _FLOAT4},
+}
+"""Outputs of each network; ``mean`` and ``log_variance`` are of the unscaled latents, ``image`` is in about [-1, 1]."""
+
+
+def item_shapes(role: str, model: Model, width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one item of each input of ``role``; ``width`` is that of the text states."""
+    shapes = {
+        "tokens": (model.max_tokens,),
+        "latents": (model.latent_channels, model.latent_size, model.latent_size),
+        "timestep": (),
+        "text_states": (model.max_tokens, width),
+        "image": (3, model.image_size, model.image_size),
+    }
+    return {name: shapes[name] for name in INPUTS[role]}
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -148,8 +214,10 @@ def parse_manifest(text: str, where: str) -> Manifest:
         raise EngineError(f"{where}: networks and files must be objects, networks not empty")
     facts = {name: _record(FileFact, fact, f"{where}: files.{name}") for name, fact in files.items()}
     for precision, parts in networks.items():
-        if precision not in PRECISIONS:
-            raise EngineError(f"{where}: unknown precision {precision!r}: expected some of {', '.join(PRECISIONS)}")
+        if precision not in STORED_PRECISIONS:
+            raise EngineError(
+                f"{where}: unknown precision {precision!r}: expected some of {', '.join(STORED_PRECISIONS)}"
+            )
         if not isinstance(parts, dict) or sorted(parts) != sorted(NETWORKS):
             raise EngineError(f"{where}: networks.{precision} must name a file for each of {', '.join(NETWORKS)}")
         for network, name in parts.items():
@@ -185,9 +253,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
 def _model(values: object, where: str) -> Model:
     model = _record(Model, values, f"{where}: model")
     choices = {
-        "prediction": ("epsilon", "v_prediction"),
-        "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
-        "timestep_spacing": ("leading", "trailing", "linspace"),
+        "prediction": PREDICTIONS,
+        "beta_schedule": BETA_SCHEDULES,
+        "timestep_spacing": TIMESTEP_SPACINGS,
     }
     for name, accepted in choices.items():
         if getattr(model, name) not in accepted:
@@ -235,6 +303,11 @@ def render_manifest(manifest: Manifest) -> str:
     first = ("format", "name", "notice")
     ordered = {key: values[key] for key in first} | {key: value for key, value in values.items() if key not in first}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+
+def stored_as(precision: str) -> str:
+    """Return the precision of the networks in the bundle from which ``precision`` is computed: mostly itself."""
+    return BFLOAT16.get(precision, precision)
 
 
 def with_weights(network: str, files: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.paths import PATH
+from roentmod_fast.cli.options import PATH
 
 
 @click.command("bench")
@@ -52,7 +52,7 @@ def command(
     from roentmod_fast.machine import machine_facts
     from roentmod_fast.phantom import draw
     from roentmod_fast.presets import NAMES, find_preset
-    from roentmod_fast.runtime.devices import choose_device
+    from roentmod_fast.runtime.backends import choose_device
     from roentmod_fast.settings import EditConfig
 
     bundle = find_bundle(engine)

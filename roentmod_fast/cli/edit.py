@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES
-from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, doubts_option, orientation_option
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.paths import OUTPUT, PATH
+from roentmod_fast.cli.options import FORCE_HELP, OUTPUT, PATH, EditCommand, doubts_option, orientation_option
 
 QUICK_STEPS = 10
 
@@ -232,7 +231,7 @@ def command(
     if deidentify == "none":
         logger.warning("--deidentify none: the edits carry the patient's and the study's own identity")
     config = EditConfig(strength, guidance, QUICK_STEPS if quick else steps, seed, compose, solver, calls)
-    run = RunReport(hidden=plan.hidden)
+    run = RunReport(hidden=plan.hidden, detailed=report is not None)
     run.found(found)
 
     def load() -> Editor:

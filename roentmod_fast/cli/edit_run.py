@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import click
 
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
-from roentmod_fast.cli.interrupt import heed_signals
-from roentmod_fast.cli.log import logger
-from roentmod_fast.cli.progress import EditProgress
+from roentmod_fast.cli.log import logger, shows_progress
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import OutputError, RoentmodError
 from roentmod_fast.findings import prompt_hint
@@ -20,6 +25,8 @@ from roentmod_fast.pipeline import Edited, Event, Failed, Reading, Skipped, Writ
 from roentmod_fast.radiograph.sources import SourceList, find_sources
 from roentmod_fast.report import RunReport
 from roentmod_fast.settings import EditConfig
+
+NOTE = b"\nstopping after this step; once more stops at once\n"
 
 
 def run_edits(
@@ -114,3 +121,73 @@ def _finish(run: RunReport, report: Path | None, overwrite: bool) -> int:
     if run.failures or run.end != "done" or not reported:
         return EXIT_SOME_FAILED if done else EXIT_NOTHING_DONE
     return 0 if done else EXIT_NOTHING_DONE
+
+
+class EditProgress:
+    """Shows the edits that are being made together; called as :data:`roentmod_fast.pipeline.Progress`."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._begun = 0
+        self._bar: Any = None
+
+    def __call__(self, jobs: Sequence[Job], done: int, total: int) -> None:
+        if done == 0:
+            self._begin(jobs, total)
+        elif self._bar is not None:
+            self._bar.update(1)
+            if done == total:
+                self.close()
+
+    def _begin(self, jobs: Sequence[Job], total: int) -> None:
+        label = f"{jobs[0].source.stem}: {jobs[0].prompt}" + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        if self._count > 1:
+            label = f"[{self._begun + 1}/{self._count}] {label}"
+        self._begun += len(jobs)
+        if shows_progress():
+            self._bar = click.progressbar(length=total, label=label, file=sys.stderr)
+            self._bar.__enter__()
+        else:
+            logger.info(label)
+
+    def close(self) -> None:
+        """End the line of a bar that is open."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+class StopRequest(threading.Event):
+    """Set by a signal; ``signal_number`` says by which."""
+
+    signal_number: int = 0
+
+    @property
+    def exit_status(self) -> int:
+        """What a shell expects of a program that a signal ended: 130 for Ctrl-C."""
+        return 128 + self.signal_number
+
+
+@contextlib.contextmanager
+def heed_signals() -> Iterator[StopRequest]:
+    """Yield what the first signal sets; the second one raises KeyboardInterrupt. A signal that is ignored stays so."""
+    stop = StopRequest()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.signal_number = number
+        stop.set()
+        with contextlib.suppress(OSError):
+            os.write(2, NOTE)  # the buffered stderr may be in use where the signal came
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

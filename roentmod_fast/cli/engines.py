@@ -10,7 +10,7 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.paths import PATH
+from roentmod_fast.cli.options import PATH
 
 if TYPE_CHECKING:
     from roentmod_fast.bundle.bundle import Bundle
@@ -122,7 +122,7 @@ def verify(engine: str | None, against: Path | None, vae: Path | None, device: s
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import NORMAL_PROMPT
-    from roentmod_fast.runtime.devices import choose_device
+    from roentmod_fast.runtime.backends import choose_device
     from roentmod_fast.settings import EditConfig
 
     if vae is not None and against is None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from roentmod_fast.runtime import ort_log
+from roentmod_fast.runtime import ort_errors
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
         logger.addHandler(_Stderr())
     logger.setLevel(level)
-    ort_log.silence(level > logging.DEBUG)
+    ort_errors.silence(level > logging.DEBUG)
 
 
 def shows_progress() -> bool:

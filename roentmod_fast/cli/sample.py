@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.paths import PATH
+from roentmod_fast.cli.options import PATH
 
 
 @click.command("sample")

@@ -8,7 +8,7 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.paths import PATH
+from roentmod_fast.cli.options import PATH
 
 
 @click.command("tune")
@@ -60,7 +60,7 @@ def command(
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.radiograph.sources import find_sources
     from roentmod_fast.runtime import gpus
-    from roentmod_fast.runtime.devices import choose_device
+    from roentmod_fast.runtime.backends import choose_device
     from roentmod_fast.tune import tune
 
     bundle, chosen = find_bundle(engine), choose_device(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,33 +22,23 @@ SOLVERS: Mapping[str, Callable[[int], Solver]] = {"ddim": lambda count: ddim_ste
 """The solvers by name, each made for one run of ``count`` steps."""
 
 
-@dataclass(frozen=True)
-class DenoiseStep:
-    """One step done: the ``index``-th (from 0) of ``count``, taken from ``timestep``, which led to ``x_t``."""
-
-    index: int
-    count: int
-    timestep: int
-    x_t: Array
-
-
 def denoise(
     x_t: Array,
     schedule: Schedule,
     timesteps: Timesteps,
     predict: Predict,
     solver: Solver = ddim_step,
-) -> Iterator[DenoiseStep]:
-    """Yield each step from the noised latents ``x_t`` down to the finished ones.
+) -> Iterator[Array]:
+    """Yield the latents after each step, from the noised ones ``x_t`` down to the finished ones.
 
     ``x_t``: float32 (N, C, h, w), noised to ``timesteps.start``; not changed. ``timesteps`` are of ``schedule``. A
-    ``solver`` that looks back on earlier steps is made anew for each run. The last step's ``x_t`` is the result.
+    ``solver`` that looks back on earlier steps is made anew for each run. What is yielded last is the result.
     """
-    for index, (t, t_prev) in enumerate(zip(timesteps.t.tolist(), timesteps.t_prev.tolist(), strict=True)):
+    for t, t_prev in zip(timesteps.t.tolist(), timesteps.t_prev.tolist(), strict=True):
         alpha_bar_t, alpha_bar_prev = schedule.alpha_bar_at(t), schedule.alpha_bar_at(t_prev)
         eps = to_epsilon(predict(x_t, t), x_t, alpha_bar_t, schedule.prediction)
         x_t = solver(x_t, eps, alpha_bar_t, alpha_bar_prev)
-        yield DenoiseStep(index, len(timesteps), t, x_t)
+        yield x_t
 
 
 def held_outside(inside: Array, x_0: Array, noise: Array, solver: Solver) -> Solver:

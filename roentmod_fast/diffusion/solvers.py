@@ -1,4 +1,4 @@
-"""One step of the reverse process, as pure functions over arrays.
+"""One step of the reverse process, guidance and solvers, as pure functions over arrays.
 
 Arrays are float32 of one shape, usually (N, C, h, w); ``alpha_bar_t`` is :attr:`Schedule.alpha_bar` at the timestep of
 ``x_t``. Nothing is clipped: Stable Diffusion's latents have no range.
@@ -35,6 +35,15 @@ def to_epsilon(model_output: Array, x_t: Array, alpha_bar_t: Scalar, prediction:
         eps: Array = signal * model_output + sigma * x_t
         return eps
     raise ValueError(f"prediction {prediction!r} is unknown: expected epsilon or v_prediction")
+
+
+def guide(unconditional: Array, conditional: Array, scale: float) -> Array:
+    """Return u + s (c - u), the network's output drawn towards the prompt (Ho & Salimans 2022, eq. 6 with s = 1 + w).
+
+    Scale 1 is the prompt's own prediction, 0 that of the empty prompt; both arrays float32 of one shape.
+    """
+    guided: Array = unconditional + np.float32(scale) * (conditional - unconditional)
+    return guided
 
 
 def ddim_step(x_t: Array, eps: Array, alpha_bar_t: Scalar, alpha_bar_prev: Scalar) -> Array:

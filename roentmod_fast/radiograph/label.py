@@ -25,10 +25,7 @@ def burn_label(image: Array) -> Array:
 
 def label_mask(shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return where the label stands in an image of ``shape`` (H, W): bool (H, W)."""
-    letters = _letters(*shape)
-    mask = np.zeros(shape, dtype=bool)
-    mask[shape[0] - letters.shape[0] :, : letters.shape[1]] = True
-    return mask
+    return ~np.isnan(burn_label(np.full(shape, np.nan, dtype=np.float32)))
 
 
 def _letters(rows: int, columns: int) -> Array:

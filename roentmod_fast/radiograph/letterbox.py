@@ -47,7 +47,7 @@ class Letterbox:
         self._check(image, self.shape)
         square = np.zeros((self.size, self.size), dtype=np.float32)
         inside = resample(image, (self.height, self.width), Image.Resampling.BICUBIC)
-        square[self.top : self.top + self.height, self.left : self.left + self.width] = np.clip(inside, 0, 1)
+        self.crop(square)[:] = np.clip(inside, 0, 1)
         return square
 
     def invert(self, square: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from bisect import bisect
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +103,5 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     text = " ".join(text.split())[:2000]
     if font.getlength(text) <= width:
         return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if font.getlength(text[:middle] + "...") <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low] + "..."
+    fits = bisect(range(1, len(text) + 1), width, key=lambda length: math.ceil(font.getlength(text[:length] + "...")))
+    return text[:fits] + "..."

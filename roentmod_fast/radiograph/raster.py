@@ -24,7 +24,7 @@ from roentmod_fast.radiograph.content import LOSSLESS, LOSSY_COLOUR, content_of,
 from roentmod_fast.radiograph.dicom.encapsulated import UNWRITTEN
 from roentmod_fast.radiograph.dicom.grayscale import full_range, grayscale_of
 from roentmod_fast.radiograph.dicom.marks import WARNING
-from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, contiguous, given_orientation
+from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, given_orientation
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.doubts import Doubt, Force, override_doubts
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
@@ -113,7 +113,7 @@ def _radiograph_of(
         histogram = np.bincount(stored.ravel(), minlength=1 << bits)
         grayscale, grayscale_notes = grayscale_of(Dataset(), histogram, 0)
         notes += [f"a 16 bit image whose values have {bits} bits: they are kept", *grayscale_notes]
-    image = contiguous(turned.upright(grayscale.apply(stored)))
+    image = np.ascontiguousarray(turned.upright(grayscale.apply(stored)))
     for array in (image, stored):
         array.setflags(write=False)
     if turned.transpose:

@@ -15,7 +15,6 @@ from pydicom.pixels.utils import pixel_array
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.dicom import header
-from roentmod_fast.radiograph.dicom.orientation import contiguous
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.dicom.read import MAX_BYTES, looks_like_dicom, read_dataset
 from roentmod_fast.radiograph.filters import running_mean
@@ -119,7 +118,7 @@ def _placed(mask: Array, radiograph: Radiograph, name: str) -> Array:
         )
     if not mask.any():
         raise SettingError(f"{name}: the mask is empty: expected some pixels above 0")
-    return np.asarray(contiguous(radiograph.orientation.upright(mask)), dtype=np.float32)
+    return np.asarray(np.ascontiguousarray(radiograph.orientation.upright(mask)), dtype=np.float32)
 
 
 def _from_raster(data: bytes, name: str) -> Array:

@@ -20,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle, verify_files
-from roentmod_fast.bundle.manifest import NETWORKS, TOKENIZER_NAME
+from roentmod_fast.bundle.manifest import INPUTS, NETWORKS, OUTPUTS, TOKENIZER_NAME, TYPES, Port, item_shapes
 from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, SettingError
 from roentmod_fast.folders import cache_folder
-from roentmod_fast.runtime.backends.base import Backend, Log
+from roentmod_fast.runtime.backends.base import Backend, Log, SessionSpec
 from roentmod_fast.runtime.cache import quarantine
 from roentmod_fast.runtime.ort_errors import summarize
-from roentmod_fast.runtime.ports import INPUTS, OUTPUTS, TYPES, Port, item_shapes
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 Array = NDArray[Any]
 Observer = Callable[[str, Mapping[str, Array]], None]

@@ -1,8 +1,9 @@
-"""Errors of ONNX Runtime as one line for a user: what failed, where, and what helps."""
+"""What ONNX Runtime says: its errors as one line for a user, and its default log, silent in programs of ours."""
 
 from __future__ import annotations
 
 import re
+from types import ModuleType
 
 LONGEST = 300
 """Most letters of a summary; the rest is cut."""
@@ -16,6 +17,11 @@ _OPERATOR = re.compile(r"while running (\w+) node")
 _FAILURE = re.compile(r"((?:CUDA|CUDNN|CUDNN_FE|CUBLAS|CUFFT|CURAND) (?:failure \d+|error \w+): ?[^;]*?) ?(?:;|$)")
 _PREFIX = re.compile(r"^(?:Error in execution: )?(?:\[ONNXRuntimeError\] : \d+ : \w+ : )?")
 _SOURCE = re.compile(r"\S*/onnxruntime_src/\S+:\d+ ")
+
+FATAL = 4
+"""ONNX Runtime's severity of what ends the process."""
+
+_silenced = False
 
 
 def summarize(error: Exception) -> str:
@@ -37,3 +43,19 @@ def summarize(error: Exception) -> str:
     else:
         reason = _PREFIX.sub("", _SOURCE.sub("", lines[0]))
     return reason if len(reason) <= LONGEST else f"{reason[:LONGEST].rstrip()} ..."
+
+
+def silence(on: bool = True) -> None:
+    """Have ONNX Runtime write nothing on stderr once it is imported by :func:`~.backends.ort.import_onnxruntime`.
+
+    Its log belongs to the process, and its level cannot be read: a library that changed it could not put it back. So
+    only a program of ours, the command line, does: errors that it raises are one line of ours there.
+    """
+    global _silenced  # noqa: PLW0603 - the log is the process's as well
+    _silenced = on
+
+
+def apply(ort: ModuleType) -> None:
+    """Set the level of the imported module where :func:`silence` asked for it."""
+    if _silenced:
+        ort.set_default_logger_severity(FATAL)

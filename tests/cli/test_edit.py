@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from roentmod_fast.bundle.bundle import SEARCH_VARIABLE, built_in_folder
-from roentmod_fast.bundle.precisions import PRECISIONS
+from roentmod_fast.bundle.manifest import PRECISIONS
 from roentmod_fast.cli.edit import command
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.cli.conftest import Ran, run_process

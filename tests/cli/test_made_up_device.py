@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from roentmod_fast.runtime import backends
-from roentmod_fast.runtime.devices import choose_device
+from roentmod_fast.runtime.backends import choose_device
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "goldens" / "tiny_bundle"

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.bundle.manifest import INPUTS, TYPES
 from roentmod_fast.errors import RoentmodError
-from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.base import Backend, SessionSpec
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Network, Networks
-from roentmod_fast.runtime.ports import INPUTS, TYPES
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 HALF = Path(__file__).parents[1] / "goldens" / "tiny_half"
 

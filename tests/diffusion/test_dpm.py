@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import DpmSolver, Schedule, Timesteps, TorchNoise, add_noise, ddim_step, denoise, dpm_step
-from roentmod_fast.diffusion.schedule import CALLS_POWER
+from roentmod_fast.diffusion.denoise import denoise
+from roentmod_fast.diffusion.noise import TorchNoise
+from roentmod_fast.diffusion.schedule import CALLS_POWER, Schedule, Timesteps
+from roentmod_fast.diffusion.solvers import DpmSolver, add_noise, ddim_step, dpm_step
 from roentmod_fast.errors import SettingError
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -28,10 +30,10 @@ def test_a_run_of_six_calls(prediction: str, last: str, to_one: bool) -> None:
     outputs = iter(golden["outputs"])
     x_t = add_noise(golden["x_0"], golden["noise"], schedule.alpha_bar_at(timesteps.start))
     run = denoise(x_t, schedule, timesteps, lambda x_t, timestep: next(outputs), DpmSolver(len(timesteps)))
-    for step, expected in zip(run, golden[f"{prediction}_{last}"], strict=True):
-        assert step.x_t.dtype == np.float32
+    for latents, expected in zip(run, golden[f"{prediction}_{last}"], strict=True):
+        assert latents.dtype == np.float32
         # Six steps over numbers up to 6, 4.8e-7 a rounding, and logarithms that diffusers takes in float32.
-        np.testing.assert_allclose(step.x_t, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
 
 
 def test_the_first_order_step_is_that_of_ddim() -> None:
@@ -47,7 +49,7 @@ def test_the_true_noise_leads_back_to_the_image() -> None:
     timesteps = schedule.timesteps_for_calls(381, 5)
     x_t = add_noise(x_0, noise, schedule.alpha_bar_at(timesteps.start))
     *_, last = denoise(x_t, schedule, timesteps, lambda x_t, timestep: noise, DpmSolver(5))
-    np.testing.assert_allclose(last.x_t, x_0, rtol=0, atol=5e-6)
+    np.testing.assert_allclose(last, x_0, rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("calls", [1, 2, 5, 20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roentmod_fast.diffusion import guide
+from roentmod_fast.diffusion.solvers import guide
 
 UNCONDITIONAL = np.array([0.0, 1.0, -2.0], dtype=np.float32)
 CONDITIONAL = np.array([1.0, 1.0, 2.0], dtype=np.float32)

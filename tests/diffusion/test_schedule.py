@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roentmod_fast.diffusion import Schedule
+from roentmod_fast.diffusion.schedule import Schedule
 from roentmod_fast.errors import SettingError
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roentmod_fast.diffusion import Schedule, add_noise, ddim_step, to_epsilon
+from roentmod_fast.diffusion.schedule import Schedule
+from roentmod_fast.diffusion.solvers import add_noise, ddim_step, to_epsilon
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 STEPS = 50

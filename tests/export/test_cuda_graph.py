@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from roentmod_fast.bundle.bundle import Bundle, read_bundle
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Network
-from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast_export import export_checkpoint, exporter
 from roentmod_fast_export.cuda_graph import DOMAIN, fuse_for_cuda, in_standard_operators
 from roentmod_fast_export.errors import ExportError

@@ -9,9 +9,9 @@ import onnx
 import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.networks import Network, Networks
-from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast_export.errors import ExportError
 from roentmod_fast_export.fused import fuse_attention
 from tests.export.conftest import EngineOf

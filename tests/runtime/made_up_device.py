@@ -8,9 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from roentmod_fast.runtime import backends
-from roentmod_fast.runtime.backends.base import Backend, Log, Session
+from roentmod_fast.runtime.backends.base import Backend, Log, Session, SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 
 class CountedSession:

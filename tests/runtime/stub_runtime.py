@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from roentmod_fast.bundle.manifest import INPUTS, OUTPUTS
 from roentmod_fast.runtime import gpus
-from roentmod_fast.runtime.ports import INPUTS, OUTPUTS
 
 RTX = "NvTensorRTRTXExecutionProvider"
 ADA = gpus.GPU("NVIDIA GeForce RTX 4090", "sm89", "580.95.05", 24 << 30, "0000:65:00.0")

@@ -12,14 +12,13 @@ import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
-from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime.backends.base import Backend, SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX, choose_trt_engine
 from roentmod_fast.runtime.networks import Network, Networks
-from roentmod_fast.runtime.session_spec import SessionSpec
 from tests.runtime.conftest import numbered, write_engines, write_halves
 from tests.runtime.stub_runtime import ADA, StubRuntime
 

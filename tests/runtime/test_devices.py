@@ -13,14 +13,13 @@ import pytest
 from roentmod_fast import cli
 from roentmod_fast.errors import DeviceError
 from roentmod_fast.runtime import backends, gpus, host
-from roentmod_fast.runtime.backends import tensorrt_rtx
+from roentmod_fast.runtime.backends import choose_device, tensorrt_rtx
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.ort import cuda_major
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
-from roentmod_fast.runtime.devices import choose_device
 from tests.runtime.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")

@@ -13,10 +13,10 @@ import pytest
 
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.errors import DeviceError
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA, IoBindingSession
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.runtime.session_spec import SessionSpec
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime, StubValue
 

@@ -21,15 +21,14 @@ from roentmod_fast.errors import DeviceError, EngineError
 from roentmod_fast.folders import cache_folder
 from roentmod_fast.presets import Preset, SpeedSettings
 from roentmod_fast.runtime import host
+from roentmod_fast.runtime.backends import choose_device
 from roentmod_fast.runtime.backends import openvino as openvino_backend
-from roentmod_fast.runtime.backends import openvino_session
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
-from roentmod_fast.runtime.devices import choose_device
 from roentmod_fast.runtime.networks import Networks
-from roentmod_fast.runtime.session_spec import SessionSpec
 from roentmod_fast.settings import EditConfig
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny_bundle"
@@ -126,7 +125,7 @@ def test_a_network_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
 
 @in_bfloat16
 def test_what_would_compute_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "bf16"})
+    monkeypatch.setattr(openvino_backend, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "bf16"})
     with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the CPU in f32, got CPU in bf16"):
         OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx"))
 
@@ -193,7 +192,7 @@ def test_bfloat16_tells_timesteps_apart(with_int8: Bundle, precision: str) -> No
 
 @in_bfloat16
 def test_a_timestep_that_bfloat16_would_round_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_session, "_into_first_products", lambda node: [])
+    monkeypatch.setattr(openvino_backend, "_into_first_products", lambda node: [])
     with pytest.raises(EngineError, match=r"timestep comes to 0 matrix products, expected one"):
         OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx", bfloat16=True))
     monkeypatch.setattr(openvino_backend, "TIMESTEPS", 999)
@@ -213,7 +212,7 @@ def test_auto_takes_the_cpus_device_that_has_bfloat16(monkeypatch: pytest.Monkey
 
 @here
 def test_float32_is_not_taken_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_session, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "f32"})
+    monkeypatch.setattr(openvino_backend, "settings", lambda bfloat16: {"INFERENCE_PRECISION_HINT": "f32"})
     with pytest.raises(DeviceError, match=r"unet\.onnx: asked OpenVINO for the CPU in bf16, got CPU in f32"):
         OPENVINO.open(SessionSpec("unet", TINY / "unet.onnx", bfloat16=True))
 
@@ -271,7 +270,7 @@ def test_int8_networks_are_kept_as_they_were_compiled(with_int8: Bundle, monkeyp
         with_int8.path(file).unlink()
     second = Editor.load(with_int8.folder, "openvino", "int8").edit(IMAGE, "edema", CONFIG)
     np.testing.assert_array_equal(second.decoded, first.decoded)
-    monkeypatch.setattr(openvino_session, "CACHE_FORMAT", 2)
+    monkeypatch.setattr(openvino_backend, "CACHE_FORMAT", 2)
     with pytest.raises(EngineError, match="missing"):  # what another format kept is compiled again
         Editor.load(with_int8.folder, "openvino", "int8")
 
@@ -295,7 +294,7 @@ def test_what_is_kept_anew_takes_the_place_of_what_was(with_int8: Bundle, monkey
     before = kept_in(with_int8)
     of_another_cpu = before[0].with_name(f"unet.int8.onnx.{'0' * 16}.{'0' * 16}.{'0' * 64}.blob")
     of_another_cpu.write_bytes(b"x")
-    monkeypatch.setattr(openvino_session, "CACHE_FORMAT", 2)
+    monkeypatch.setattr(openvino_backend, "CACHE_FORMAT", 2)
     Editor.load(with_int8.folder, "openvino", "int8")
     after = set(kept_in(with_int8))
     assert len(after) == len(before) + 1
@@ -304,7 +303,7 @@ def test_what_is_kept_anew_takes_the_place_of_what_was(with_int8: Bundle, monkey
 
 @here
 def test_a_kept_network_that_openvino_does_not_take_says_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / f"unet.onnx.{openvino_session.CACHE_SUFFIX}"
+    path = tmp_path / f"unet.onnx.{openvino_backend.CACHE_SUFFIX}"
     path.write_bytes(bytes(1000))
     with pytest.raises(EngineError, match=r"\.blob: OpenVINO cannot open it: .+: remove this file$"):
         OPENVINO.open(SessionSpec("unet", path))
@@ -315,7 +314,7 @@ def test_nothing_is_left_of_a_network_that_could_not_be_kept(tmp_path: Path) -> 
     def fail() -> None:
         raise RuntimeError("it cannot be exported")
 
-    openvino_session._store(types.SimpleNamespace(export_model=fail), tmp_path / "cache" / "unet.onnx.key")
+    openvino_backend._store(types.SimpleNamespace(export_model=fail), tmp_path / "cache" / "unet.onnx.key")
     assert list(tmp_path.rglob("*.*")) == []
 
 

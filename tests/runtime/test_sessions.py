@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roentmod_fast.bundle.manifest import INPUTS
 from roentmod_fast.errors import DeviceError, EngineError
-from roentmod_fast.runtime import ort_log
-from roentmod_fast.runtime.backends.base import Backend
+from roentmod_fast.runtime import ort_errors
+from roentmod_fast.runtime.backends.base import Backend, SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.ort import BATCH_DIMENSION, OrtBackend, check_assignment
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.networks import Network
-from roentmod_fast.runtime.ports import INPUTS
-from roentmod_fast.runtime.session_spec import SessionSpec
 from tests.runtime.stub_runtime import ADA, HOPPER, StubRuntime, install, offer
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
@@ -72,8 +71,8 @@ def test_the_default_log_of_the_process_is_left_alone(runtime: StubRuntime, tmp_
 def test_the_command_line_silences_the_default_log(
     runtime: StubRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ort_log, "_silenced", False)
-    ort_log.silence()
+    monkeypatch.setattr(ort_errors, "_silenced", False)
+    ort_errors.silence()
     CUDA.open_session(SessionSpec("unet", tmp_path / "unet.onnx"))
     assert set(runtime.severities) == {4}
 

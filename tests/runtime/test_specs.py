@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
-from roentmod_fast.runtime.backends.openvino_session import settings
+from roentmod_fast.runtime.backends.openvino import settings
 from roentmod_fast.runtime.backends.ort import OrtBackend
 from roentmod_fast.runtime.backends.tensorrt import TENSORRT
 from roentmod_fast.runtime.backends.tensorrt_rtx import RTX
 from roentmod_fast.runtime.host import physical_cores
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 CACHE = Path("cache")
 SHAPES = {"latents": (4, 8, 8), "timestep": ()}

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
@@ -36,12 +36,8 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(fold(text).split())
-
-
-WORDS = _words_of(
-    """
+WORDS = frozenset(
+    fold("""
     anon anonym anonyme anonymes anonymous anonymus anonymized anonymised anonymisiert anonymise anonymisee anonimo
     anonima anonimizado anonimizzato anoniem anonimowy anonyymi anoniman
     deidentified deidentify deid pseudonym pseudonymized pseudonymised
@@ -54,7 +50,7 @@ WORDS = _words_of(
     subject person case x y z
     аноним анонимный анонимно неизвестно неизвестный неизвестная тест пациент
     匿名 不明 未知 無名 无名 名無し テスト 患者 测试 測試 익명 미상 환자 테스트 مجهول
-    """
+    """).split()
 )
 """Words of placeholders, in lower case and without accents; a value that consists of such words alone is one."""
 
@@ -118,24 +114,14 @@ class Pseudonyms:
 
     def uid(self, value: str) -> UID:
         """Return the UID that stands for the UID ``value`` (PS3.5 B.2, from a version 8 UUID of RFC 9562)."""
-        return uid_of(self.digest("uid", value.strip(" \0")))
+        number = int.from_bytes(self.digest("uid", value.strip(" \0"))[:16], "big")
+        number = number & ~(0xF << 76) | 8 << 76
+        number = number & ~(0x3 << 62) | 2 << 62
+        return UID(f"2.25.{number}")
 
     def days(self, patient: str) -> int:
         """Return by how many days the dates of ``patient`` move back, 30 to about ten years."""
         return 30 + int.from_bytes(self.digest("days", patient)[:4], "big") % 3650
-
-
-def uid_of(digest: bytes) -> UID:
-    """Return the UID made of the first 16 bytes of ``digest``."""
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 8 << 76
-    number = number & ~(0x3 << 62) | 2 << 62
-    return UID(f"2.25.{number}")
-
-
-def new_uid() -> UID:
-    """Return a UID that no one has used (PS3.5 B.2)."""
-    return UID(f"2.25.{uuid.uuid4().int}")
 
 
 def pseudonym_key() -> bytes:
@@ -231,7 +217,7 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
         target.PatientName = "SYNTHETIC"
         target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
         target.StudyDate = target.StudyID = ""
-        target.StudyInstanceUID = new_uid()
+        target.StudyInstanceUID = generate_uid(None)
         target.LongitudinalTemporalInformationModified = "REMOVED"
     else:
         pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
@@ -240,7 +226,7 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
         target.PatientName = f"SYNTHETIC^{name}"
         target.PatientID = f"SYN-{name}"
         target.StudyID = pseudonyms.code("study", study)
-        target.StudyInstanceUID = pseudonyms.uid(study) if study else new_uid()
+        target.StudyInstanceUID = pseudonyms.uid(study) if study else generate_uid(None)
         frame = header.text(source, "FrameOfReferenceUID")
         if frame:
             target.FrameOfReferenceUID = pseudonyms.uid(frame)

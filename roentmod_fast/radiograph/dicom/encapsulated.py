@@ -26,15 +26,8 @@ UNWRITTEN = 64
 """So many zero bytes at the end of a frame that has no end marker were never written."""
 
 
-class Frame(NamedTuple):
-    """The bytes of the one frame, and notes on offset tables that are wrong."""
-
-    data: bytes
-    notes: tuple[str, ...]
-
-
-def single_frame(dataset: Dataset) -> Frame:
-    """Return the one frame of a data set with encapsulated pixel data.
+def single_frame(dataset: Dataset) -> tuple[bytes, tuple[str, ...]]:
+    """Return the one frame of a data set with encapsulated pixel data, and notes on offset tables that are wrong.
 
     Raises ValueError, with a phrase that can stand after a file's name, where the items of Pixel Data (7FE0,0010)
     contradict themselves or hold several frames.
@@ -53,7 +46,7 @@ def single_frame(dataset: Dataset) -> Frame:
         notes.append("the Basic Offset Table is wrong: all fragments are taken as the one frame")
     if "ExtendedOffsetTable" in dataset and not _extended_table_fits(dataset, table, fragments):
         notes.append("the Extended Offset Table is wrong: all fragments are taken as the one frame")
-    return Frame(data, tuple(notes))
+    return data, tuple(notes)
 
 
 def unwritten_end(frame: bytes) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,7 +260,7 @@ def _views(dataset: Dataset, modality: Values, notes: list[str]) -> list[tuple[V
             notes.append(f"VOI LUT {index} cannot be read: ignored")
             continue
         first, data, bits = lut
-        views.append((_lut_view(first, data / ((1 << bits) - 1)), f"VOI LUT {index}"))
+        views.append((partial(_look_up, first=first, data=data / ((1 << bits) - 1)), f"VOI LUT {index}"))
     function = header.code(dataset, "VOILUTFunction") or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         notes.append("VOI LUT Function is none of LINEAR, LINEAR_EXACT, SIGMOID: taken as LINEAR")
@@ -273,10 +274,6 @@ def _views(dataset: Dataset, modality: Values, notes: list[str]) -> list[tuple[V
             continue
         views.append((_window_view(centre, width, function), f"window {centre:g}/{width:g} {function}"))
     return views
-
-
-def _lut_view(first: float, data: Values) -> Voi:
-    return lambda values: _look_up(values, first, data)
 
 
 def _window_view(centre: float, width: float, function: str) -> Voi:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
@@ -88,8 +87,3 @@ def given_orientation(text: str) -> GivenOrientation:
             f" feet), R/F, L/H, F/R, or {AS_STORED}"
         )
     return GivenOrientation((found[1], found[2]), orientation)
-
-
-def contiguous(array: NDArray[Any]) -> NDArray[Any]:
-    """Return ``array`` in row order, copied only where it is not."""
-    return np.ascontiguousarray(array)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import unquote
@@ -19,10 +19,8 @@ from pydicom.dataset import Dataset
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.deidentify import (
     ANONYMIZE,
-    NONE,
     WORDS,
     Pseudonyms,
-    deidentification,
     fold,
     is_placeholder,
     patient_key,
@@ -125,43 +123,25 @@ def identifying_words(dataset: Dataset) -> Identifying:
     return Identifying(frozenset(words), runs, tuple(re.compile(pattern) for pattern in patterns))
 
 
-def reveals_identity(text: str, dataset: Dataset) -> bool:
+def pseudonymous_names(names: Iterable[str], dataset: Dataset, deidentify: str, key: bytes) -> dict[str, str]:
+    """Return what stands in an output's path for each of ``names``, folders and stems that reveal the patient.
+
+    ``deidentify``: ``pseudonymize`` gives the output's Patient ID and 8 characters that stand for the old name
+    ("SYN-K5QH3WZ2N7AB-X4QJ7TPA"), so that different names stay different; ``anonymize`` the same with ``SYNTHETIC`` for
+    the Patient ID. ``key``: the secret of the pseudonyms; for ``anonymize`` random bytes, the same for all sources of a
+    run.
+    """
+    pseudonyms = Pseudonyms(key)
+    person = "SYNTHETIC" if deidentify == ANONYMIZE else f"SYN-{pseudonyms.code('patient', patient_key(dataset))}"
+    return {name: f"{person}-{pseudonyms.code('path', name)[:8]}" for name in names}
+
+
+def reveals(text: str, known: Identifying) -> bool:
     """Tell whether a part of a path holds a name, identifier, birth date or UID of a header.
 
     Case, accents, separators, composition of characters, percent-encoding and text in a wrong encoding (the names in
     zip archives) are seen through, and so are names written together ("ZebediahQuixworth", "zquixworth").
     """
-    return reveals(text, identifying_words(dataset))
-
-
-def pseudonymous_path(
-    parts: Sequence[str], stem: str, dataset: Dataset, deidentify: str, key: bytes
-) -> tuple[tuple[str, ...], str, bool]:
-    """Return the folders and the stem of an output's relative path without what identifies the patient.
-
-    ``parts``: folders, outermost first; ``stem``: the source's file name without its extension. ``deidentify``:
-    ``pseudonymize``: a name that reveals the patient becomes the output's Patient ID and 8 characters that stand for
-    the old name ("SYN-K5QH3WZ2N7AB-X4QJ7TPA"), so that different names stay different; ``anonymize``: the same with
-    ``SYNTHETIC`` for the Patient ID; ``none``: nothing changes. ``key``: the secret of the pseudonyms; for
-    ``anonymize`` random bytes, the same for all sources of a run. The third value tells whether anything was replaced.
-    Raises SettingError for another value of ``deidentify``.
-    """
-    method = deidentification(deidentify)
-    if method == NONE:
-        return tuple(parts), stem, False
-    known = identifying_words(dataset)
-    pseudonyms = Pseudonyms(key)
-    person = "SYNTHETIC" if method == ANONYMIZE else f"SYN-{pseudonyms.code('patient', patient_key(dataset))}"
-
-    def replaced(text: str) -> str:
-        return f"{person}-{pseudonyms.code('path', text)[:8]}" if reveals(text, known) else text
-
-    new_parts, new_stem = tuple(replaced(part) for part in parts), replaced(stem)
-    return new_parts, new_stem, (new_parts, new_stem) != (tuple(parts), stem)
-
-
-def reveals(text: str, known: Identifying) -> bool:
-    """Do as :func:`reveals_identity` with words that are known already."""
     for spelling in _spellings(unquote(text)):
         lower = fold(spelling)
         if any(pattern.search(lower) for pattern in known.patterns):

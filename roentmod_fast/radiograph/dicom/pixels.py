@@ -6,6 +6,7 @@ is reported. ``pylibjpeg-libjpeg`` is left out: its licence is the GPL.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -118,7 +119,7 @@ def decode(dataset: Dataset, name: str) -> tuple[NDArray[np.int32], PixelLayout,
 
 def compressed_frame(dataset: Dataset) -> tuple[int, FrameSize | None]:
     """Return bytes and claimed size of the compressed frame of an encapsulated dataset."""
-    frame = single_frame(dataset).data
+    frame, _ = single_frame(dataset)
     return len(frame), frame_size(frame)
 
 
@@ -282,7 +283,7 @@ def _unpack(
     shift = layout.high_bit + 1 - layout.bits_stored
     if shift and encapsulated and int(raw.max()) <= mask:
         notes.append("High Bit is not Bits Stored - 1, but the compressed values are not shifted")
-        layout, shift = PixelLayout(layout.bits_allocated, layout.bits_stored, layout.bits_stored - 1, layout.signed), 0
+        layout, shift = replace(layout, high_bit=layout.bits_stored - 1), 0
     elif shift:
         notes.append(f"High Bit {layout.high_bit} with Bits Stored {layout.bits_stored}: values shifted by {shift}")
     values = ((raw >> shift) & mask).astype(np.int32)
@@ -296,7 +297,5 @@ def _unpack(
             return values, layout
     if unused.any():
         notes.append("bits beside the stored ones are in use: not shown, kept")
-        layout = PixelLayout(
-            layout.bits_allocated, layout.bits_stored, layout.high_bit, layout.signed, unused.astype(np.uint16)
-        )
+        layout = replace(layout, unused_bits=unused.astype(np.uint16))
     return values, layout

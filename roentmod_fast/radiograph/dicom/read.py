@@ -23,7 +23,6 @@ from roentmod_fast.radiograph.dicom.orientation import (
     UPRIGHT,
     GivenOrientation,
     Orientation,
-    contiguous,
     given_orientation,
     orientation_of,
 )
@@ -170,15 +169,7 @@ def read_dicom(
             radiograph = _read(data, name, voi, force, given)
         except RoentmodError:
             raise
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            ArithmeticError,
-            LookupError,
-            NotImplementedError,
-        ) as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, NotImplementedError) as error:
             # Values of a damaged header that pydicom parses only on access.
             raise SourceError(f"{name}: a value in the DICOM header cannot be parsed: the header is damaged") from error
     if not caught:
@@ -206,7 +197,7 @@ def _read(data: bytes, name: str, voi: int, force: Force, given: GivenOrientatio
     overlays = [group for group in range(0x6000, 0x6020, 2) if (group, 0x3000) in dataset]
     if overlays:
         shape_notes = (*shape_notes, f"{len(overlays)} overlay planes are not shown to the engine")
-    image = contiguous(orientation.upright(grayscale.apply(stored)))
+    image = np.ascontiguousarray(orientation.upright(grayscale.apply(stored)))
     content, content_notes = content_of(image, stored, grayscale.padding)
     # Errors that --force cannot override were raised above.
     forced = override_doubts(name, [*doubts, *content], force)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.radiograph.dicom.codes import CHEST, POSTERO_ANTERIOR, code_item
-from roentmod_fast.radiograph.dicom.deidentify import new_uid
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import DX, add_required_attributes
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, PHANTOM_MODEL, WARNING
@@ -52,7 +52,8 @@ def sample_dataset(image: Array, *, seed: int, findings: Sequence[str] = ()) -> 
     top = (1 << BITS) - 1
     result = Dataset()
     result.SOPClassUID = DX
-    result.SOPInstanceUID, result.StudyInstanceUID, result.SeriesInstanceUID = new_uid(), new_uid(), new_uid()
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(result, keyword, generate_uid(None))
     result.SpecificCharacterSet = "ISO_IR 100"
     result.ImageType = ["DERIVED", "PRIMARY", ""]
     result.SyntheticData = "YES"

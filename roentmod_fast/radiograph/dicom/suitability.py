@@ -35,6 +35,7 @@ from pydicom.sr.coding import Code
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import FORMER_CHESTS, HUMAN_SPECIES, code_of
 from roentmod_fast.radiograph.dicom.marks import is_synthetic
+from roentmod_fast.radiograph.dicom.retained import TERMS
 from roentmod_fast.radiograph.dicom.vocabulary import (
     ANIMAL,
     CHEST,
@@ -65,16 +66,6 @@ _ACQUIRED = (
     "SeriesDescription",
     "SeriesDescriptionCodeSequence",
 )
-_STUDY = (
-    "PerformedProcedureStepDescription",
-    "PerformedProcedureTypeDescription",
-    "RequestedProcedureDescription",
-    "RequestedProcedureCodeSequence",
-    "ScheduledProcedureStepDescription",
-    "ScheduledProtocolCodeSequence",
-    "ProcedureCodeSequence",
-    "StudyDescription",
-)
 _REQUEST = (
     "RequestedProcedureDescription",
     "RequestedProcedureCodeSequence",
@@ -82,6 +73,14 @@ _REQUEST = (
     "ScheduledProtocolCodeSequence",
 )
 """Attributes of the items of Request Attributes Sequence (PS3.3 Table 10-9)."""
+
+_STUDY = (
+    "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription",
+    *_REQUEST,
+    "ProcedureCodeSequence",
+    "StudyDescription",
+)
 
 _SCHEMES = {"SCT": "SCT", "SRT": "SRT", "SNM3": "SRT", "99SDM": "SRT", "DCM": "DCM"}
 """Coding schemes whose codes pydicom knows; the older names of SRT are read as SRT."""
@@ -201,11 +200,7 @@ def _standard_meaning(value: str, scheme: str) -> str | None:
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")
 """Values of Modality that a radiograph of the chest may come with; DR and SC are not in the standard but occur."""
 
-_SHOWN_MODALITIES = """
-    AR BDUS BI BMD CT CTPROTOCOL DMS DG DOC ECG EPS ES FID GM HC HD IO IOL IVOCT IVUS KER KO LEN LS MG MR NM OAM OCT
-    OP OPM OPT OPTBSV OPTENF OPV OSS PLAN PR PT PX REG RESP RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT SEG SM SMR SR SRF
-    STAIN TG US VA XA XC XAPROTOCOL DD DF DS EC FS FA LP MA MS OPR ST VF
-    """
+_MODALITIES = TERMS["Modality"] | {"DD", "DF", "DS", "EC", "FS", "FA", "LP", "MA", "MS", "OPR", "ST", "VF"}
 """Defined terms of Modality (PS3.3 C.7.3.1.1.1), retired ones too: only these are repeated in messages."""
 
 _OTHER_MODALITIES: dict[str, str] = {
@@ -281,7 +276,7 @@ def _modality(dataset: Dataset, doubts: list[Doubt], notes: list[str]) -> None:
     if modality in RADIOGRAPHY and modality not in ("OT", "SC"):
         return
     if modality and modality not in RADIOGRAPHY:
-        shown = modality if modality in _SHOWN_MODALITIES.split() else "unknown"
+        shown = modality if modality in _MODALITIES else "unknown"
     elif named is not None:
         shown = f"{named} by its SOP class"
     else:

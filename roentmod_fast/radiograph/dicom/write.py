@@ -33,7 +33,6 @@ from roentmod_fast.radiograph.dicom.deidentify import (
     Pseudonyms,
     copy_deidentified,
     deidentification,
-    new_uid,
 )
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, add_required_attributes
@@ -130,10 +129,10 @@ def synthetic_dataset(
         result.ConversionType = "SYN"
     if radiograph.patient_orientation is not None:
         result.PatientOrientation = list(radiograph.patient_orientation)
-    result.SOPInstanceUID = new_uid()
-    result.SeriesInstanceUID = new_uid()
+    result.SOPInstanceUID = uid.generate_uid(None)
+    result.SeriesInstanceUID = uid.generate_uid(None)
     if not header.text(result, "StudyInstanceUID"):
-        result.StudyInstanceUID = new_uid()
+        result.StudyInstanceUID = uid.generate_uid(None)
 
     if method != NONE and layout.unused_bits is not None:
         # The unused bits may hold text of older overlays.

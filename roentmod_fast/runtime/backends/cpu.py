@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from roentmod_fast.bundle.manifest import Manifest
-from roentmod_fast.runtime.backends.ort import NO_ONNXRUNTIME, OrtBackend, SessionOptions, has_onnxruntime
+from roentmod_fast.runtime.backends import NO_ONNXRUNTIME
+from roentmod_fast.runtime.backends.base import SessionSpec
+from roentmod_fast.runtime.backends.ort import OrtBackend, SessionOptions, has_onnxruntime
 from roentmod_fast.runtime.host import physical_cores
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 
 class Cpu(OrtBackend):

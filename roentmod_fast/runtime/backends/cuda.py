@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.bundle.manifest import Manifest
+from roentmod_fast.bundle.manifest import TYPES, Manifest
 from roentmod_fast.errors import EngineError
 from roentmod_fast.runtime import gpus
-from roentmod_fast.runtime.backends.base import Log, Session
+from roentmod_fast.runtime.backends.base import Log, Session, SessionSpec
 from roentmod_fast.runtime.backends.ort import (
     OrtBackend,
     SessionOptions,
@@ -33,8 +33,6 @@ from roentmod_fast.runtime.backends.ort import (
     import_onnxruntime,
 )
 from roentmod_fast.runtime.ort_errors import summarize
-from roentmod_fast.runtime.ports import TYPES
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 Array = NDArray[Any]
 

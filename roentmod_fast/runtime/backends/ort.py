@@ -19,15 +19,11 @@ from typing import Any
 
 from roentmod_fast import telemetry
 from roentmod_fast.errors import DeviceError, EngineError
-from roentmod_fast.runtime import gpus, host, ort_log
-from roentmod_fast.runtime.backends.base import Backend, Log, Session
+from roentmod_fast.runtime import gpus, host, ort_errors
+from roentmod_fast.runtime.backends import NO_ONNXRUNTIME
+from roentmod_fast.runtime.backends.base import Backend, Log, Session, SessionSpec
 from roentmod_fast.runtime.cache import atomic_folder
 from roentmod_fast.runtime.ort_errors import summarize
-from roentmod_fast.runtime.session_spec import SessionSpec
-
-NO_ONNXRUNTIME = (
-    "no onnxruntime installed: type pip install 'roentmod-fast[cpu]' (or [gpu] with an NVIDIA GPU, never both)"
-)
 
 BATCH_DIMENSION = "batch"
 """The name that the exporter gives to the free first dimension of every input."""
@@ -52,7 +48,7 @@ def import_onnxruntime() -> ModuleType:
     if not has_onnxruntime():
         raise DeviceError(NO_ONNXRUNTIME)
     ort = importlib.import_module("onnxruntime")
-    ort_log.apply(ort)
+    ort_errors.apply(ort)
     if telemetry.is_refused() and hasattr(ort, "disable_telemetry_events"):
         ort.disable_telemetry_events()  # Windows does not read the variable
     return ort

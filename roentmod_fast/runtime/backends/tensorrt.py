@@ -9,10 +9,10 @@ from pathlib import Path
 
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.runtime import gpus
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.cuda import OrtGpuBackend
 from roentmod_fast.runtime.backends.ort import profile_options
 from roentmod_fast.runtime.cache import is_writable
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 
 class TensorRT(OrtGpuBackend):

@@ -22,11 +22,11 @@ from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.bundle.manifest import NETWORKS, bytes_of
 from roentmod_fast.errors import DeviceError
 from roentmod_fast.runtime import gpus, host
+from roentmod_fast.runtime.backends.base import SessionSpec
 from roentmod_fast.runtime.backends.ort import OrtBackend, has_onnxruntime, import_onnxruntime, profile_options
 from roentmod_fast.runtime.cache import is_writable
 from roentmod_fast.runtime.gpus import GPU
 from roentmod_fast.runtime.ort_errors import summarize
-from roentmod_fast.runtime.session_spec import SessionSpec
 
 RTX_PACKAGE = "onnxruntime-ep-nv-tensorrt-rtx"
 RTX_MODULE = RTX_PACKAGE.replace("-", "_")

@@ -12,7 +12,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, patient_key
-from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_path, reveals_identity
+from roentmod_fast.radiograph.dicom.path_names import identifying_words, pseudonymous_names, reveals
 from tests.radiograph.conftest import KEY
 
 
@@ -22,6 +22,17 @@ def header(**attributes: object) -> Dataset:
         for keyword, value in attributes.items():
             setattr(dataset, keyword, value)
     return dataset
+
+
+def reveals_identity(text: str, dataset: Dataset) -> bool:
+    return reveals(text, identifying_words(dataset))
+
+
+def replaced(names: tuple[str, ...], dataset: Dataset, deidentify: str, key: bytes) -> tuple[str, ...]:
+    """Return names of folders and files as they are written: those that reveal the patient replaced."""
+    revealing = [name for name in names if reveals_identity(name, dataset)]
+    new = pseudonymous_names(revealing, dataset, deidentify, key)
+    return tuple(new.get(name, name) for name in names)
 
 
 ZEB = header(
@@ -225,35 +236,41 @@ def test_a_word_list_holds_nothing_of_its_own() -> None:
 
 
 def test_what_stands_in_the_place_of_a_path() -> None:
-    parts, stem = ("export 2020", "PID-90210 Quixworth^Zebediah", "CHEST PA"), "QUIXWORTH_ZEBEDIAH_19520607"
-    new, new_stem, replaced = pseudonymous_path(parts, stem, ZEB, "pseudonymize", KEY)
+    names = ("export 2020", "PID-90210 Quixworth^Zebediah", "CHEST PA", "QUIXWORTH_ZEBEDIAH_19520607")
+    new = replaced(names, ZEB, "pseudonymize", KEY)
     person = f"SYN-{Pseudonyms(KEY).code('patient', patient_key(ZEB))}"
-    assert replaced and (new[0], new[2]) == ("export 2020", "CHEST PA")
-    assert new[1].startswith(f"{person}-") and new_stem.startswith(f"{person}-") and new[1] != new_stem
-    assert not any(reveals_identity(part, ZEB) for part in (*new, new_stem))
-    assert pseudonymous_path(parts, stem, ZEB, "pseudonymize", KEY) == (new, new_stem, True)
-    assert pseudonymous_path(parts, stem, ZEB, "pseudonymize", b"another key of good length")[0][1] != new[1]
+    assert (new[0], new[2]) == ("export 2020", "CHEST PA")
+    assert new[1].startswith(f"{person}-") and new[3].startswith(f"{person}-") and new[1] != new[3]
+    assert not any(reveals_identity(part, ZEB) for part in new)
+    assert replaced(names, ZEB, "pseudonymize", KEY) == new
+    assert replaced(names, ZEB, "pseudonymize", b"another key of good length")[1] != new[1]
 
 
 def test_stripped_paths_are_neutral() -> None:
-    parts, stem, replaced = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "anonymize", KEY)
-    assert replaced and stem == "IM0001" and parts[0].startswith("SYNTHETIC-")
-    assert Pseudonyms(KEY).code("patient", patient_key(ZEB)) not in parts[0]
-    other, _, _ = pseudonymous_path(("Quixworth",), "IM0001", ZEB, "anonymize", b"of the next run, random")
-    assert other != parts
+    folder, stem = replaced(("Quixworth", "IM0001"), ZEB, "anonymize", KEY)
+    assert stem == "IM0001" and folder.startswith("SYNTHETIC-")
+    assert Pseudonyms(KEY).code("patient", patient_key(ZEB)) not in folder
+    other, _ = replaced(("Quixworth", "IM0001"), ZEB, "anonymize", b"of the next run, random")
+    assert other != folder
 
 
 def test_different_names_stay_different() -> None:
     """Files of one folder, and folders of one patient, must not end in one place."""
-    stems = [f"Quixworth_{number}" for number in range(2000)]
+    stems = tuple(f"Quixworth_{number}" for number in range(2000))
     for deidentify in ("pseudonymize", "anonymize"):
-        assert len({pseudonymous_path((), stem, ZEB, deidentify, KEY)[1] for stem in stems}) == len(stems)
+        assert len(set(replaced(stems, ZEB, deidentify, KEY))) == len(stems)
 
 
-def test_harmless_and_kept_paths_stay() -> None:
-    assert pseudonymous_path(("a", "b"), "IM1", ZEB, "pseudonymize", KEY) == (("a", "b"), "IM1", False)
-    assert pseudonymous_path(("Quixworth",), "x", ZEB, "none", KEY) == (("Quixworth",), "x", False)
-    assert pseudonymous_path([], "x", Dataset(), "anonymize", KEY) == ((), "x", False)
+def test_names_of_one_source_share_its_person() -> None:
+    """Also where the header names no patient, whose pseudonym is random then."""
+    nameless = header(AccessionNumber="ACC 815/77")
+    first, second = replaced(("ACC815-77", "acc 815/77 chest"), nameless, "pseudonymize", KEY)
+    assert first != second and first.rpartition("-")[0] == second.rpartition("-")[0]
+
+
+def test_harmless_paths_stay() -> None:
+    assert replaced(("a", "b", "IM1"), ZEB, "pseudonymize", KEY) == ("a", "b", "IM1")
+    assert replaced(("x",), Dataset(), "anonymize", KEY) == ("x",)
 
 
 @settings(max_examples=300, deadline=None)
@@ -262,8 +279,8 @@ def test_any_text(text: str, name: str, identifier: str, date: str) -> None:
     patient = header(PatientName=name, PatientID=identifier, PatientBirthDate=date)
     assert reveals_identity(text, patient) in (True, False)
     assert not reveals_identity("", patient)
-    new, _, replaced = pseudonymous_path((text,), "x", patient, "pseudonymize", KEY)
-    assert replaced == (new != (text,)) or new == (text,)
+    new = replaced((text,), patient, "pseudonymize", KEY)
+    assert reveals_identity(text, patient) == (new != (text,))
 
 
 @settings(max_examples=200, deadline=None)

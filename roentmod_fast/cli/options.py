@@ -1,16 +1,42 @@
-"""Options of ``edit`` that click does not have: ``--force`` with a value that may be left out, and former names.
-
-``--force`` never takes a source for its value. Former names of options keep working and are not shown.
-"""
+"""What click does not have: paths that are not empty, ``--force`` with a value that may be left out, former names."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from roentmod_fast.radiograph.doubts import ALL, DOUBTS, forced_doubts
+
+SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
+
+
+class _PathType(click.Path):
+    """A path that is not empty, as an unset variable of a script would be: that is wrong usage and no folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("it is empty: is a variable unset?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _OutputType(_PathType):
+    """An output's path; one that ends with a separator names a folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        return (path, str(value).endswith(SEPARATORS)) if not isinstance(value, tuple) else value
+
+
+PATH = _PathType()
+OUTPUT = _OutputType()
+"""Gives the path, and whether it is written as a folder's."""
 
 OPTION = "--force"
 FORMER: dict[str, tuple[str, dict[str, str]]] = {
@@ -27,7 +53,10 @@ FORCE_HELP = (
 
 
 class EditCommand(click.Command):
-    """A command whose ``--force`` stands alone, for all doubts, or before names of doubts; it knows former names."""
+    """A command whose ``--force`` stands alone, for all doubts, or before names of doubts; never before a source.
+
+    Former names of its options keep working and are not shown.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give each ``--force`` its value with ``=``, what follows it only where that names doubts; translate names."""
