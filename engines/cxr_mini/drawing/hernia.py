@@ -17,14 +17,14 @@ def draw_hernia(scene: Scene, image: Array, severity: float, rng: np.random.Gene
     middle = (scene.lungs[RIGHT].top + scene.lungs[LEFT].top) / 2
     # The dome lies over the lowest edge of the lungs; the sac stands on it.
     y = base - 0.13 * (base - middle) - 0.55 * tall + rng.uniform(-0.01, 0.01) * size
-    x = scene.midline[int(np.clip(y, 0, size - 1))] + scene.thorax_width * rng.uniform(0.00, 0.07)
+    x = scene.midline[int(np.clip(y, 0, size - 1))] + scene.thorax_width * rng.uniform(0.025, 0.045)
     du, dv = (scene.columns - x) / wide, (scene.rows - y) / tall
     angle = np.arctan2(dv, du)
     edge = 1 + 0.05 * np.sin(2 * angle + rng.uniform(0, 6.3)) + 0.035 * np.sin(3 * angle + rng.uniform(0, 6.3))
     distance = np.hypot(du, dv) / edge
     thick = np.sqrt(np.clip(1 - distance * distance, 0, 1))
     # The fluid's upper edge is level; above it gas, which fills the sac but for its wall.
-    level = y + tall * rng.uniform(-0.2, 0.2)
+    level = y + tall * rng.uniform(-0.08, 0.08)
     under = step(scene.rows - level, size / 90)
     room = np.clip(1 - np.square(distance / 0.88), 0, 1)
     gas = room**0.7 * (1 - under)

@@ -74,9 +74,9 @@ def draw_mass(
     """Add a mass (over 3 cm) to a lobe; return the film and where."""
     depth, height = CENTRES[side, lobe]
     # A thorax is about 30 cm wide: 1 cm is a thirtieth of it.
-    radius = scene.thorax_width / 30 * (1.7 + 1.5 * severity + rng.uniform(-0.15, 0.15))
+    radius = scene.thorax_width / 30 * (1.7 + 1.5 * severity + rng.uniform(-0.1, 0.1))
     border = str(rng.choice(["smooth", "lobulated", "lobulated", "spiculated"]))
-    x, y = inside(scene, SIDES[side], depth + rng.uniform(-0.1, 0.1), height + rng.uniform(-0.05, 0.05), radius)
+    x, y = inside(scene, SIDES[side], depth + rng.uniform(-0.03, 0.03), height + rng.uniform(-0.02, 0.02), radius)
     changed, thick = add_ball(scene, image, x, y, radius, 1.05 + 0.35 * severity, border, rng)
     return with_grain(image, changed, scene.grain, rng), thick > 0.15
 
