@@ -140,6 +140,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Which of the source's VOI LUTs and windows to show and edit.",
 )
 @click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page to look at the edits in a browser, offline.")
 @click.option("--report", type=PATH, metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave edits that exist: go on after an interruption.")
@@ -179,6 +180,7 @@ def command(
     label: bool,
     voi: int,
     preview: bool,
+    html: Path | None,
     report: Path | None,
     overwrite: bool,
     skip_existing: bool,
@@ -225,10 +227,10 @@ def command(
     for note in plan.notes:
         logger.warning(note)
     replace = overwrite or skip_existing
-    if report is not None:
+    for extra in (path for path in (report, html) if path is not None):
         inputs = [source.path for source, _ in pairs] + [path for path in (mask, table) if path is not None]
-        check_not_an_input(report, input_identities(inputs))
-        check_writable(report, overwrite=replace)
+        check_not_an_input(extra, input_identities(inputs))
+        check_writable(extra, overwrite=replace)
     if deidentify == "none":
         logger.warning("--deidentify none: the edits carry the patient's and the study's own identity")
     config = EditConfig(strength, guidance, QUICK_STEPS if quick else steps, seed, compose, solver, calls)
@@ -248,4 +250,4 @@ def command(
     writing = Writing(
         deidentify, sop_class, transfer_syntax, label, overwrite, skip_existing, measure=report is not None
     )
-    sys.exit(run_edits(load, plan.jobs, config, reading, writing, run, report, replace=replace))
+    sys.exit(run_edits(load, plan.jobs, config, reading, writing, run, report, html, replace=replace))
