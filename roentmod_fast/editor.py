@@ -196,10 +196,10 @@ class Editor:
         chosen = EditConfig() if config is None else config
         speed = replace(self.preset.speed, precision=self.networks.precision)
         settings = EditSettings.of(chosen, self.bundle.manifest.edit, self.model, speed)
-        self._timesteps(settings)
+        self.timesteps(settings)
         return settings
 
-    def _timesteps(self, settings: EditSettings) -> Timesteps:
+    def timesteps(self, settings: EditSettings) -> Timesteps:
         """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
         timesteps = self.schedule.timesteps_for(settings.steps, settings.strength)
         if settings.speed.calls is None or not timesteps:
@@ -234,7 +234,7 @@ class Editor:
         Needs no network: it may run in another thread.
         """
         settings = self.settings(config)
-        timesteps = self._timesteps(settings)
+        timesteps = self.timesteps(settings)
         radiograph = as_radiograph(image)
         watch = Stopwatch()
         with watch.measure("letterbox"):
