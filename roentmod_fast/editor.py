@@ -360,7 +360,7 @@ class Editor:
         if not timesteps:
             return x_0
         with watch.measure("text_encoder"):
-            texts = self._encode_texts([prompt for _, prompt in rows if prompt is not None])
+            texts = self.encode_texts([prompt for _, prompt in rows if prompt is not None])
             texts[None] = self.empty_text
 
         def predict(x_t: Array, timestep: int) -> Array:
@@ -410,10 +410,10 @@ class Editor:
     @cached_property
     def empty_text(self) -> Array:
         """The states of the empty prompt, (max_tokens, width): the same for all edits."""
-        states: Array = self._encode_texts([""])[""]
+        states: Array = self.encode_texts([""])[""]
         return states
 
-    def _encode_texts(self, texts: Iterable[str]) -> dict[str | None, Array]:
+    def encode_texts(self, texts: Iterable[str]) -> dict[str | None, Array]:
         """Return the states of each text, (max_tokens, width); a text that comes again is encoded once."""
         different = list(dict.fromkeys(texts))
         if not different:

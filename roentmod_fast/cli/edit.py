@@ -8,22 +8,11 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES
-from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, doubts_option, orientation_option
+from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, box_option, doubts_option, orientation_option
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.paths import OUTPUT, PATH
 
 QUICK_STEPS = 10
-
-
-def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
-    """Parse four whole numbers with commas between them."""
-    if value is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not four whole numbers X0,Y0,X1,Y1", ctx, param) from None
-    return x0, y0, x1, y1
 
 
 @click.command("edit", cls=EditCommand)
@@ -86,7 +75,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Edit only where this PNG or DICOM mask, of the source's matrix, is not 0.",
 )
 @click.option(
-    "--box", callback=_four_numbers, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels."
+    "--box", callback=box_option, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels."
 )
 @click.option(
     "--no-protect-markers",

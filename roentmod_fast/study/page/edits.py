@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import prompt_slug
@@ -52,10 +55,14 @@ class Page:
             truncated=result.truncated,
             labelled=labelled,
         )
+        self.put(edit, result.image)
+        return edit
+
+    def put(self, edit: PageEdit, image: NDArray[np.float32]) -> None:
+        """Add an edit that is encoded already; ``image``: float32 (H, W) in [0, 1]."""
         self.content.edits.append(edit)
         if not self.content.first:
-            self.content.first = first_image(self.content.source, result.image)
-        return edit
+            self.content.first = first_image(self.content.source, image)
 
     def render(self) -> bytes:
         """Return the page as a file. Raises SettingError for one without an edit."""
