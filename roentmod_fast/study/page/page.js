@@ -469,13 +469,14 @@ button($("tools"), "1:1", oneToOne);
 button($("tools"), "reset", reset);
 button($("tools"), "keys (?)", () => $("help").showModal());
 if (D.grid) {
-  add($("edits"), "div", `${D.grid.row_axis} down, ${D.grid.column_axis} across`);
+  $("panel").classList.add("wide");
+  add($("edits"), "div", (D.grid.row_axis ? `${D.grid.row_axis} down, ` : "") + `${D.grid.column_axis} across`);
   const grid = add($("edits"), "table"), head = add(grid, "tr");
   add(head, "th");
   for (const name of D.grid.columns) add(head, "th", name, {scope: "col"});
   D.grid.rows.forEach((name, row) => {
     const line = add(grid, "tr");
-    add(line, "th", name, {scope: "row"});
+    add(line, "th", name.replace(/ \(.*\)/, ""), {scope: "row", title: name});
     D.grid.columns.forEach((_, column) => {
       const cell = add(line, "td"), n = D.edits.findIndex(e => e.row === row && e.column === column);
       if (n < 0) return;

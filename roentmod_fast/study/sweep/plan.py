@@ -58,6 +58,11 @@ class Cell:
     same_as: int | None = None
 
     @property
+    def place(self) -> str:
+        """Where it is in the sheet, in words."""
+        return f"row {self.row + 1}, column {self.column + 1}"
+
+    @property
     def image_of(self) -> int:
         """The number of the cell whose image this one has."""
         return self.number if self.same_as is None else self.same_as

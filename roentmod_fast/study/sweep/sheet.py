@@ -24,11 +24,11 @@ _PAPER, _INK, _FAINT, _MARK = (24, 24, 24), (235, 235, 235), (160, 160, 160), (2
 
 
 def contact_sheet(
-    plan: SweepPlan, source: Array, images: Mapping[int, Array], changed: Mapping[int, float]
+    plan: SweepPlan, source: Array, images: Mapping[int, Array], captions: Mapping[int, str]
 ) -> Image.Image:
     """Draw all cells: RGB. ``images``: by number of the run, all of the shape of ``source``, float32 in [0, 1].
 
-    ``changed``: the share of pixels that changed, by number of the run.
+    ``captions``: words on each, by number of the run.
     """
     rows, columns = len(plan.rows), len(plan.columns)
     side = max(32, min(CELL, int((MOST_PIXELS / (rows * columns)) ** 0.5) - _GAP))
@@ -52,6 +52,7 @@ def contact_sheet(
             (prompts, _INK),
             (WARNING, _MARK),
             (title, _INK),
+            ("below each cell: steps that run, mean change in grey levels of 255", _FAINT),
             (_fixed(plan), _FAINT),
         ]
     ):
@@ -63,10 +64,10 @@ def contact_sheet(
     for cell in plan.cells:
         x, y = left + cell.column * cell_width, top + cell.row * cell_height
         page.paste(_grey(images[cell.image_of], (height, width)), (x, y))
-        words = f"{cell.evaluated_steps} steps, {100 * changed[cell.image_of]:.0f} %"
+        words = f"{cell.evaluated_steps} steps, {captions[cell.image_of]}"
         ink = _FAINT
         if cell.same_as is not None:
-            words, ink = f"= cell {cell.same_as}", _MARK
+            words, ink = f"{words}, = {plan.cells[cell.same_as].place}", _MARK
             draw.rectangle((x, y, x + width - 1, y + height - 1), outline=_MARK)
         draw.text((x, y + height + 1), _fitted(words, small, cell_width), font=small, fill=ink)
     return page

@@ -137,9 +137,7 @@ class SweepStore:
         images = {cell.number: self.read(cell) for cell in self.plan.runs}
         numbers = {number: self.numbers(image) for number, image in images.items()}
         write_atomically(self.folder / NUMBERS, self._csv(numbers).encode(), overwrite=True)
-        sheet = contact_sheet(
-            self.plan, self.run.source, images, {n: found.share_changed for n, found in numbers.items()}
-        )
+        sheet = contact_sheet(self.plan, self.run.source, images, {n: _caption(found) for n, found in numbers.items()})
         write_atomically(self.folder / SHEET, png_bytes(sheet, None), overwrite=True)
         written = [self.folder / NUMBERS, self.folder / SHEET]
         if html is not None:
@@ -175,18 +173,18 @@ class SweepStore:
                 source,
                 images[cell.image_of],
                 self.run.provenance(cell),
-                f"cell {cell.number}" + ("" if cell.same_as is None else f", the same run as cell {cell.same_as}"),
+                cell.place + ("" if cell.same_as is None else f": as {self.plan.cells[cell.same_as].place}"),
                 change=None,
             )
             facts = [*edit.facts, ("Steps that run", str(cell.evaluated_steps)), *_facts(found)]
-            label = f"{100 * found.share_changed:.0f}" + ("" if cell.same_as is None else "=")
+            label = f"{found.mean_change:.1f}" + ("" if cell.same_as is None else "=")
             page.put(
                 replace(edit, facts=facts, label=label, row=cell.row, column=cell.column, changed=found.share_changed),
                 images[cell.image_of],
             )
         plan = self.plan
         page.content.grid = Grid(plan.row_axis, plan.column_axis, plan.rows, plan.columns)
-        page.content.note = "in the cells: changed pixels in %, = the same run as another cell"
+        page.content.note = "in the cells: mean change in grey levels of 255, = the same run as another cell"
         return page.render()
 
 
@@ -207,6 +205,13 @@ def _facts(found: CellNumbers) -> Sequence[tuple[str, str]]:
 
 def _sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _caption(found: CellNumbers) -> str:
+    """Return the change of a cell in a few words, in grey levels of 8 bit."""
+    if found.inside is None or found.outside is None:
+        return f"change {found.mean_change:.1f}"
+    return f"inside {found.inside:.1f}, outside {found.outside:.1f}"
 
 
 def _rounded(value: float | None) -> str:

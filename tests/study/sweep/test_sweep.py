@@ -165,7 +165,7 @@ def test_a_folder_holds_images_numbers_sheet_and_page(editor: Editor, radiograph
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
     assert [(edit["row"], edit["column"]) for edit in data["edits"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert data["grid"]["rows"] == ["0.4 (4 of 10 steps)", "0.42 (4 of 10 steps)"]
-    assert data["edits"][2]["name"] == "cell 2, the same run as cell 0"
+    assert data["edits"][2]["name"] == "row 2, column 1: as row 1, column 1"
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
