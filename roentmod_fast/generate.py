@@ -72,16 +72,20 @@ class GeneratedImage:
         ``file_format``: ``dicom`` or ``png``, by default what the name says. ``label``: burn SYNTHETIC into a corner.
         Raises OutputError and SettingError.
         """
-        from roentmod_fast.radiograph.write import format_of, write_generated
+        from roentmod_fast.radiograph.dicom.generated import write_generated_dicom
+        from roentmod_fast.radiograph.label import burn_label
+        from roentmod_fast.radiograph.raster import write_png
+        from roentmod_fast.radiograph.write import SUFFIXES, format_of
 
-        return write_generated(
-            path,
-            self.image,
-            self.provenance,
-            file_format=format_of(path) if file_format is None else file_format,
-            transfer_syntax=transfer_syntax,
-            label=label,
-            overwrite=overwrite,
+        chosen = format_of(path) if file_format is None else file_format
+        if chosen not in SUFFIXES:
+            raise SettingError(f"format {chosen!r}: expected one of {', '.join(SUFFIXES)}")
+        shown = np.clip(burn_label(self.image) if label else self.image, 0, 1)
+        if chosen == "png":
+            write_png(path, as_radiograph(shown), shown, self.provenance, overwrite=overwrite)
+            return None
+        return write_generated_dicom(
+            path, shown, self.provenance, transfer_syntax=transfer_syntax, labelled=label, overwrite=overwrite
         )
 
     def _repr_png_(self) -> bytes:

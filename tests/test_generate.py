@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,21 @@ def test_another_prompt_or_seed_is_another_patient(editor: Editor, tmp_path: Pat
     for number, each in enumerate(made):
         each.save(tmp_path / f"{number}.dcm")
     assert len({pydicom.dcmread(path).PatientID for path in tmp_path.glob("*.dcm")}) == 3
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+def test_dciodvfy_finds_no_error(image: GeneratedImage, tmp_path: Path) -> None:
+    image.save(tmp_path / "a.dcm", label=True)
+    done = subprocess.run(["dciodvfy", str(tmp_path / "a.dcm")], check=False, capture_output=True, text=True)
+    # dciodvfy of 2022 does not know Synthetic Data (0008,001C), which came later.
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error") and "0x0008,0x001c" not in line]
+    assert "SCImage" in done.stderr
+    assert errors == []
+
+
+def test_a_format_that_is_none_is_refused(image: GeneratedImage, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="tiff"):
+        image.save(tmp_path / "a.dcm", file_format="tiff")
+    with pytest.raises(SettingError, match="jpeg"):
+        image.save(tmp_path / "a.dcm", transfer_syntax="jpeg")
+    assert list(tmp_path.iterdir()) == []

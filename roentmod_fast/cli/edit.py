@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES
-from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, box_option, doubts_option, orientation_option
+from roentmod_fast.cli.box import box_option
+from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, doubts_option, orientation_option
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.paths import OUTPUT, PATH
 

@@ -1,4 +1,4 @@
-"""Options of ``edit``, for other commands too: ``--force`` with a value that may be left out, and former names.
+"""Options of ``edit`` that click does not have: ``--force`` with a value that may be left out, and former names.
 
 ``--force`` never takes a source for its value. Former names of options keep working and are not shown.
 """
@@ -61,17 +61,6 @@ class EditCommand(click.Command):
 def doubts_option(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
     """Return the names of all doubts to set aside; a callback of the option, which may come several times."""
     return forced_doubts(values)
-
-
-def box_option(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
-    """Parse four whole numbers with commas between them; a callback."""
-    if value is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not four whole numbers X0,Y0,X1,Y1", ctx, param) from None
-    return x0, y0, x1, y1
 
 
 def orientation_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -84,8 +84,8 @@ def command(
       roentmod-fast generate -p "no acute cardiopulmonary process" --count 100 -o normals/ --skip-existing
     """
     from roentmod_fast.atomic import check_writable, make_folder
+    from roentmod_fast.cli.count_progress import CountProgress
     from roentmod_fast.cli.interrupt import heed_signals
-    from roentmod_fast.cli.progress import CountProgress
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import OutputError, SettingError
     from roentmod_fast.findings import prompt_hint, prompt_slug

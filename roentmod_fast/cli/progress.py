@@ -1,9 +1,8 @@
-"""Progress of edits and other work: a bar on a terminal, lines elsewhere."""
+"""Progress of edits: a bar on a terminal, a line for each batch elsewhere."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,6 @@ from roentmod_fast.cli.log import logger, shows_progress
 
 if TYPE_CHECKING:
     from roentmod_fast.jobs import Job
-
-LINE_SECONDS = 5.0
-"""Between two lines of progress where there is no terminal."""
 
 
 class EditProgress:
@@ -50,33 +46,3 @@ class EditProgress:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
-
-
-class CountProgress:
-    """Shows how many of ``count`` things are done: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, count: int, label: str = "") -> None:
-        self._count = count
-        self._done = 0
-        self._said = time.monotonic()
-        self._bar: Any = None
-        if shows_progress():
-            self._bar = click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True)
-
-    def __enter__(self) -> CountProgress:
-        if self._bar is not None:
-            self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-
-    def done(self, name: str, number: int = 1) -> None:
-        """Note that ``number`` more are done, the last of them called ``name``."""
-        self._done += number
-        if self._bar is not None:
-            self._bar.update(number)
-        elif time.monotonic() - self._said >= LINE_SECONDS or self._done == self._count:
-            self._said = time.monotonic()
-            logger.info(f"[{self._done}/{self._count}] {name}")

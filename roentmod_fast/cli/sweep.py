@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES, EXIT_NOTHING_DONE
-from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, box_option, doubts_option, orientation_option
+from roentmod_fast.cli.box import box_option
+from roentmod_fast.cli.edit_command import FORCE_HELP, EditCommand, doubts_option, orientation_option
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.paths import PATH
 
@@ -88,8 +89,8 @@ def command(
       roentmod-fast sweep chest.dcm -p edema --solver ddim,dpm++ --steps 10,25,50 --strength 0.4 --guidance 4 --dry-run
     """
     from roentmod_fast.atomic import check_writable, make_folder
+    from roentmod_fast.cli.count_progress import CountProgress
     from roentmod_fast.cli.interrupt import heed_signals
-    from roentmod_fast.cli.progress import CountProgress
     from roentmod_fast.diffusion import SOLVERS
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import SettingError

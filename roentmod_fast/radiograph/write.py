@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.radiograph.dicom.generated import write_generated_dicom
 from roentmod_fast.radiograph.dicom.write import write_dicom
 from roentmod_fast.radiograph.label import burn_label
 from roentmod_fast.radiograph.model import Provenance, Radiograph
 from roentmod_fast.radiograph.raster import write_png
-from roentmod_fast.radiograph.read import as_radiograph
 
 SUFFIXES = {"dicom": ".dcm", "png": ".png"}
 """Formats that can be written, each with the ending of its files."""
@@ -64,29 +62,4 @@ def write_edit(
         sop_class=sop_class,
         transfer_syntax=transfer_syntax,
         labelled=label,
-    )
-
-
-def write_generated(
-    path: str | os.PathLike[str],
-    image: NDArray[np.float32],
-    provenance: Provenance,
-    *,
-    file_format: str = "dicom",
-    transfer_syntax: str = "explicit",
-    label: bool = False,
-    overwrite: bool = False,
-) -> str | None:
-    """Write an image that has no source; return the SOP Instance UID where the file is DICOM.
-
-    Arguments as for :func:`write_edit`. A PNG has 16 bits. Raises OutputError and SettingError.
-    """
-    if file_format not in SUFFIXES:
-        raise SettingError(f"format {file_format!r}: expected one of {', '.join(SUFFIXES)}")
-    shown = np.clip(burn_label(image) if label else image, 0, 1)
-    if file_format == "png":
-        write_png(path, as_radiograph(shown), shown, provenance, overwrite=overwrite)
-        return None
-    return write_generated_dicom(
-        path, shown, provenance, transfer_syntax=transfer_syntax, labelled=label, overwrite=overwrite
     )
