@@ -19,11 +19,12 @@ from PIL import Image
 
 from roentmod_fast.findings import find_findings
 from roentmod_fast.radiograph.dicom import header
+from roentmod_fast.radiograph.dicom.grayscale import full_range
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER
 from roentmod_fast.radiograph.label import burn_label, label_mask
 from roentmod_fast.radiograph.letterbox import resample
 from roentmod_fast.radiograph.metrics import ChangeStatistics
-from roentmod_fast.radiograph.model import Provenance, Radiograph
+from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 from roentmod_fast.study.page.pixels import Blob, Values, encode, encode_edit
 
 Array = NDArray[np.float32]
@@ -188,6 +189,15 @@ def source_of(radiograph: Radiograph, name: str) -> PageSource:
         aspect=radiograph.aspect,
         facts=[("Source", name), ("Matrix", matrix), ("Shown by", pipeline.description or "the whole range")],
     )
+
+
+def displayed(image: Array, name: str) -> Radiograph:
+    """Return what is shown of a radiograph, float32 (H, W) in [0, 1], as a radiograph of its own, of 12 bits."""
+    bits = 12
+    stored = np.rint(np.clip(image, 0, 1) * np.float32((1 << bits) - 1)).astype(np.int32)
+    pipeline = full_range(bits)
+    layout = PixelLayout(16, bits, bits - 1, signed=False)
+    return Radiograph(pipeline.apply(stored), name, None, pipeline, stored, layout=layout)
 
 
 def upright_values(radiograph: Radiograph, stored: NDArray[np.int32]) -> Values:

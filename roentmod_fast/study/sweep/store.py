@@ -21,12 +21,10 @@ from PIL import Image
 
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import OutputError, SettingError
-from roentmod_fast.radiograph.dicom.grayscale import full_range
 from roentmod_fast.radiograph.metrics import change_statistics
-from roentmod_fast.radiograph.model import PixelLayout, Radiograph
 from roentmod_fast.radiograph.raster import png_bytes, write_png
 from roentmod_fast.radiograph.read import as_radiograph
-from roentmod_fast.study.page.content import Grid, edit_of
+from roentmod_fast.study.page.content import Grid, displayed, edit_of
 from roentmod_fast.study.page.edits import Page
 from roentmod_fast.study.sweep.plan import Cell, SweepPlan
 from roentmod_fast.study.sweep.run import SweepRun
@@ -40,7 +38,6 @@ COLUMNS = (
     *("evaluated_steps", "same_as", "image", "mean_change", "mean_change_inside", "mean_change_outside"),
     *("share_changed", "psnr_db", "ssim"),
 )
-_PAGE_BITS = 12
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ class SweepStore:
         return buffer.getvalue()
 
     def _page(self, images: dict[int, Array], numbers: dict[int, CellNumbers], title: str) -> bytes:
-        source = _radiograph(self.run.source)
+        source = displayed(self.run.source, "sweep")
         page = Page(source, title or "Sweep", "source, as the engine sees it")
         for cell in self.plan.cells:
             found = numbers[cell.image_of]
@@ -186,14 +183,6 @@ class SweepStore:
         page.content.grid = Grid(plan.row_axis, plan.column_axis, plan.rows, plan.columns)
         page.content.note = "in the cells: mean change in grey levels of 255, = the same run as another cell"
         return page.render()
-
-
-def _radiograph(image: Array) -> Radiograph:
-    """Return an image as a radiograph of 12 bits, which is more than an engine's image holds."""
-    stored = np.rint(image * np.float32((1 << _PAGE_BITS) - 1)).astype(np.int32)
-    pipeline = full_range(_PAGE_BITS)
-    layout = PixelLayout(16, _PAGE_BITS, _PAGE_BITS - 1, signed=False)
-    return Radiograph(pipeline.apply(stored), "sweep", None, pipeline, stored, layout=layout)
 
 
 def _facts(found: CellNumbers) -> Sequence[tuple[str, str]]:
