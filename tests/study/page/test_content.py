@@ -11,8 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.model import Radiograph
-from roentmod_fast.radiograph.read import as_radiograph
+from roentmod_fast.radiograph.read import as_radiograph, read_radiograph
 from roentmod_fast.study.page.content import source_of
 from roentmod_fast.study.page.edits import Page, write_page
 from roentmod_fast.study.page.html import embedded, template
@@ -134,3 +136,15 @@ def test_edits_of_one_radiograph_only(radiograph: Radiograph, tmp_path: Path) ->
     with pytest.raises(SettingError, match="without an edit"):
         write_page(tmp_path / "p.html", [])
     assert not (tmp_path / "p.html").exists()
+
+
+@pytest.mark.slow
+def test_a_page_of_a_large_film_with_six_prompts_is_small(tmp_path: Path) -> None:
+    """2500 x 2048 pixels of 12 bits are 10 MB; with all edits the page has at most 12."""
+    image = draw(2500, 3).image[:, 226:2274]
+    write_sample(tmp_path / "big.dcm", image, seed=3)
+    radiograph = read_radiograph(tmp_path / "big.dcm")
+    page = Page(radiograph, "big")
+    for number in range(6):
+        page.add(result_of(radiograph, f"prompt {number}", 0.05 * (number + 1)), f"{number}.dcm")
+    assert len(page.render()) <= 12_000_000
