@@ -195,10 +195,10 @@ class Editor:
         chosen = EditConfig() if config is None else config
         speed = replace(self.preset.speed, precision=self.networks.precision)
         settings = EditSettings.of(chosen, self.bundle.manifest.edit, self.model, speed)
-        self._timesteps(settings)
+        self.timesteps(settings)
         return settings
 
-    def _timesteps(self, settings: EditSettings) -> Timesteps:
+    def timesteps(self, settings: EditSettings) -> Timesteps:
         """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
         timesteps = self.schedule.timesteps_for(settings.steps, settings.strength)
         if settings.speed.calls is None or not timesteps:
@@ -233,7 +233,7 @@ class Editor:
         Needs no network: it may run in another thread.
         """
         settings = self.settings(config)
-        timesteps = self._timesteps(settings)
+        timesteps = self.timesteps(settings)
         radiograph = as_radiograph(image)
         watch = Stopwatch()
         with watch.measure("letterbox"):
@@ -359,7 +359,7 @@ class Editor:
         if not timesteps:
             return x_0
         with watch.measure("text_encoder"):
-            texts = self._encode_texts([prompt for _, prompt in rows if prompt is not None])
+            texts = self.encode_texts([prompt for _, prompt in rows if prompt is not None])
             texts[None] = self.empty_text
 
         def predict(x_t: Array, timestep: int) -> Array:
@@ -409,10 +409,10 @@ class Editor:
     @cached_property
     def empty_text(self) -> Array:
         """The states of the empty prompt, (max_tokens, width): the same for all edits."""
-        states: Array = self._encode_texts([""])[""]
+        states: Array = self.encode_texts([""])[""]
         return states
 
-    def _encode_texts(self, texts: Iterable[str]) -> dict[str | None, Array]:
+    def encode_texts(self, texts: Iterable[str]) -> dict[str | None, Array]:
         """Return the states of each text, (max_tokens, width); a text that comes again is encoded once."""
         different = list(dict.fromkeys(texts))
         if not different:

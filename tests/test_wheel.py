@@ -46,6 +46,9 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*.py"):
             assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert "roentmod_fast/py.typed" in names
+    for path in (ROOT / "roentmod_fast" / "study" / "page").glob("*.[chj]*s*"):
+        assert f"roentmod_fast/study/page/{path.name}" in names
+    assert {"page.html", "page.css", "page.js"} <= {Path(name).name for name in names}
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 

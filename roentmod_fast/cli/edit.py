@@ -9,20 +9,17 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import FORCE_HELP, OUTPUT, PATH, EditCommand, doubts_option, orientation_option
+from roentmod_fast.cli.options import (
+    FORCE_HELP,
+    OUTPUT,
+    PATH,
+    EditCommand,
+    box_option,
+    doubts_option,
+    orientation_option,
+)
 
 QUICK_STEPS = 10
-
-
-def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
-    """Parse four whole numbers with commas between them."""
-    if value is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not four whole numbers X0,Y0,X1,Y1", ctx, param) from None
-    return x0, y0, x1, y1
 
 
 @click.command("edit", cls=EditCommand)
@@ -85,7 +82,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Edit only where this PNG or DICOM mask, of the source's matrix, is not 0.",
 )
 @click.option(
-    "--box", callback=_four_numbers, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels."
+    "--box", callback=box_option, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels."
 )
 @click.option(
     "--no-protect-markers",
@@ -139,6 +136,7 @@ def _four_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Which of the source's VOI LUTs and windows to show and edit.",
 )
 @click.option("--preview", is_flag=True, help="Write before, after and difference side by side as PNG too.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page to look at the edits in a browser, offline.")
 @click.option("--report", type=PATH, metavar="FILE", help="Write what happened as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave edits that exist: go on after an interruption.")
@@ -178,6 +176,7 @@ def command(
     label: bool,
     voi: int,
     preview: bool,
+    html: Path | None,
     report: Path | None,
     overwrite: bool,
     skip_existing: bool,
@@ -224,10 +223,10 @@ def command(
     for note in plan.notes:
         logger.warning(note)
     replace = overwrite or skip_existing
-    if report is not None:
+    for extra in (path for path in (report, html) if path is not None):
         inputs = [source.path for source, _ in pairs] + [path for path in (mask, table) if path is not None]
-        check_not_an_input(report, input_identities(inputs))
-        check_writable(report, overwrite=replace)
+        check_not_an_input(extra, input_identities(inputs))
+        check_writable(extra, overwrite=replace)
     if deidentify == "none":
         logger.warning("--deidentify none: the edits carry the patient's and the study's own identity")
     config = EditConfig(strength, guidance, QUICK_STEPS if quick else steps, seed, compose, solver, calls)
@@ -247,4 +246,4 @@ def command(
     writing = Writing(
         deidentify, sop_class, transfer_syntax, label, overwrite, skip_existing, measure=report is not None
     )
-    sys.exit(run_edits(load, plan.jobs, config, reading, writing, run, report, replace=replace))
+    sys.exit(run_edits(load, plan.jobs, config, reading, writing, run, report, html, replace=replace))

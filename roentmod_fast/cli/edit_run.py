@@ -37,20 +37,25 @@ def run_edits(
     writing: Writing,
     run: RunReport,
     report: Path | None,
+    html: Path | None = None,
     *,
     replace: bool,
 ) -> int:
     """Make all edits and return the exit status.
 
-    Paths of what was written go to stdout. ``report``: where ``run`` is written at the end, whatever happened;
-    ``replace`` one that is there. Raises what ended the run where nothing was written before.
+    Paths of what was written go to stdout. ``report``: where ``run`` is written at the end, whatever happened, and
+    ``html`` the page of the edits; ``replace`` one that is there. Raises what ended the run where nothing was written
+    before.
     """
+    pages = None if html is None else _Pages(html, jobs, writing, replace)
     with heed_signals() as stop:
         progress = EditProgress(len(jobs))
         try:
             for event in edit_many(load, jobs, config, reading=reading, writing=writing, progress=progress, stop=stop):
                 _show(event)
                 run.add(event)
+                if pages is not None and isinstance(event, Edited):
+                    pages.add(event)
         except RoentmodError as error:
             run.end = str(error)
             if not run.outputs:
@@ -60,7 +65,8 @@ def run_edits(
             run.end = "interrupted"
         finally:
             progress.close()
-            status = _finish(run, report, replace)
+            whole = pages is None or pages.close()
+            status = _finish(run, report, replace, whole)
         return stop.exit_status if stop.is_set() else status
 
 
@@ -106,9 +112,46 @@ def _show(event: Event) -> None:
         logger.warning(f"stopped: {len(event.not_tried)} edits not tried")
 
 
-def _finish(run: RunReport, report: Path | None, overwrite: bool) -> int:
-    """Write the report, log the summary and return the exit status of a run that no signal stopped."""
-    reported = True
+class _Pages:
+    """The page of a run; where it cannot be written, edits go on without it."""
+
+    def __init__(self, path: Path, jobs: Sequence[Job], writing: Writing, replace: bool) -> None:
+        from roentmod_fast.study.page.edits import RunPages
+
+        several = len({job.source for job in jobs}) > 1
+        self._failed = False
+        self._pages = RunPages(
+            path, several=several, deidentify=writing.deidentify, labelled=writing.label, overwrite=replace
+        )
+
+    def add(self, event: Edited) -> None:
+        if not self._failed:
+            self._guard(lambda: self._pages.add(event))
+
+    def close(self) -> bool:
+        """Write what is left; return whether all of it was written."""
+        if not self._failed:
+            self._guard(self._close)
+        return not self._failed
+
+    def _close(self) -> None:
+        path = self._pages.close()
+        if path is not None:
+            logger.info(f"page: {path}")
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OutputError as error:
+            self._failed = True
+            logger.error(f"the page: {error}")
+
+
+def _finish(run: RunReport, report: Path | None, overwrite: bool, reported: bool = True) -> int:
+    """Write the report, log the summary and return the exit status of a run that no signal stopped.
+
+    ``reported``: everything else about the run was written.
+    """
     if report is not None:
         try:
             make_folder(report.parent)

@@ -1,4 +1,4 @@
-"""What click does not have: paths that are not empty, ``--force`` with a value that may be left out, former names."""
+"""What click does not have: paths that are not empty, boxes, ``--force`` without a value, former names."""
 
 from __future__ import annotations
 
@@ -99,6 +99,17 @@ def orientation_option(ctx: click.Context, param: click.Parameter, value: str | 
 
         given_orientation(value)
     return value
+
+
+def box_option(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
+    """Parse four whole numbers with commas between them; a callback."""
+    if value is None:
+        return None
+    try:
+        x0, y0, x1, y1 = (int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not four whole numbers X0,Y0,X1,Y1", ctx, param) from None
+    return x0, y0, x1, y1
 
 
 def _names_doubts(argument: str) -> bool:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+GENERATED = "generate"
+"""In place of a way to compose: an image that was made from noise and a text, without a source."""
+
 
 @dataclass(frozen=True)
 class PixelLayout:
@@ -89,9 +92,9 @@ class Radiograph:
 class Provenance:
     """How an edit was made.
 
-    ``strength`` in [0, 1], ``guidance`` and ``steps`` as requested; ``compose``: ``delta``, ``contrast`` or
-    ``replace``; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this package;
-    ``speed``: the speed settings in words, at least the precision of the networks.
+    ``strength`` in [0, 1], ``guidance`` and ``steps`` as requested; ``compose``: ``delta``, ``contrast``, ``replace``
+    or :data:`GENERATED`; ``engine_hash``: SHA-256 of the engine's manifest in hex; ``software_version``: of this
+    package; ``speed``: the speed settings in words, at least the precision of the networks.
     """
 
     prompt: str

@@ -40,7 +40,7 @@ from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 from roentmod_fast.radiograph.dicom.pixels import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom.sample import write_sample
 from roentmod_fast.radiograph.label import label_mask
-from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
+from roentmod_fast.radiograph.model import GENERATED, PixelLayout, Provenance, Radiograph
 
 __all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
 
@@ -140,7 +140,7 @@ def synthetic_dataset(
     # The label is in a corner, where padding often is.
     over_padding = label_mask(radiograph.shape) if labelled else None
     _put_pixels(result, radiograph.to_stored(image, over_padding), layout)
-    _mark(result, source, now, provenance)
+    mark(result, source, now, provenance)
     if labelled:
         result.BurnedInAnnotation = "YES"
     if source is not None:
@@ -174,7 +174,7 @@ def _put_pixels(result: Dataset, stored: NDArray[np.int32], layout: PixelLayout)
             del result[keyword]
 
 
-def _mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
+def mark(result: Dataset, source: Dataset | None, now: datetime.datetime, how: Provenance) -> None:
     """Mark the object as synthetic and record its provenance."""
     before = header.texts(result, "ImageType")
     second = before[1] if len(before) > 1 and before[1] in ("PRIMARY", "SECONDARY") else None
@@ -221,12 +221,14 @@ def _series_number(source: Dataset | None, how: Provenance) -> int:
 
 def _derive(result: Dataset, how: Provenance) -> None:
     """Derivation Description (C.7.6.1.1.3): our step first, then the source's own where there is room."""
+    generated = how.compose == GENERATED
+    begun = "from noise" if generated else f"strength {how.strength:g}"
     facts = (
-        f"; strength {how.strength:g}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed},"
+        f"; {begun}, guidance {how.guidance:g}, {how.steps} steps, seed {how.seed},"
         f" compose {how.compose}, engine {how.engine_name} {how.engine_hash},"
         f" {MANUFACTURER} {how.software_version} on {how.device}, {how.speed}"
     )
-    head = f"{WARNING}. Edited by text: "
+    head = f"{WARNING}. {'Generated from' if generated else 'Edited by'} text: "
     room = _DESCRIPTION_LENGTH - len(head) - len(facts) - 2
     prompt = how.prompt if len(how.prompt) <= room else how.prompt[: max(room - 3, 0)] + "..."
     before = header.text(result, "DerivationDescription")

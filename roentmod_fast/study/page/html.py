@@ -1,0 +1,72 @@
+"""Put a page together: template, style, script, data and pixels in one file that requests nothing.
+
+The Content-Security-Policy allows the script and the style of the template by their hashes, images that stand in the
+page, and nothing else. Every text goes in as JSON, and is shown as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from roentmod_fast._version import __version__
+from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
+
+
+@cache
+def template(name: str) -> str:
+    """Return a file of the template."""
+    return files("roentmod_fast.study.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def assemble(kind: str, title: str, data: Mapping[str, Any], blobs: Mapping[str, str], first: bytes = b"") -> bytes:
+    """Return a page as a file.
+
+    ``kind``: of the template, ``page`` or ``index``. ``data``: what JSON knows. ``blobs``: base64 by name. ``first``: a
+    JPEG to show until the script has decoded the pixels.
+    """
+    style, script = template("page.css"), template(f"{kind}.js")
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; base-uri 'none';"
+        " form-action 'none'"
+    )
+    facts = {**data, "warning": WARNING, "made": f"{MANUFACTURER} {__version__}"}
+    parts = {
+        "policy": policy,
+        "title": html.escape(f"{title} - {WARNING}"),
+        "warning": html.escape(WARNING),
+        "style": style,
+        "script": script,
+        "data": embedded(facts),
+        "first": f"data:image/jpeg;base64,{base64.b64encode(first).decode('ascii')}" if first else "data:,",
+        "blobs": "\n".join(
+            f'<script type="text/plain" id="{html.escape(name)}">{text}</script>' for name, text in blobs.items()
+        ),
+    }
+    page = template(f"{kind}.html")
+    # One pass: what is put in is never searched for names of parts.
+    pieces = page.split("{{")
+    result = [pieces[0]]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition("}}")
+        result += [parts[name], rest]
+    return "".join(result).encode("utf-8", "replace")
+
+
+def embedded(value: Any) -> str:
+    """Return a value as JSON that no HTML parser takes for markup (``<!--``, ``</script``)."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _hash(text: str) -> str:
+    """Return the source expression of an inline script or style (CSP level 3, 2.3.1)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
