@@ -14,7 +14,6 @@ import hmac
 import os
 import re
 import unicodedata
-import uuid
 from dataclasses import dataclass, field
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -28,6 +27,7 @@ from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
 from roentmod_fast.radiograph.dicom.retained import copy_retained
+from roentmod_fast.radiograph.dicom.stamp import Stamp, uid_of
 
 
 def fold(text: str) -> str:
@@ -125,19 +125,6 @@ class Pseudonyms:
         return 30 + int.from_bytes(self.digest("days", patient)[:4], "big") % 3650
 
 
-def uid_of(digest: bytes) -> UID:
-    """Return the UID made of the first 16 bytes of ``digest``."""
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 8 << 76
-    number = number & ~(0x3 << 62) | 2 << 62
-    return UID(f"2.25.{number}")
-
-
-def new_uid() -> UID:
-    """Return a UID that no one has used (PS3.5 B.2)."""
-    return UID(f"2.25.{uuid.uuid4().int}")
-
-
 def pseudonym_key() -> bytes:
     """Return the secret that pseudonyms are made with: the variable's, else the user's key file, made at first use.
 
@@ -170,11 +157,11 @@ def pseudonym_key() -> bytes:
     return key
 
 
-def patient_key(dataset: Dataset) -> str:
+def patient_key(dataset: Dataset, stamp: Stamp | None = None) -> str:
     """Return what distinguishes patients in a header.
 
-    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0")
-    count as absent, as many patients share them.
+    Identifier and issuer; else name and birth date; else the study, series or instance, else ``stamp``. Placeholders
+    ("ANONYMOUS", "0") count as absent, as many patients share them.
     """
     identifier = header.text(dataset, "PatientID")
     if identifier and not is_placeholder(identifier):
@@ -186,7 +173,7 @@ def patient_key(dataset: Dataset) -> str:
         unique = header.text(dataset, f"{level}InstanceUID")
         if unique:
             return f"{level.lower()}\0{unique}"
-    return f"none\0{uuid.uuid4().hex}"
+    return f"none\0{(stamp or Stamp()).token('patient')}"
 
 
 def patient_notes(dataset: Dataset) -> tuple[str, ...]:
@@ -208,18 +195,22 @@ def deidentification(value: str) -> str:
     return method
 
 
-def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes | None) -> Pseudonyms | None:
+def copy_deidentified(
+    source: Dataset, target: Dataset, method: str, key: bytes | None, stamp: Stamp | None = None
+) -> Pseudonyms | None:
     """Copy the attributes that ``method`` retains from ``source`` to ``target``, and add those of de-identification.
 
     ``method``: one of :data:`METHODS`. ``source`` is not changed; its pixels are not copied. ``key``: the secret of the
-    pseudonyms, None for the user's own. Returns the pseudonyms used, for the UIDs of other instances, or None for
-    ``none`` and ``anonymize``. Raises OutputError for a look-up table that may hold text.
+    pseudonyms, None for the user's own. ``stamp``: what new UIDs are made from. Returns the pseudonyms used, for the
+    UIDs of other instances, or None for ``none`` and ``anonymize``. Raises OutputError for a look-up table that may
+    hold text.
     """
     if method == NONE:
         for element in _elements(source):
             if _may_be_kept(element):
                 target.add(copy.deepcopy(element))
         return None
+    stamp = Stamp() if stamp is None else stamp
     copy_retained(source, target, device=method != ANONYMIZE)
     target.PatientSex = target.PatientBirthDate = target.StudyTime = target.AccessionNumber = ""
     target.ReferringPhysicianName = ""
@@ -229,18 +220,18 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
     pseudonyms = None
     if method == ANONYMIZE:
         target.PatientName = "SYNTHETIC"
-        target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
+        target.PatientID = f"SYNTHETIC-{stamp.token('patient')[:12].upper()}"
         target.StudyDate = target.StudyID = ""
-        target.StudyInstanceUID = new_uid()
+        target.StudyInstanceUID = stamp.uid("study")
         target.LongitudinalTemporalInformationModified = "REMOVED"
     else:
         pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
-        patient, study = patient_key(source), header.text(source, "StudyInstanceUID")
+        patient, study = patient_key(source, stamp), header.text(source, "StudyInstanceUID")
         name = pseudonyms.code("patient", patient)
         target.PatientName = f"SYNTHETIC^{name}"
         target.PatientID = f"SYN-{name}"
         target.StudyID = pseudonyms.code("study", study)
-        target.StudyInstanceUID = pseudonyms.uid(study) if study else new_uid()
+        target.StudyInstanceUID = pseudonyms.uid(study) if study else stamp.uid("study")
         frame = header.text(source, "FrameOfReferenceUID")
         if frame:
             target.FrameOfReferenceUID = pseudonyms.uid(frame)

@@ -14,10 +14,10 @@ from pydicom.dataset import Dataset
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.radiograph.dicom.codes import CHEST, POSTERO_ANTERIOR, code_item
-from roentmod_fast.radiograph.dicom.deidentify import new_uid
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import DX, add_required_attributes
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, PHANTOM_MODEL, WARNING
+from roentmod_fast.radiograph.dicom.stamp import new_uid
 
 Array = NDArray[np.float32]
 
