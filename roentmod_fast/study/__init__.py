@@ -1,0 +1,1 @@
+"""What is made of many edits: cohorts, their plan, rows and tables, and the data sets that they are made from."""
