@@ -82,7 +82,7 @@ def status_(folder: Path, as_json: bool) -> None:
     done = ", ".join(f"{count} {state}" for state, count in sorted(now.counts.items()))
     click.echo(f"{now.planned} edits planned: {done + ', ' if done else ''}{now.pending} pending")
     if now.rate is not None:
-        hosts = ", ".join(f"{name} {count}" for name, count in now.hosts.most_common(5))
+        hosts = ", ".join(f"{name} {count}" for name, count in list(now.hosts.items())[:5])
         click.echo(f"{3600 * now.rate:.0f} edits an hour of late ({hosts}); {duration(now.left)} left at this rate")
     if now.last:
         click.echo(f"last row {now.last}")

@@ -15,6 +15,9 @@ from roentmod_fast.errors import SettingError, WorkerError
 from roentmod_fast.study.make import ListFeed, Maker, Outcome, load_editor
 from roentmod_fast.study.plan import Cohort, Unit
 
+TIMEOUT = "10s"
+"""For the scheduler to answer."""
+
 IN_FLIGHT = 2
 """Sources that are handed out, per thread of the cluster."""
 
@@ -35,7 +38,7 @@ def run_dask(
     except ImportError:
         raise SettingError("--dask needs dask.distributed: type pip install 'roentmod-fast[cluster]'") from None
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingError(
@@ -51,7 +54,7 @@ def run_dask(
 
         room = IN_FLIGHT * max(sum(client.nthreads().values()), 1)
         first = [future for _ in range(room) if (future := submit()) is not None]
-        coming = as_completed(first)
+        coming = as_completed(first, loop=client.loop)
         for future in coming:
             try:
                 outcomes = future.result()

@@ -163,9 +163,7 @@ def rows_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 plural = "columns" if len(missing) > 1 else "column"
-                raise SettingError(
-                    f"{path}: without the {plural} {', '.join(missing)}: is it the file of this data set?"
-                )
+                raise SettingError(f"{path}: lacks the {plural} {', '.join(missing)}: is it the file of this data set?")
             yield from reader
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "not a CSV file in UTF-8, or cut off"

@@ -29,6 +29,7 @@ from roentmod_fast.errors import (
     SourceError,
 )
 from roentmod_fast.pipeline import FILES_LOCK
+from roentmod_fast.presets import EXACT
 from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.dicom.stamp import Stamp
 from roentmod_fast.radiograph.dicom.write import dicom_bytes
@@ -77,10 +78,11 @@ def load_editor(cohort: Cohort) -> Editor:
     """Open the plan's engine on its device. Raises SettingError where engine or key are not the plan's."""
     plan = cohort.plan
     check_key(plan.output.deidentify, plan.pseudonym_key)
-    editor = Editor.load(plan.engine, plan.device, plan.precision, plan.preset, batch=plan.batch)
+    # The preset is in the settings: it need not be measured on the machine of each worker.
+    editor = Editor.load(plan.engine_place, plan.device, plan.precision, EXACT, batch=plan.batch)
     if editor.bundle.manifest_hash != plan.engine_sha256:
         raise SettingError(
-            f"engine {plan.engine}: its manifest is {editor.bundle.manifest_hash[:12]}, the plan's is"
+            f"engine {plan.engine_place}: its manifest is {editor.bundle.manifest_hash[:12]}, the plan's is"
             f" {plan.engine_sha256[:12]}: import the plan's engine, or plan a new cohort"
         )
     return editor

@@ -58,13 +58,15 @@ class Origin:
 class Plan:
     """All that decides on the bytes of a cohort's edits, and when it was made.
 
-    ``precision`` and the fields of ``settings`` are resolved. ``batch``: edits of one source that are made together.
+    ``engine``: its name; ``engine_place``: by which it is found, a name or a folder. ``precision`` and the fields of
+    ``settings`` are resolved, whatever ``preset`` they are from. ``batch``: edits of one source that are made together.
     ``pseudonym_key``: a fingerprint of the key of the pseudonyms, empty where none is used.
     """
 
     created: str
     version: str
     engine: str
+    engine_place: str
     engine_sha256: str
     device: str
     preset: str

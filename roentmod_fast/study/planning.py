@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from roentmod_fast._version import __version__
-from roentmod_fast.bundle.bundle import Bundle, find_bundle
+from roentmod_fast.bundle.bundle import Bundle, find_bundle, list_bundles
 from roentmod_fast.diffusion import Schedule
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, SettingError
@@ -36,9 +36,13 @@ DATASET_SPLIT = "dataset"
 
 @dataclass(frozen=True)
 class Engine:
-    """What edits are made with: engine, device, preset and precision by name, and all settings."""
+    """What edits are made with: engine, device, preset and precision by name, and all settings.
+
+    ``place``: by which a worker finds the engine.
+    """
 
     bundle: Bundle
+    place: str
     device: str
     preset: str
     precision: str
@@ -60,7 +64,8 @@ class Engine:
         timesteps = Schedule(**manifest.model.schedule).timesteps_for(settings.steps, settings.strength)
         if settings.speed.calls is not None and timesteps:
             Schedule(**manifest.model.schedule).timesteps_for_calls(timesteps.start, settings.speed.calls)
-        return cls(bundle, device, preset, chosen, settings)
+        place = bundle.folder.name if bundle.folder in list_bundles() else str(bundle.folder.absolute())
+        return cls(bundle, place, device, preset, chosen, settings)
 
     def seconds(self, config: EditConfig) -> tuple[float | None, str]:
         """Return the seconds of an edit and where they are from: ``tune``'s, or one that is made now."""
@@ -102,6 +107,7 @@ def plan_of(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         version=__version__,
         engine=engine.bundle.name,
+        engine_place=engine.place,
         engine_sha256=engine.bundle.manifest_hash,
         device=engine.device,
         preset=engine.preset,

@@ -12,7 +12,7 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.dicom import header
@@ -87,8 +87,8 @@ def label_names(text: str) -> tuple[str, ...]:
 
 
 def name_key(dataset: str, path: str) -> str:
-    """Return the key of a source that is known by data set and path."""
-    return hashlib.sha256(f"{dataset}\0{PurePosixPath(path)}".encode()).hexdigest()
+    """Return the key of a source that is known by data set and path, with ``/`` between folders."""
+    return hashlib.sha256(f"{dataset}\0{path}".encode()).hexdigest()
 
 
 def rows_of_files(

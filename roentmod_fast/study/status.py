@@ -25,13 +25,13 @@ class Status:
     """
 
     planned: int
-    counts: Counter[str]
+    counts: dict[str, int]
     pending: int
     rate: float | None
     left: float | None
     last: str
     reasons: tuple[tuple[str, int], ...]
-    hosts: Counter[str]
+    hosts: dict[str, int]
 
 
 def status(cohort: Cohort, now: datetime.datetime | None = None) -> Status:
@@ -52,13 +52,13 @@ def status(cohort: Cohort, now: datetime.datetime | None = None) -> Status:
     reasons = Counter(row.error for row in rows.by_id.values() if row.error)
     return Status(
         planned,
-        counts,
+        dict(counts),
         pending,
         rate,
         pending / rate if rate else None,
         max((row.finished for row in rows.by_id.values()), default=""),
         tuple(reasons.most_common(5)),
-        Counter(host for _, host in times),
+        dict(Counter(host for _, host in times).most_common()),
     )
 
 
