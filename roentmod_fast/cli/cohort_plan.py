@@ -190,7 +190,8 @@ def plan(
     draft = planning.with_root(draft, place)
     cohort = write_plan(folder, draft, rows, names)
     edits = cohort.plan.edits
-    logger.info(f"{len(rows)} sources x {len(chosen)} prompts x {repeats} repeats: {edits} edits")
+    del rows  # an engine may be opened now
+    logger.info(f"{cohort.plan.origin.count} sources x {len(chosen)} prompts x {repeats} repeats: {edits} edits")
     if not no_estimate:
         seconds, origin = made_with.seconds(config)
         time = "unknown time" if seconds is None else f"{duration(seconds * edits)} by one worker, {seconds:.2f} s each"

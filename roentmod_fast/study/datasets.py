@@ -16,6 +16,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -29,7 +30,7 @@ LabelMap = Mapping[str, tuple[str, ...]]
 """The labels of a data set by finding; a finding is there where any of them is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One radiograph of a data set.
 
@@ -197,7 +198,13 @@ def _sex(text: str) -> str:
 
 
 def _findings(has: Callable[[str], bool], labels: LabelMap) -> frozenset[str]:
-    return frozenset(finding for finding, names in labels.items() if any(has(name) for name in names))
+    return _shared(frozenset(finding for finding, names in labels.items() if any(has(name) for name in names)))
+
+
+@lru_cache(maxsize=4096)
+def _shared(found: frozenset[str]) -> frozenset[str]:
+    """Return one set for all radiographs of the same findings, which are few."""
+    return found
 
 
 def _nih(root: Path, labels: LabelMap, metadata: Path | None) -> Iterator[Record]:

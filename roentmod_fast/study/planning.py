@@ -8,10 +8,12 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from roentmod_fast._version import __version__
 from roentmod_fast.bundle.bundle import Bundle, find_bundle, list_bundles
+from roentmod_fast.bundle.precisions import BFLOAT16
 from roentmod_fast.diffusion import Schedule
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, SettingError
@@ -55,8 +57,10 @@ class Engine:
         Raises EngineError, DeviceError and SettingError.
         """
         bundle = find_bundle(engine)
-        if device == "auto":
-            device = fastest_measured(bundle, preset, [item.name for item in usable_devices(device)])
+        here = usable_devices(device) if device not in backends.REGISTRY else (backends.get(device),)
+        names = [item.name for item in here]
+        # As Editor.load: what was measured is of other precisions.
+        device = names[0] if precision in BFLOAT16 else fastest_measured(bundle, preset, names)
         named = find_preset(bundle, preset, device)
         chosen = precision or named.speed.precision or default_precision(bundle, device)
         manifest = bundle.manifest
@@ -179,7 +183,8 @@ def dataset_rows(
         records = datasets.read_records(dataset, root, labels, metadata, patients)
     selection = datasets.select(records, filters, labels)
     names, rows = tuple(labels), dict[str, SourceRow]()
-    for record in selection.records:
+    records, selection.records = iter(selection.records), []  # only the rows stay in memory
+    for record in records:
         row = _row(record, dataset, root, names, hash_by)
         if row is None:
             selection.left_out["not below the root folder"] += 1
@@ -190,7 +195,7 @@ def dataset_rows(
     return list(rows.values()), names, selection
 
 
-def _row(record: Record, dataset: str, root: Path, names: Sequence[str], hash_by: str) -> SourceRow | None:
+def _row(record: Record, dataset: str, root: Path, names: tuple[str, ...], hash_by: str) -> SourceRow | None:
     path = next((path for path in record.paths if os.path.isfile(root / path)), None)  # noqa: PTH113 - a third faster
     if path is None:
         return None
@@ -202,11 +207,17 @@ def _row(record: Record, dataset: str, root: Path, names: Sequence[str], hash_by
             logger.error(f"{path}: cannot be read: {error.strerror}: a row with the reason when the cohort is run")
     # The usual place: a copy of the data set with other folders has the same keys.
     key = sha256 or name_key(dataset, record.paths[0] if dataset != "nih" else Path(record.paths[0]).name)
-    labels = tuple("1" if name in record.found else "" if name in record.unknown else "0" for name in names)
+    labels = _cells(record.found, record.unknown, names)
     age = "" if record.age is None else str(record.age)
     return SourceRow(
         key, sha256, path, "", path, record.patient, dataset, record.view, age, record.sex, record.split, labels
     )
+
+
+@lru_cache(maxsize=4096)
+def _cells(found: frozenset[str], unknown: frozenset[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cells of the label columns: one tuple for all sources with the same."""
+    return tuple("1" if name in found else "" if name in unknown else "0" for name in names)
 
 
 def parse_splits(text: str) -> dict[str, float] | None:

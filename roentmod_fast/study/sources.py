@@ -24,7 +24,7 @@ HASHES = ("content", "name")
 """What a source's key is made of: its bytes, or its data set and path."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceRow:
     """One source.
 
