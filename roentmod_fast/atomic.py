@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from roentmod_fast.errors import DiskFullError, OutputError
@@ -44,6 +44,20 @@ def write_atomically(path: Path, data: bytes | memoryview, *, overwrite: bool = 
         raise _explained(path, error) from error
     with contextlib.suppress(OSError):  # not every system lets a folder be opened; the file itself is on the disk
         _sync(path.parent)
+
+
+def stream_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file of many parts, in place of one that is there; raises as :func:`write_atomically` does."""
+    check_output(path, overwrite=True)
+    try:
+        with _temporary(path) as temporary:
+            with temporary.open("xb") as file:
+                file.writelines(parts)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise _explained(path, error) from error
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:

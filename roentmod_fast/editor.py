@@ -246,14 +246,16 @@ class Editor:
         return Placed(radiograph, letterbox, settings, timesteps, square, first, second, watch, touched, latent_region)
 
     def encode(self, placed: Sequence[Placed]) -> list[Prepared]:
-        """Encode placed images in one call of the network."""
+        """Encode placed images in one call of the network, each square once however often it comes."""
         if not placed:
             return []
         watch = Stopwatch()
+        squares = {id(item.square): item.square for item in placed}
         with watch.measure("vae_encoder"):
-            mean, log_variance = self.networks.encode_image(to_channels([item.square for item in placed]))
+            mean, log_variance = self.networks.encode_image(to_channels(list(squares.values())))
+        places = [list(squares).index(id(item.square)) for item in placed]
         draw = np.concatenate([item.encoder_noise for item in placed])
-        x_0 = sample_latents(mean, log_variance, draw, self.model.latent_scaling)
+        x_0 = sample_latents(mean[places], log_variance[places], draw, self.model.latent_scaling)
         prepared = []
         for item, latents in zip(placed, x_0, strict=True):
             # A watch of its own: what is placed may be encoded more than once.

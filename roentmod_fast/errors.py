@@ -8,7 +8,8 @@ RoentmodError
 │   └── DiskFullError   no space left, or the quota is used up: what comes after it cannot be written either
 ├── EngineError         a bundle that is missing, altered, unknown or does not keep its contract
 │   └── NotFiniteError  a network that gives NaN or infinity
-└── DeviceError         an execution device that is absent or does not take the whole graph
+├── DeviceError         an execution device that is absent or does not take the whole graph
+└── WorkerError         processes of a cohort's run that die again and again
 
 Each message is one line: what, which file or tag, what was expected, what to type. The command line prints it and
 exits; anything outside this tree is a bug and keeps its traceback.
@@ -58,3 +59,7 @@ class NotFiniteError(EngineError):
 
 class DeviceError(RoentmodError):
     """An execution device that is absent or does not take the whole graph."""
+
+
+class WorkerError(RoentmodError):
+    """Processes that work for a run and die again and again."""

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 FINISHERS = min(4, os.cpu_count() or 1)
 """Threads that put edits back into their sources, which is numpy's work and runs beside Python's."""
 
-_FILES = threading.Lock()
+FILES_LOCK = threading.Lock()
 """Held while a file is read or written: how pydicom validates and what Python warns of, which both change for a while,
 belongs to the process and not to a thread."""
 
@@ -237,7 +237,7 @@ class _Run:
         return Stopped(tuple(job for job in self.jobs if job not in self.tried), error)
 
     def _read(self, source: Source) -> Radiograph:
-        with _FILES:
+        with FILES_LOCK:
             reading = self.reading
             radiograph = read_radiograph(source, voi=reading.voi, force=reading.force, orientation=reading.orientation)
         for note in radiograph.notes:
@@ -245,7 +245,7 @@ class _Run:
         return radiograph
 
     def _place(self, editor: Editor, radiograph: Radiograph) -> _Ready:
-        with _FILES:  # a mask is a file too
+        with FILES_LOCK:  # a mask is a file too
             region = region_of(radiograph, self.reading.region, protect_markers=self.reading.protect_markers)
         return _Ready(editor.place(radiograph, self.config, region=region, protect_markers=False))
 
@@ -339,7 +339,7 @@ class _Behind:
 
     def _write(self, job: Job, finished: Future[EditResult]) -> Edited:
         result = finished.result()
-        with _FILES:
+        with FILES_LOCK:
             return write_job(job, result, self._writing)
 
     def written(self, until_left: int | None = None) -> Iterator[Edited | Failed]:

@@ -50,6 +50,18 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert circles == []
 
 
+def test_the_study_stands_on_the_editor_and_knows_nothing_of_the_command_line() -> None:
+    graph = {name.removesuffix(".__init__"): path for path, name in FILES.items()}
+    study = {name: path for name, path in graph.items() if name.startswith("roentmod_fast.study")}
+    assert len(study) > 10 and "roentmod_fast.editor" in imported(study["roentmod_fast.study.make"])
+    for name, path in graph.items():
+        text = path.read_text(encoding="utf-8")
+        if name in study:
+            assert "roentmod_fast.cli" not in text and "import click" not in text, name
+        elif ".cli" not in name:
+            assert "roentmod_fast.study" not in text, name
+
+
 DEVICES = "CPU|CUDA|RTX|TENSORRT|OPENVINO"
 COMPARES = re.compile(rf"\bdevice(\.name)? (==|!=|in) |\b({DEVICES}) *[!=]=|([!=]=|\bis|\bis not) ({DEVICES})\b")
 

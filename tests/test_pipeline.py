@@ -64,13 +64,13 @@ class Files:
     calls: list[tuple[int, int]] = field(default_factory=list)
 
     def read(self, source: Source, *, voi: int, force: object, orientation: object) -> Radiograph:
-        assert pipeline._FILES.locked()
+        assert pipeline.FILES_LOCK.locked()
         self.on_read(source.stem)
         return as_radiograph(image_of(source))
 
     def write(self, job: Job, result: EditResult, writing: Writing) -> Edited:
         assert threading.current_thread() is not threading.main_thread()
-        assert pipeline._FILES.locked()
+        assert pipeline.FILES_LOCK.locked()
         self.on_write(job.path.stem)
         assert result.prompt == job.prompt
         self.images[job.path.stem] = result.image

@@ -46,6 +46,7 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*.py"):
             assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert "roentmod_fast/py.typed" in names
+    assert {f"roentmod_fast/study/data/{name}.csv" for name in ("labels", "paper_counts", "cooccurrence")} <= names
     for path in (ROOT / "roentmod_fast" / "study" / "page").glob("*.[chj]*s*"):
         assert f"roentmod_fast/study/page/{path.name}" in names
     assert {"page.html", "page.css", "page.js"} <= {Path(name).name for name in names}

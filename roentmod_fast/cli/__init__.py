@@ -18,7 +18,7 @@ from roentmod_fast.runtime import backends
 DEVICES = backends.choices()
 """``auto`` and the names of the devices; nothing heavy is imported for them."""
 
-COMMANDS = ("edit", "generate", "sweep", "sample", "export", "engines", "tune", "bench", "doctor")
+COMMANDS = ("edit", "generate", "sweep", "cohort", "sample", "export", "engines", "tune", "bench", "doctor")
 
 EXIT_NOTHING_DONE = 1
 EXIT_USAGE = 2

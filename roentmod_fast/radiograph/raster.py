@@ -27,6 +27,7 @@ from roentmod_fast.radiograph.dicom.marks import WARNING
 from roentmod_fast.radiograph.dicom.orientation import UPRIGHT, given_orientation
 from roentmod_fast.radiograph.dicom.pixels import MAX_PIXELS
 from roentmod_fast.radiograph.doubts import Doubt, Force, override_doubts
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import PixelLayout, Provenance, Radiograph
 
 Array = NDArray[np.float32]
@@ -274,28 +275,35 @@ def write_png(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write an edited image as a grey PNG, marked as synthetic, with its provenance.
+    """Write an edited image as a grey PNG, marked as synthetic, with its provenance; see :func:`edit_png`."""
+    write_atomically(Path(path), edit_png(radiograph, image, provenance), overwrite=overwrite)
 
-    ``image``: float32 (H, W) in [0, 1], upright. A source of more than 8 bit gives 16 bit, else 8; of a PNG or JPEG
-    source, pixels that the edit leaves alone keep their value. The matrix is the source's; the shape of its pixels, and
-    their size where it is known, stand in a pHYs chunk. Raises OutputError.
+
+def edit_png(
+    radiograph: Radiograph, image: Array, provenance: Provenance, *, bits: int | None = None, size: int | None = None
+) -> bytes:
+    """Return an edited image as a grey PNG, marked as synthetic, with its provenance.
+
+    ``image``: float32 (H, W) in [0, 1], upright. ``bits``: 8 or 16; None is 16 of a source of more than 8 bit, else 8,
+    and of a PNG or JPEG source, pixels that the edit leaves alone keep their value. ``size``: pixels of a side of the
+    square into which the image is letterboxed; None is the source's matrix, the shape of its pixels, and their size
+    where it is known, in a pHYs chunk.
     """
-    if radiograph.dataset is None and radiograph.layout is not None:
-        values, bits = radiograph.to_stored(image), radiograph.layout.bits_allocated
+    layout = radiograph.layout
+    if bits is None and size is None and radiograph.dataset is None and layout is not None:
+        values, depth = radiograph.to_stored(image), layout.bits_allocated
     else:
-        bits = 16 if radiograph.layout is not None and radiograph.layout.bits_stored > 8 else 8
-        values = np.rint(np.clip(image, 0, 1) * np.float32((1 << bits) - 1)).astype(np.int32)
-    encoded = Image.fromarray(values.astype(np.uint16 if bits == 16 else np.uint8))
+        depth = bits or (16 if layout is not None and layout.bits_stored > 8 else 8)
+        shown = image if size is None else Letterbox.fit(image.shape, size, radiograph.aspect).apply(image)
+        values = np.rint(np.clip(shown, 0, 1) * np.float32((1 << depth) - 1)).astype(np.int32)
+    encoded = Image.fromarray(values.astype(np.uint16 if depth == 16 else np.uint8))
     chunks = {}
-    if bits == 16 and (
-        radiograph.dataset is not None or radiograph.layout is None or radiograph.layout.bits_stored == 16
-    ):
+    if depth == 16 and (bits or size or radiograph.dataset is not None or layout is None or layout.bits_stored == 16):
         # However dark it is: values that fill 16 bits, not fewer bits in cells of 16.
         chunks[b"sBIT"] = b"\x10"
-    if radiograph.aspect != 1 or radiograph.spacing is not None:
+    if size is None and (radiograph.aspect != 1 or radiograph.spacing is not None):
         chunks[b"pHYs"] = png.physical_size(radiograph.aspect, radiograph.spacing)
-    data = png.with_chunks(png_bytes(encoded, provenance), chunks)
-    write_atomically(Path(path), data, overwrite=overwrite)
+    return png.with_chunks(png_bytes(encoded, provenance), chunks)
 
 
 def png_bytes(image: Image.Image, provenance: Provenance | None) -> bytes:

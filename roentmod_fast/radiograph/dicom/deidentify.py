@@ -14,13 +14,12 @@ import hmac
 import os
 import re
 import unicodedata
-import uuid
 from dataclasses import dataclass, field
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
 from roentmod_fast.errors import OutputError, SettingError
@@ -28,6 +27,7 @@ from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
 from roentmod_fast.radiograph.dicom.retained import copy_retained
+from roentmod_fast.radiograph.dicom.stamp import Stamp
 
 
 def fold(text: str) -> str:
@@ -156,11 +156,11 @@ def pseudonym_key() -> bytes:
     return key
 
 
-def patient_key(dataset: Dataset) -> str:
+def patient_key(dataset: Dataset, stamp: Stamp | None = None) -> str:
     """Return what distinguishes patients in a header.
 
-    Identifier and issuer; else name and birth date; else the study, series or instance. Placeholders ("ANONYMOUS", "0")
-    count as absent, as many patients share them.
+    Identifier and issuer; else name and birth date; else the study, series or instance, else ``stamp``. Placeholders
+    ("ANONYMOUS", "0") count as absent, as many patients share them.
     """
     identifier = header.text(dataset, "PatientID")
     if identifier and not is_placeholder(identifier):
@@ -172,7 +172,7 @@ def patient_key(dataset: Dataset) -> str:
         unique = header.text(dataset, f"{level}InstanceUID")
         if unique:
             return f"{level.lower()}\0{unique}"
-    return f"none\0{uuid.uuid4().hex}"
+    return f"none\0{(stamp or Stamp()).token('patient')}"
 
 
 def patient_notes(dataset: Dataset) -> tuple[str, ...]:
@@ -194,18 +194,22 @@ def deidentification(value: str) -> str:
     return method
 
 
-def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes | None) -> Pseudonyms | None:
+def copy_deidentified(
+    source: Dataset, target: Dataset, method: str, key: bytes | None, stamp: Stamp | None = None
+) -> Pseudonyms | None:
     """Copy the attributes that ``method`` retains from ``source`` to ``target``, and add those of de-identification.
 
     ``method``: one of :data:`METHODS`. ``source`` is not changed; its pixels are not copied. ``key``: the secret of the
-    pseudonyms, None for the user's own. Returns the pseudonyms used, for the UIDs of other instances, or None for
-    ``none`` and ``anonymize``. Raises OutputError for a look-up table that may hold text.
+    pseudonyms, None for the user's own. ``stamp``: what new UIDs are made from. Returns the pseudonyms used, for the
+    UIDs of other instances, or None for ``none`` and ``anonymize``. Raises OutputError for a look-up table that may
+    hold text.
     """
     if method == NONE:
         for element in _elements(source):
             if _may_be_kept(element):
                 target.add(copy.deepcopy(element))
         return None
+    stamp = Stamp() if stamp is None else stamp
     copy_retained(source, target, device=method != ANONYMIZE)
     target.PatientSex = target.PatientBirthDate = target.StudyTime = target.AccessionNumber = ""
     target.ReferringPhysicianName = ""
@@ -215,18 +219,18 @@ def copy_deidentified(source: Dataset, target: Dataset, method: str, key: bytes 
     pseudonyms = None
     if method == ANONYMIZE:
         target.PatientName = "SYNTHETIC"
-        target.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
+        target.PatientID = f"SYNTHETIC-{stamp.token('patient')[:12].upper()}"
         target.StudyDate = target.StudyID = ""
-        target.StudyInstanceUID = generate_uid(None)
+        target.StudyInstanceUID = stamp.uid("study")
         target.LongitudinalTemporalInformationModified = "REMOVED"
     else:
         pseudonyms = Pseudonyms(pseudonym_key() if key is None else key)
-        patient, study = patient_key(source), header.text(source, "StudyInstanceUID")
+        patient, study = patient_key(source, stamp), header.text(source, "StudyInstanceUID")
         name = pseudonyms.code("patient", patient)
         target.PatientName = f"SYNTHETIC^{name}"
         target.PatientID = f"SYN-{name}"
         target.StudyID = pseudonyms.code("study", study)
-        target.StudyInstanceUID = pseudonyms.uid(study) if study else generate_uid(None)
+        target.StudyInstanceUID = pseudonyms.uid(study) if study else stamp.uid("study")
         frame = header.text(source, "FrameOfReferenceUID")
         if frame:
             target.FrameOfReferenceUID = pseudonyms.uid(frame)

@@ -39,10 +39,11 @@ from roentmod_fast.radiograph.dicom.iod import KNOWN, SECONDARY_CAPTURE, add_req
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 from roentmod_fast.radiograph.dicom.pixels import LOSSY, compressed_frame
 from roentmod_fast.radiograph.dicom.sample import write_sample
+from roentmod_fast.radiograph.dicom.stamp import Stamp
 from roentmod_fast.radiograph.label import label_mask
 from roentmod_fast.radiograph.model import GENERATED, PixelLayout, Provenance, Radiograph
 
-__all__ = ["synthetic_dataset", "write_dicom", "write_sample"]
+__all__ = ["dicom_bytes", "synthetic_dataset", "write_dicom", "write_sample"]
 
 Array = NDArray[np.float32]
 SOP_CLASSES = ("source", "secondary-capture")
@@ -76,6 +77,39 @@ def write_dicom(
     SettingError.
     """
     target = Path(path)
+    check_output(target, overwrite=overwrite)
+    data, instance = dicom_bytes(
+        radiograph,
+        image,
+        provenance,
+        deidentify=deidentify,
+        sop_class=sop_class,
+        transfer_syntax=transfer_syntax,
+        labelled=labelled,
+        key=key,
+        name=str(target),
+    )
+    write_atomically(target, data, overwrite=overwrite)
+    return instance
+
+
+def dicom_bytes(
+    radiograph: Radiograph,
+    image: Array,
+    provenance: Provenance,
+    *,
+    deidentify: str = PSEUDONYMIZE,
+    sop_class: str = "source",
+    transfer_syntax: str = "explicit",
+    labelled: bool = False,
+    key: bytes | None = None,
+    stamp: Stamp | None = None,
+    name: str = "the edit",
+) -> tuple[bytes, str]:
+    """Return the content of a DICOM file and its SOP Instance UID; arguments as for :func:`write_dicom`.
+
+    ``stamp``: time and UIDs of the instance; of a given one, bytes are the same each time. ``name``: for messages.
+    """
     method = deidentification(deidentify)
     for what, value, known in (
         ("transfer_syntax", transfer_syntax, SYNTAXES),
@@ -83,15 +117,19 @@ def write_dicom(
     ):
         if value not in known:
             raise SettingError(f"{what} {value!r}: expected one of {', '.join(known)}")
-    check_output(target, overwrite=overwrite)
     # Values of the source that break the standard's rules are kept as they are.
     with header.unvalidated():
         dataset = synthetic_dataset(
-            radiograph, image, provenance, deidentify=method, sop_class=sop_class, labelled=labelled, key=key
+            radiograph,
+            image,
+            provenance,
+            deidentify=method,
+            sop_class=sop_class,
+            labelled=labelled,
+            key=key,
+            stamp=stamp,
         )
-        data = encode(dataset, SYNTAXES[transfer_syntax], str(target))
-    write_atomically(target, data, overwrite=overwrite)
-    return str(dataset.SOPInstanceUID)
+        return encode(dataset, SYNTAXES[transfer_syntax], name), str(dataset.SOPInstanceUID)
 
 
 def synthetic_dataset(
@@ -103,13 +141,15 @@ def synthetic_dataset(
     sop_class: str = "source",
     labelled: bool = False,
     key: bytes | None = None,
+    stamp: Stamp | None = None,
 ) -> Dataset:
-    """Build the derived object in memory, uncompressed; arguments as for :func:`write_dicom`."""
+    """Build the derived object in memory, uncompressed; arguments as for :func:`dicom_bytes`."""
     layout = radiograph.layout
     if layout is None:
         raise ValueError(f"{radiograph.source}: no pixel layout to write with")
     method = deidentification(deidentify)
-    now = datetime.datetime.now()
+    stamp = Stamp() if stamp is None else stamp
+    now = stamp.time
     result = Dataset()
     source = radiograph.dataset
     if source is None:
@@ -120,7 +160,7 @@ def synthetic_dataset(
         pseudonyms = None
         source_class: str = SECONDARY_CAPTURE
     else:
-        pseudonyms = copy_deidentified(source, result, method, key)
+        pseudonyms = copy_deidentified(source, result, method, key, stamp)
         source_class = header.text(source, "SOPClassUID") or SECONDARY_CAPTURE
     same_class = sop_class == "source" and source_class in KNOWN
     result.SOPClassUID = uid.UID(source_class if same_class else SECONDARY_CAPTURE)
@@ -129,10 +169,10 @@ def synthetic_dataset(
         result.ConversionType = "SYN"
     if radiograph.patient_orientation is not None:
         result.PatientOrientation = list(radiograph.patient_orientation)
-    result.SOPInstanceUID = uid.generate_uid(None)
-    result.SeriesInstanceUID = uid.generate_uid(None)
+    result.SOPInstanceUID = stamp.uid("instance")
+    result.SeriesInstanceUID = stamp.uid("series")
     if not header.text(result, "StudyInstanceUID"):
-        result.StudyInstanceUID = uid.generate_uid(None)
+        result.StudyInstanceUID = stamp.uid("study")
 
     if method != NONE and layout.unused_bits is not None:
         # The unused bits may hold text of older overlays.

@@ -1,0 +1,198 @@
+"""``roentmod-fast cohort plan``: say what a cohort will be, before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli.log import logger, verbosity
+from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_option
+
+
+@click.command("plan", cls=EditCommand)
+@click.argument("sources", nargs=-1, type=PATH, metavar="[SOURCE]...")
+@click.option(
+    "--dataset",
+    type=click.Choice(["nih", "mimic", "chexpert", "padchest", "table"]),
+    help="Take the sources from a public data set, or from a table of one's own, in place of SOURCE.",
+)
+@click.option("--root", type=PATH, metavar="DIR", help="The data set's folder. [table: the table's folder]")
+@click.option(
+    "--metadata", type=PATH, metavar="FILE", help="The metadata, where not in the data set's folder; or the table."
+)
+@click.option("--patients", type=PATH, metavar="FILE", help="MIMIC-IV's patients.csv, which holds MIMIC's ages.")
+@click.option("--label-map", type=PATH, metavar="FILE", help="Which labels are which finding: dataset,finding,label.")
+@click.option("--view", type=click.Choice(["pa", "frontal", "any"]), help="[default: pa of a data set]")
+@click.option("--min-age", type=click.IntRange(min=0), metavar="YEARS", help="[default: 18 of a data set]")
+@click.option("--findings", type=click.Choice(["none", "any"]), help="Of the sources. [default: none of a data set]")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N sources, drawn by their hash.")
+@click.option("--hash", "hash_by", type=click.Choice(["content", "name"]), help="[default: name of a data set]")
+@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="What to add; repeat for more edits.")
+@click.option("--prompts", "named", type=click.Choice(["paper"]), help="The paper's six prompts.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Edits of one prompt.")
+@click.option("-o", "--output", "folder", type=PATH, required=True, metavar="COHORT", help="The cohort's folder.")
+@click.option("--split", default="80/10/10", show_default=True, help="Train/validate/test by patient, or 'dataset'.")
+@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As for 'edit'.")
+@click.option("--preset", type=click.Choice(["exact", "balanced", "fast"]), default="exact", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]))
+@click.option("--strength", type=float, metavar="0..1", help="As for 'edit', and so are the next ones.")
+@click.option("--guidance", type=float, metavar="SCALE", help="[default: the engine's]")
+@click.option("--steps", type=int, metavar="N", help="[default: the engine's]")
+@click.option("--solver", type=click.Choice(["ddim", "dpm++"]))
+@click.option("--sampling-steps", "calls", type=int, metavar="N", help="Calls of the UNet.")
+@click.option(
+    "--compose",
+    type=click.Choice(["contrast", "delta", "replace"]),
+    default="contrast",
+    show_default=True,
+    help="replace is what the paper did.",
+)
+@click.option(
+    "--noise",
+    type=click.Choice(["edit", "source"]),
+    default="edit",
+    show_default=True,
+    help="Each edit has noise of its own, or the prompts of a source share it.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Edits of a source made at once; a part of the plan, as on a GPU it may change the last bits.",
+)
+@click.option("--no-protect-markers", "protect_markers", flag_value=False, default=True, help="As for 'edit'.")
+@click.option("--format", "format_", type=click.Choice(["dicom", "png", "both"]), default="dicom", show_default=True)
+@click.option("--png-bits", type=click.Choice(["8", "16"]), help="Depth of PNG. [default: the source's]")
+@click.option("--size", type=click.IntRange(min=16), metavar="N", help="PNG of N x N, letterboxed. [default: source's]")
+@click.option("--label", is_flag=True, help="Burn SYNTHETIC into the image; off, as a network would learn it.")
+@click.option(
+    "--deidentify",
+    type=click.Choice(["pseudonymize", "none", "anonymize"]),
+    default="pseudonymize",
+    show_default=True,
+    help="As for 'edit'.",
+)
+@click.option("--sop-class", type=click.Choice(["source", "secondary-capture"]), default="source", show_default=True)
+@click.option(
+    "--transfer-syntax", type=click.Choice(["explicit", "rle", "jpeg2000"]), default="explicit", show_default=True
+)
+@click.option("--no-estimate", is_flag=True, help="Do not measure how long an edit takes.")
+@click.option("--force", multiple=True, callback=doubts_option, metavar="[DOUBT,...]", help=FORCE_HELP)
+@verbosity
+def plan(
+    sources: tuple[Path, ...],
+    dataset: str | None,
+    root: Path | None,
+    metadata: Path | None,
+    patients: Path | None,
+    label_map: Path | None,
+    view: str | None,
+    min_age: int | None,
+    findings: str | None,
+    limit: int | None,
+    hash_by: str | None,
+    prompts: tuple[str, ...],
+    named: str | None,
+    repeats: int,
+    folder: Path,
+    split: str,
+    engine: str | None,
+    device: str,
+    preset: str,
+    precision: str | None,
+    strength: float | None,
+    guidance: float | None,
+    steps: int | None,
+    solver: str | None,
+    calls: int | None,
+    compose: str,
+    noise: str,
+    batch: int,
+    protect_markers: bool,
+    format_: str,
+    png_bits: str | None,
+    size: int | None,
+    label: bool,
+    deidentify: str,
+    sop_class: str,
+    transfer_syntax: str,
+    no_estimate: bool,
+    force: frozenset[str],
+) -> None:
+    """Plan a cohort: which sources, towards which prompts, how. The plan never changes; nothing is made yet.
+
+    Sources are files, folders and zips as for 'edit', or the adults, PA and without a finding, of a public data set, as
+    in the paper. Prints the number of edits and the time that they will take.
+
+    \b
+    Examples:
+      roentmod-fast cohort plan study/ -p edema -p cardiomegaly -o cohort/
+      roentmod-fast cohort plan --dataset nih --root ChestX-ray14/ --prompts paper --limit 1000 -o cohort/
+      roentmod-fast cohort plan --dataset table --metadata cases.csv -p edema --format png --size 512 -o cohort/
+    """
+    from roentmod_fast.cli.cohort import duration
+    from roentmod_fast.errors import SettingError
+    from roentmod_fast.findings import FINDINGS, prompt_hint
+    from roentmod_fast.settings import EditConfig
+    from roentmod_fast.study import planning
+    from roentmod_fast.study.datasets import describe
+    from roentmod_fast.study.plan import Origin, Output, check_plan, write_plan
+
+    if bool(sources) == (dataset is not None):
+        raise SettingError("name either files and folders, or --dataset with --root")
+    chosen = (*prompts, *((finding.prompt for finding in FINDINGS) if named else ()))
+    for prompt in chosen:
+        if (hint := prompt_hint(prompt)) is not None and prompt.strip():
+            logger.warning(hint)
+    config = EditConfig(strength, guidance, steps, 0, compose, solver, calls)
+    made_with = planning.Engine.choose(engine, device, preset, precision, config)
+    splits = planning.parse_splits(split)
+    depth = None if png_bits is None else int(png_bits)
+    written = Output(format_, deidentify, sop_class, transfer_syntax, label, depth, size)
+    by = hash_by or ("content" if dataset is None else "name")
+    draft = planning.plan_of(
+        made_with,
+        Origin("files" if dataset is None else "table" if dataset == "table" else "dataset", "", by),
+        chosen,
+        written,
+        repeats=repeats,
+        noise=noise,
+        batch=batch,
+        force=force,
+        protect_markers=protect_markers,
+        splits=splits,
+    )
+    check_plan(draft)
+    names: tuple[str, ...] = ()
+    if dataset is None:
+        if (view, min_age, findings) != (None, None, None):
+            raise SettingError("--view, --min-age and --findings are for --dataset: files say none of it")
+        rows, place = planning.file_rows(sources, by, deidentify, force)
+    else:
+        if root is None and not (dataset == "table" and metadata is not None):
+            raise SettingError(f"--dataset {dataset} needs --root DIR, the folder of the data set")
+        place = (root if root is not None or metadata is None else metadata.parent) or Path()
+        filters = planning.filters_of(dataset, view, min_age, findings)
+        rows, names, selection = planning.dataset_rows(
+            dataset, place, filters, metadata=metadata, patients=patients, label_map=label_map, hash_by=by
+        )
+        for line in describe(dataset, selection):
+            logger.info(line)
+        for reason, count in selection.left_out.items():
+            logger.warning(f"{count} radiographs left out: {reason}")
+    rows = planning.with_splits(planning.limited(rows, limit), splits)
+    draft = planning.with_root(draft, place)
+    cohort = write_plan(folder, draft, rows, names)
+    edits = cohort.plan.edits
+    del rows  # an engine may be opened now
+    logger.info(f"{cohort.plan.origin.count} sources x {len(chosen)} prompts x {repeats} repeats: {edits} edits")
+    if not no_estimate:
+        seconds, origin = made_with.seconds(config)
+        time = "unknown time" if seconds is None else f"{duration(seconds * edits)} by one worker, {seconds:.2f} s each"
+        logger.info(f"{time} ({origin})")
+    click.echo(folder)

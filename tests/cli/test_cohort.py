@@ -1,0 +1,137 @@
+"""``roentmod-fast cohort`` as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Ran
+from tests.study import metadata
+from tests.study.conftest import TINY, make_sources
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def cohort(roentmod: Run, tmp_path: Path) -> Path:
+    """A cohort of three sources that is planned."""
+    make_sources(tmp_path / "sources", 3)
+    arguments = ("--engine", TINY, "--device", "cpu", "--steps", 3, "--no-estimate", "--force", "content,synthetic")
+    ran = roentmod("cohort", "plan", tmp_path / "sources", "-p", "edema", "-o", tmp_path / "c", *arguments)
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{tmp_path / 'c'}\n" and "3 sources x 1 prompts x 1 repeats: 3 edits" in ran.err
+    return tmp_path / "c"
+
+
+def test_from_a_plan_to_a_table(roentmod: Run, cohort: Path) -> None:
+    assert "3 edits planned: 3 pending" in roentmod("cohort", "status", cohort).out
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 0 and "3 edits to make" in ran.err and "3 done" in ran.err
+    assert roentmod("cohort", "status", cohort).out.startswith("3 edits planned: 3 done, 0 pending\n")
+    assert json.loads(roentmod("cohort", "status", cohort, "--json").out)["counts"] == {"done": 3}
+    ran = roentmod("cohort", "verify", cohort)
+    assert (ran.code, ran.out) == (0, "3 files checked: clean\n")
+    ran = roentmod("cohort", "table", cohort, "--labels", "cooccurrence", "--asked", "diagonal")
+    assert ran.code == 0 and ran.out.splitlines()[0] == str(cohort / "manifest.csv")
+    with (cohort / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["y_edema"] for row in rows if row["kind"] == "edit"] == ["0.97"] * 3
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 0 and "nothing to make" in ran.err
+
+
+def test_what_verify_finds_and_removes(roentmod: Run, cohort: Path) -> None:
+    roentmod("cohort", "run", cohort)
+    first, second, third = sorted((cohort / "edits").rglob("*.dcm"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    data = bytearray(third.read_bytes())
+    data[-1] ^= 1
+    third.write_bytes(bytes(data))
+    (cohort / "edits" / "stray.dcm").write_bytes(b"x")
+    ran = roentmod("cohort", "verify", cohort)
+    assert ran.code == 3 and ran.out == "3 files checked: not clean\n"
+    for text in ("the file is missing", "bytes and not", "its content is not what was written", "belongs to no row"):
+        assert text in ran.err
+    ran = roentmod("cohort", "verify", cohort, "--quick", "--remove-stray")
+    assert "its content" not in ran.err and "removed 1 stray files" in ran.err
+    assert not (cohort / "edits" / "stray.dcm").exists()
+
+
+def test_a_failure_is_counted_and_gives_status_3(roentmod: Run, cohort: Path) -> None:
+    broken = next((cohort.parent / "sources").rglob("*.png"))
+    whole = broken.read_bytes()
+    broken.unlink()
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 3 and "1 failed" in ran.err.splitlines()[-1] and "no such file" in ran.err
+    assert "1 times: " in roentmod("cohort", "status", cohort).out
+    assert "--retry-failed" in roentmod("cohort", "verify", cohort).err
+    broken.write_bytes(whole)
+    assert roentmod("cohort", "run", cohort).code == 0, "nothing to make"
+    ran = roentmod("cohort", "run", cohort, "--retry-failed")
+    assert ran.code == 0 and "1 done" in ran.err
+
+
+def test_a_data_set_is_counted_beside_the_paper(roentmod: Run, tmp_path: Path) -> None:
+    metadata.nih(tmp_path / "nih")
+    arguments = ("--engine", TINY, "--device", "cpu", "--no-estimate", "--prompts", "paper", "-o", tmp_path / "c")
+    ran = roentmod("cohort", "plan", "--dataset", "nih", "--root", tmp_path / "nih", *arguments, "--limit", 2)
+    assert ran.code == 0, ran.err
+    assert "2 sources x 6 prompts x 1 repeats: 12 edits" in ran.err
+    assert any(line.split() == ["patients", "5", "27713"] for line in ran.err.splitlines())
+    plan = json.loads((tmp_path / "c" / "plan.json").read_text())
+    assert plan["origin"]["root"] == str(tmp_path / "nih") and plan["origin"]["hash"] == "name"
+
+
+def test_the_time_is_printed_before_anything_is_made(roentmod: Run, tmp_path: Path) -> None:
+    make_sources(tmp_path / "sources", 1)
+    common = (tmp_path / "sources", "-p", "edema", "-o", tmp_path / "c", "--force", "content,synthetic")
+    ran = roentmod("cohort", "plan", *common, "--engine", TINY, "--device", "cpu", "--steps", 3)
+    assert ran.code == 0 and "by one worker" in ran.err and "measured now" in ran.err
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"plan.json", "sources.csv"}
+
+
+WRONG = [
+    (("plan", "-p", "edema", "-o", "c"), 2, "name either files and folders, or --dataset"),
+    (("plan", "x.dcm", "--dataset", "nih", "-p", "edema", "-o", "c"), 2, "name either"),
+    (("plan", "--dataset", "nih", "-p", "edema", "-o", "c"), 2, "--dataset nih needs --root DIR"),
+    (("plan", "--dataset", "table", "--root", ".", "-p", "edema", "-o", "c"), 2, "needs --metadata FILE"),
+    (("plan", "absent/", "-p", "edema", "-o", "c"), 1, "absent: no such file or folder"),
+    (("plan", "absent/", "-o", "c"), 2, "no prompt: give --prompt TEXT or --prompts paper"),
+    (("plan", "absent/", "-p", " ", "-o", "c"), 2, "a prompt is empty"),
+    (("plan", "absent/", "-p", "edema", "--split", "80", "-o", "c"), 2, "expected shares"),
+    (("plan", "absent/", "-p", "edema", "--size", "64", "-o", "c"), 2, "--size and --png-bits are for PNG"),
+    (("plan", "absent/", "-p", "edema", "--strength", "2", "-o", "c"), 2, "strength"),
+    (("plan", "absent/", "-p", "edema", "--engine", "nothing", "-o", "c"), 1, "no engine named 'nothing'"),
+    (("run", "c"), 2, "c: no cohort: make its plan first"),
+    (("status", "c"), 2, "no cohort"),
+    (("verify", "c"), 2, "no cohort"),
+    (("table", "c"), 2, "no cohort"),
+    (("table", "c", "--cooccurrence", "f"), 2, "--cooccurrence is for"),
+    (("run", "c", "--shard", "0/4"), 2, "expected i/n"),
+    (("run", "c", "--dask", "tcp://x", "--workers", "2"), 2, "contradict each other"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
+def test_wrong_usage_is_one_line(
+    roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = roentmod("cohort", *arguments, *(() if arguments[0] != "plan" else ("--no-estimate",)))
+    assert ran.code == code and ran.err.splitlines()[-1].startswith("Error: ") and message in ran.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_another_plan_and_another_engine_are_refused(roentmod: Run, cohort: Path) -> None:
+    sources = cohort.parent / "sources"
+    common = ("--device", "cpu", "--steps", 3, "--no-estimate", "--force", "content,synthetic", "-o", cohort)
+    ran = roentmod("cohort", "plan", sources, "-p", "edema", "--engine", TINY, *common)
+    assert ran.code == 0, "the same plan"
+    for other in (("-p", "hernia", "--engine", TINY), ("-p", "edema", "--engine", "phantom")):
+        ran = roentmod("cohort", "plan", sources, *other, *common)
+        assert ran.code == 2 and "holds another plan" in ran.err
