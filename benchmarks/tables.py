@@ -262,6 +262,25 @@ def autoencoder(report: dict[str, Any]) -> str:
     return table(("images", "dB"), rows)
 
 
+def ghosts(report: dict[str, Any]) -> str:
+    """What composing leaves of borders that an edit moves, each figure as plain / first try / compose."""
+    ways: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in report["rows"]:
+        ways.setdefault((row["compose"], row["prompt"]), {})[row["way"]] = row
+
+    def cell(group: dict[str, dict[str, Any]], name: str, digits: int) -> str:
+        values = [group[way][name] for way in ("plain", "first try", "compose")]
+        return "-" if None in values else " / ".join(f"{value:.{digits}f}" for value in values)
+
+    rows = [
+        (mode, prompt, *(cell(group, name, 1) for name in ("psnr", "inside", "outside")), cell(group, "ghost", 2))
+        for (mode, prompt), group in sorted(ways.items())
+    ]
+    head = ("compose", "prompt", "to the perfect edit, dB", "inside the finding, dB", "outside, dB", "old border")
+    first = report["rows"][0]
+    return f"{table(head, rows)}\n\n{first['count']} {first['kind']} of {report['size']} pixels. {provenance(report)}"
+
+
 def half(report: dict[str, Any]) -> str:
     """Parity of an fp16 export."""
     rows = [(network, f"{values['psnr_db']:.1f}") for network, values in report["parity"]["fp16"].items()]
@@ -278,6 +297,8 @@ LABORATORY: dict[str, Table] = {
     "settings": ("results/settings.json", settings),
     "settings, 35 phantoms": ("results/settings-35.json", settings),
     "int8 kernels": ("results/int8_kernels.json", int8_kernels),
+    "ghosts, phantoms": ("results/compose_ghosts.json", ghosts),
+    "ghosts, films": ("results/compose_ghosts-films.json", ghosts),
     "host side": ("results/host-side.json", host_side),
     "first start": ("results/first-start.json", first_start),
     "full size, 1.4": ("results/full_size-sd1.json", full_size),
