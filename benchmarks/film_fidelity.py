@@ -15,6 +15,7 @@ validation parts, which it never saw. PA and AP films are reported apart, rates 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import time
@@ -132,23 +133,37 @@ def classifier(
 # --- edits ------------------------------------------------------------------------------------------------------------
 
 
+def edit_film(
+    editor: Editor, file: Path, number: int, prompts: tuple[str, ...], work: Path
+) -> tuple[Array, list[Array]]:
+    """Return a film at the engine's size and its edit towards each prompt; edits made before are read from ``work``."""
+    image = read_radiograph(file, force=True).image
+    prepared = editor.prepare(image, EditConfig(seed=number))
+    key = hashlib.sha256("|".join(prompts).encode()).hexdigest()[:8]
+    stored = work / "edits-of-films" / editor.bundle.manifest_hash[:12] / f"{number}.{key}.npy"
+    if stored.is_file():
+        return prepared.letterbox.apply(image), list(np.load(stored))
+    results = editor.apply_batch([(prepared, prompt) for prompt in prompts])
+    edited = [prepared.letterbox.apply(result.image) for result in results]
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    np.save(stored, np.stack(edited))
+    return prepared.letterbox.apply(image), edited
+
+
 def measure(
     editor: Editor, folder: Path, films: list[Film], chosen: list[int], found: Array, prompts: tuple[str, ...],
-    network: FindingNet, limits: Array, device: torch.device,
+    network: FindingNet, limits: Array, device: torch.device, work: Path,
 ) -> tuple[list[dict[str, Any]], list[Array]]:  # fmt: skip
     """Edit each film towards each prompt; return one record an edit, and rows for the sheet."""
     records, sheet = [], []
     for index in chosen:
         film = films[index]
-        image = read_radiograph(folder / film.file, force=True).image
-        prepared = editor.prepare(image, EditConfig(seed=index))
-        source = prepared.letterbox.apply(image)
+        source, edits = edit_film(editor, folder / film.file, index, prompts, work)
         masks = np.stack([largest_part(one > 0.5) for one in found[index]])
         scene = Scene.of(source, masks)
         row = [source]
         before = scores(network, source[None], device)[0] > limits
-        for prompt in prompts:
-            edited = prepared.letterbox.apply(editor.apply(prepared, prompt).image)
+        for prompt, edited in zip(prompts, edits, strict=True):
             asked = asked_by(prompt)
             truth, where = (source, {}) if asked is None else draw(scene, [asked], index)
             key = "" if asked is None else asked.key
@@ -372,7 +387,9 @@ def main() -> None:
     if editor.model.image_size != SIZE:
         raise SystemExit(f"{options.engine}: works at {editor.model.image_size} pixels, this benchmark at {SIZE}")
     prompts = (*(TABLE_4 if options.table_4 else PROMPTS), *UNKNOWN)
-    records, sheet = measure(editor, options.films, films, chosen, found, prompts, network, limits, device)
+    records, sheet = measure(
+        editor, options.films, films, chosen, found, prompts, network, limits, device, options.work
+    )
     curves = doses(editor, options.films, films, chosen[: options.dose_films], found) if options.dose_films else {}
     report = {
         "date": time.strftime("%Y-%m-%d"),
