@@ -27,6 +27,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/roentmod-fast edit demo/chest.dcm --prompt edema --preview --overwrite
 	@echo
 	@echo "The edit is demo/chest.edema.dcm; look at demo/chest.edema.preview.png"
+	@echo "Your own frontal radiograph: $(BIN)/roentmod-fast edit FILE --prompt edema --preview"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"

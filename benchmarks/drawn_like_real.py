@@ -34,8 +34,8 @@ LABELS = ("Edema", "Effusion")
 def draw_training(
     squares: np.ndarray, found: np.ndarray, chosen: list[int], rounds: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw each film ``rounds`` times: with nothing, with one finding of many kinds. Pictures and labels (n, 2)."""
-    pictures, labels = [], []
+    """Draw each film ``rounds`` times: with nothing, with one finding of many kinds. Images and labels (n, 2)."""
+    images, labels = [], []
     for index in chosen:
         masks = np.stack([largest_part(one > 0.5) for one in found[index]])
         image = squares[index].astype(np.float32) / 255
@@ -43,29 +43,29 @@ def draw_training(
             scene = Scene.of(image, masks)
         except ValueError:
             continue
-        pictures.append(squares[index])
+        images.append(squares[index])
         labels.append((0.0, 0.0))
         for turn in range(rounds):
             rng = np.random.default_rng([index, turn, 3])
             severity = float(rng.uniform(0.1, 1))
             kind = "butterfly" if rng.random() < 0.2 else ""
             asked = [Asked("edema", kind=kind, severity=severity)]
-            pictures.append(to_bytes(draw(scene, asked, int(rng.integers(2**31)))[0]))
+            images.append(to_bytes(draw(scene, asked, int(rng.integers(2**31)))[0]))
             labels.append((1.0, 0.0))
             layered = "layered" if rng.random() < 0.4 else ""
             sides = ["right", "left"] if rng.random() < 0.3 else [str(rng.choice(["right", "left"]))]
-            picture = image
+            drawn = image
             for side in sides:
                 one = Asked("effusion", side, kind=layered, severity=float(rng.uniform(0.05, 1)))
                 changed, _ = draw(scene, [one], int(rng.integers(2**31)))
-                picture = np.where(np.abs(changed - image) > 0, changed, picture)
-            pictures.append(to_bytes(picture))
+                drawn = np.where(np.abs(changed - image) > 0, changed, drawn)
+            images.append(to_bytes(drawn))
             labels.append((0.0, 1.0))
-    return np.stack(pictures), np.array(labels, dtype=np.float32)
+    return np.stack(images), np.array(labels, dtype=np.float32)
 
 
-def batches(pictures: np.ndarray, labels: np.ndarray, device: torch.device, size: int = 32):
-    grids = shrink(pictures, device)
+def batches(images: np.ndarray, labels: np.ndarray, device: torch.device, size: int = 32):
+    grids = shrink(images, device)
     y = torch.from_numpy(labels).to(device)
     # Each class as often as the films with neither.
     weight = np.where(labels.sum(1) == 0, 1.0, 0.0) / max(1, (labels.sum(1) == 0).sum())
@@ -113,9 +113,9 @@ def main() -> None:
         i for i, film in enumerate(films)
         if film.part == "train" and film.without_finding and not faults(found[i].astype(np.float32))
     ]  # fmt: skip
-    pictures, labels = draw_training(squares, found, chosen, options.rounds)
+    images, labels = draw_training(squares, found, chosen, options.rounds)
     network = train_classifier(
-        "drawn-like-real", batches(pictures, labels, device), 2, options.work, device, steps=options.steps
+        "drawn-like-real", batches(images, labels, device), 2, options.work, device, steps=options.steps
     )
     read = scores(network, squares, device)
     drawn_on = {films[i].patient for i in chosen}
@@ -124,7 +124,10 @@ def main() -> None:
         "drawn on films": len(chosen),
         "steps": options.steps,
     }
-    for name, parts in (("all other patients", {"test", "judge", "validation", "train"}), ("test patients", {"test"})):
+    for name, parts in (
+        ("all other patients", {"test", "classifier", "validation", "train"}),
+        ("test patients", {"test"}),
+    ):
         rows = []
         for view, sets in sorted(real_sets(films, parts, drawn_on).items()):
             for column, label in enumerate(LABELS):

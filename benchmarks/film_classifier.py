@@ -1,7 +1,7 @@
 """A small classifier of findings in frontal films, for the benchmarks of cxr-mini. Needs torch.
 
-It is trained on films of the ``judge`` part, of which the engine's training saw none, without and with drawn findings
-(``film_fidelity.py``), or on other films where the question is another (``drawn_like_real.py``).
+It is trained on films of the ``classifier`` part, of which the engine's training saw none, without and with drawn
+findings (``film_fidelity.py``), or on other films where the question is another (``drawn_like_real.py``).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class FindingNet(nn.Module):
         return self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
 
 
-def shrink(pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device) -> Tensor:
-    """Bring pictures (n, h, w), uint8 or in [0, 1], to the network's grid: (n, 1, GRID, GRID)."""
-    values = np.asarray(pictures, dtype=np.float32) / (255 if pictures.dtype == np.uint8 else 1)
+def shrink(images: NDArray[np.uint8] | NDArray[np.float32], device: torch.device) -> Tensor:
+    """Bring images (n, h, w), uint8 or in [0, 1], to the network's grid: (n, 1, GRID, GRID)."""
+    values = np.asarray(images, dtype=np.float32) / (255 if images.dtype == np.uint8 else 1)
     return F.interpolate(torch.from_numpy(values).to(device)[:, None], (GRID, GRID), mode="area")
 
 
@@ -111,10 +111,10 @@ def train_classifier(
 
 @torch.no_grad()
 def scores(
-    network: FindingNet, pictures: NDArray[np.uint8] | NDArray[np.float32], device: torch.device
+    network: FindingNet, images: NDArray[np.uint8] | NDArray[np.float32], device: torch.device
 ) -> NDArray[np.float32]:
-    """Return the logits of each picture, float32 (n, classes)."""
-    found = [network(shrink(pictures[k : k + 64], device)).cpu().numpy() for k in range(0, len(pictures), 64)]
+    """Return the logits of each image, float32 (n, classes)."""
+    found = [network(shrink(images[k : k + 64], device)).cpu().numpy() for k in range(0, len(images), 64)]
     return np.concatenate(found).astype(np.float32)
 
 

@@ -1,15 +1,16 @@
-"""Does an engine do what it is asked, on real films of patients it never saw? Writes a report, a sheet and the card.
+"""Does an engine do what it is asked, on real films of patients it never saw? Writes a report, a sheet, a table.
 
     python benchmarks/film_fidelity.py WORK --films FILMS                 # all test films without finding
     python benchmarks/film_fidelity.py WORK --films FILMS --most 12 --out build/try.json
 
 WORK is the folder of ``python -m roentmod_fast_engines.cxr_mini``: it holds squares and lung fields. Films of the
 ``test`` part without finding are edited towards every prompt, as DICOM files are, with the engine's defaults. Each edit
-is read by rules on the geometry (``film_reader.py``) and by a classifier that was trained on films of the ``judge``
+is read by rules on the geometry (``film_reader.py``) and by a classifier trained on films of the ``classifier``
 part, which no training of the engine saw; its limits are set at 95 % specificity on unedited films of the training and
 validation parts, which it never saw. PA and AP films are reported apart, rates with Wilson intervals of 95 %.
 
-``--card`` writes the tables into the engine's CARD.md. The contact sheet is made of films: it stays out of the project.
+``--model-card`` writes the tables into the engine's CARD.md. The contact sheet is made of films: keep it out of the
+project.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from roentmod_fast_engines.cxr_mini.pairs import to_bytes
 from roentmod_fast_engines.cxr_mini.processes import spread
 
 RESULTS = Path(__file__).parent / "results"
-CARD_MARKS = ("<!-- fidelity: written by benchmarks/film_fidelity.py -->", "<!-- end of fidelity -->")
+MODEL_CARD_MARKS = ("<!-- fidelity: written by benchmarks/film_fidelity.py -->", "<!-- end of fidelity -->")
 CLASSES = ("cardiomegaly", "edema", "pneumonia", "effusion", "hernia", "mass")
 NORMAL = PROMPTS[0]
 UNKNOWN = ("rib fracture",)
@@ -54,7 +55,7 @@ Array = NDArray[np.float32]
 
 
 def psnr(a: Array, b: Array, where: NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures in [0, 1], over ``where``."""
+    """Peak signal-to-noise ratio in dB of two images in [0, 1], over ``where``."""
     error = np.square(a - b) if where is None else np.square(a - b)[where]
     return float(-10 * np.log10(max(float(error.mean()), 1e-12)))
 
@@ -76,11 +77,11 @@ def asked_by(prompt: str) -> Asked | None:
 # --- the classifier ---------------------------------------------------------------------------------------------------
 
 
-def draw_judge(job: tuple[int, NDArray[np.uint8], Array, int]) -> list[NDArray[np.uint8]]:
+def draw_for_classifier(job: tuple[int, NDArray[np.uint8], Array, int]) -> list[NDArray[np.uint8]]:
     """Draw each finding ``rounds`` times into a film, given with its number and its lung fields; [] if it cannot be."""
-    index, picture, fields, rounds = job
+    index, square, fields, rounds = job
     try:
-        scene = Scene.of(picture.astype(np.float32) / 255, np.stack([largest_part(one > 0.5) for one in fields]))
+        scene = Scene.of(square.astype(np.float32) / 255, np.stack([largest_part(one > 0.5) for one in fields]))
     except ValueError:
         return []
     drawn = []
@@ -91,31 +92,31 @@ def draw_judge(job: tuple[int, NDArray[np.uint8], Array, int]) -> list[NDArray[n
     return drawn
 
 
-def judge_set(films: list[Film], squares: Array, found: Array, rounds: int) -> tuple[NDArray[np.uint8], Array]:
-    """Draw findings into films of the judge part: pictures and labels (n, 6); NaN where a real film's is not known."""
+def classifier_set(films: list[Film], squares: Array, found: Array, rounds: int) -> tuple[NDArray[np.uint8], Array]:
+    """Draw findings into films of the classifier part: images, labels (n, 6); NaN where a real film's is not known."""
     usable = [
-        i for i, film in enumerate(films) if film.part == "judge" and not faults(found[i].astype(np.float32))
+        i for i, film in enumerate(films) if film.part == "classifier" and not faults(found[i].astype(np.float32))
     ]  # fmt: skip
-    pictures, labels = [], []
+    images, labels = [], []
     jobs = ((i, squares[i], found[i].astype(np.float32), rounds) for i in usable)
-    for index, drawn in zip(usable, spread(draw_judge, jobs), strict=True):
+    for index, drawn in zip(usable, spread(draw_for_classifier, jobs), strict=True):
         own = np.full(len(CLASSES), 0 if films[index].without_finding else np.nan, np.float32)
-        pictures += [squares[index]] * 2
+        images += [squares[index]] * 2
         labels += [own] * 2
-        for k, picture in enumerate(drawn):
+        for k, image in enumerate(drawn):
             label = own.copy()
             label[k % len(CLASSES)] = 1
-            pictures.append(picture)
+            images.append(image)
             labels.append(label)
-    return np.stack(pictures), np.stack(labels)
+    return np.stack(images), np.stack(labels)
 
 
 def classifier(
     films: list[Film], squares: Array, found: Array, work: Path, device: torch.device, steps: int
 ) -> tuple[FindingNet, Array]:
     """Train the classifier; return it and its limits, each at 95 % specificity on unedited films that it never saw."""
-    pictures, labels = judge_set(films, squares, found, 6)
-    grids, y = shrink(pictures, device), torch.from_numpy(labels).to(device)
+    images, labels = classifier_set(films, squares, found, 6)
+    grids, y = shrink(images, device), torch.from_numpy(labels).to(device)
     weight = np.where(np.nansum(labels, 1) == 0, 2.0 / max(1, (np.nansum(labels, 1) == 0).sum()), 0.0)
     for column in range(len(CLASSES)):
         weight = weight + np.nan_to_num(labels[:, column]) / np.nansum(labels[:, column])
@@ -125,7 +126,7 @@ def classifier(
         chosen = rng.choice(len(grids), BATCH, p=share)
         return grids[chosen], y[chosen]
 
-    network = train_classifier("judge", draw_batch, len(CLASSES), work, device, steps=steps)
+    network = train_classifier("classifier", draw_batch, len(CLASSES), work, device, steps=steps)
     calm = [i for i, film in enumerate(films) if film.part in ("train", "validation") and film.without_finding]
     return network, np.quantile(scores(network, squares[calm], device), 0.95, axis=0).astype(np.float32)
 
@@ -333,11 +334,11 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_card(card: Path, text: str) -> None:
-    """Put ``text`` between the marks of an engine's card."""
-    head, rest = card.read_text(encoding="utf-8").split(CARD_MARKS[0])
-    tail = rest.split(CARD_MARKS[1])[1]
-    card.write_text(f"{head}{CARD_MARKS[0]}\n\n{text}\n{CARD_MARKS[1]}{tail}", encoding="utf-8")
+def write_model_card(model_card: Path, text: str) -> None:
+    """Put ``text`` between the marks of an engine's model card."""
+    head, rest = model_card.read_text(encoding="utf-8").split(MODEL_CARD_MARKS[0])
+    tail = rest.split(MODEL_CARD_MARKS[1])[1]
+    model_card.write_text(f"{head}{MODEL_CARD_MARKS[0]}\n\n{text}\n{MODEL_CARD_MARKS[1]}{tail}", encoding="utf-8")
 
 
 def main() -> None:
@@ -356,7 +357,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="of the classifier")
     parser.add_argument("--out", type=Path, default=RESULTS / "film_fidelity.json")
     parser.add_argument("--sheet", type=Path, help="PNG of films and edits; keep it out of the project")
-    parser.add_argument("--card", action="store_true", help="write the tables into the engine's CARD.md")
+    parser.add_argument("--model-card", action="store_true", help="write the tables into the engine's CARD.md")
     options = parser.parse_args()
     started = time.monotonic()
     device = torch.device(options.device)
@@ -413,8 +414,8 @@ def main() -> None:
     if options.sheet:
         Image.fromarray((np.clip(np.concatenate(sheet), 0, 1) * 255).round().astype(np.uint8)).save(options.sheet)
     text = table(report)
-    if options.card:
-        write_card(editor.bundle.path("CARD.md"), text)
+    if options.model_card:
+        write_model_card(editor.bundle.path("CARD.md"), text)
     print(text)
 
 

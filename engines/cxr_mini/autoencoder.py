@@ -1,4 +1,4 @@
-"""The autoencoder of cxr-mini: its shape, its training on films and phantoms, and how well it carries a picture."""
+"""The autoencoder of cxr-mini: its shape, its training on films and phantoms, and how well it carries a image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .learning import Length, half_rounded, train
 
 FACTOR = 8
 KL = 3e-5
-"""Weight of the KL term: enough that latents stay near a unit deviation, too little to blur the picture."""
+"""Weight of the KL term: enough that latents stay near a unit deviation, too little to blur the image."""
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -35,23 +35,23 @@ def make_autoencoder() -> AutoencoderKL:
 
 
 def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the pictures' horizontal and vertical gradients."""
+    """Mean absolute difference of the images' horizontal and vertical gradients."""
     d = a - b
     return (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., :, 1:] - d[..., :, :-1]).abs().mean()
 
 
-def to_network(pictures: NDArray[np.float32], device: torch.device) -> Tensor:
-    """Bring pictures (n, h, w) in [0, 1] to what the encoder takes, (n, 3, h, w) in [-1, 1]."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32)).to(device)[:, None] * 2 - 1
+def to_network(images: NDArray[np.float32], device: torch.device) -> Tensor:
+    """Bring images (n, h, w) in [0, 1] to what the encoder takes, (n, 3, h, w) in [-1, 1]."""
+    x = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(device)[:, None] * 2 - 1
     return x.expand(-1, 3, -1, -1).contiguous()
 
 
-def cut(pictures: Tensor, count: int, edge: int) -> Tensor:
-    """Cut ``edge`` pixels a side out of ``count`` of the pictures, uint8 (n, SIZE, SIZE), and vary them.
+def cut(images: Tensor, count: int, edge: int) -> Tensor:
+    """Cut ``edge`` pixels a side out of ``count`` of the images, uint8 (n, SIZE, SIZE), and vary them.
 
     Mirror, gamma, contrast. Returns float32 (count, 1, edge, edge) in [0, 1].
     """
-    device = pictures.device
+    device = images.device
 
     def draw(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, 1, 1, device=device)
@@ -59,11 +59,11 @@ def cut(pictures: Tensor, count: int, edge: int) -> Tensor:
     def some(share: float) -> Tensor:
         return torch.rand(count, 1, 1, device=device) < share
 
-    chosen = torch.randint(len(pictures), (count, 1, 1), device=device)
-    corner = torch.randint(pictures.shape[1] - edge + 1, (2, count, 1), device=device)
+    chosen = torch.randint(len(images), (count, 1, 1), device=device)
+    corner = torch.randint(images.shape[1] - edge + 1, (2, count, 1), device=device)
     along = torch.arange(edge, device=device)
     rows, columns = corner[0] + along, corner[1] + along
-    part = pictures[chosen, rows[:, :, None], columns[:, None, :]].float() / 255
+    part = images[chosen, rows[:, :, None], columns[:, None, :]].float() / 255
     part = torch.where(some(0.5), part.flip(2), part)
     part = torch.where(some(0.5), part ** torch.exp(draw(-0.4, 0.4)), part)
     low = draw(0, 0.15)
@@ -82,9 +82,9 @@ def train_autoencoder(
     rate: float = 2e-3,
     seed: int = 0,
 ) -> AutoencoderKL:
-    """Train on films and a fifth of phantoms: L1 on the picture and on its gradients, a little KL.
+    """Train on films and a fifth of phantoms: L1 on the image and on its gradients, a little KL.
 
-    Crops first, since a small network gains more from many steps than from many pixels a step; whole pictures in
+    Crops first, since a small network gains more from many steps than from many pixels a step; whole images in
     every tenth step, a quarter as many.
     """
     torch.manual_seed(seed)
@@ -110,11 +110,11 @@ def train_autoencoder(
 
 
 @torch.no_grad()
-def encode(network: nn.Module, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
-    """Encode pictures to latent means and standard deviations: float16 (count, 8, 32, 32), not scaled."""
-    result = np.empty((len(pictures), 8, SIZE // FACTOR, SIZE // FACTOR), dtype=np.float16)
-    for start in range(0, len(pictures), 32):
-        x = to_network(pictures[start : start + 32].astype(np.float32) / 255, device)
+def encode(network: nn.Module, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
+    """Encode images to latent means and standard deviations: float16 (count, 8, 32, 32), not scaled."""
+    result = np.empty((len(images), 8, SIZE // FACTOR, SIZE // FACTOR), dtype=np.float16)
+    for start in range(0, len(images), 32):
+        x = to_network(images[start : start + 32].astype(np.float32) / 255, device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             posterior = network.encode(x).latent_dist
         result[start : start + 32] = torch.cat([posterior.mean, posterior.std], 1).float().cpu().numpy()
@@ -122,10 +122,10 @@ def encode(network: nn.Module, pictures: NDArray[np.uint8], device: torch.device
 
 
 @torch.no_grad()
-def carried(network: nn.Module, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float64]:
-    """Return the PSNR in dB of each picture that passes through the autoencoder and back."""
+def carried(network: nn.Module, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.float64]:
+    """Return the PSNR in dB of each image that passes through the autoencoder and back."""
     result = []
-    for one in pictures:
+    for one in images:
         x = to_network(one[None].astype(np.float32) / 255, device)
         y = network.decode(network.encode(x).latent_dist.mode()).sample.mean(1).clamp(-1, 1)
         result.append(-10 * math.log10(float(((y - x[:, 0]) / 2).square().mean())))

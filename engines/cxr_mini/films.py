@@ -1,4 +1,4 @@
-"""The films that cxr-mini is trained and judged on: the index, the split by patient, squares of 256 pixels.
+"""The films that cxr-mini is trained and measured on: the index, the split by patient, squares of 256 pixels.
 
 A folder of films holds ``index.csv`` (file, source, patient, view, findings, rsna_reader_class), the files it names,
 and ``hannover-lungs/`` with masks drawn by hand. The films are not part of the project; CARD.md says where they are
@@ -10,7 +10,7 @@ The split is a function of the patient alone, so it never changes: all films of 
 part        share      use
 ==========  =========  ==========================================================================
 test        0 to 20 %  figures of the model card; never trained on and never used to choose anything
-judge       to 34 %    trains the independent classifier of the benchmark, nothing of the engine
+classifier  to 34 %    trains the independent classifier of the benchmark, nothing of the engine
 validation  to 39 %    chooses settings of the recipe
 train       the rest   trains the engine
 ==========  =========  ==========================================================================
@@ -31,7 +31,7 @@ from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import read_radiograph
 
 SIZE = 256
-PARTS = (("test", 0.2), ("judge", 0.34), ("validation", 0.39), ("train", 1.0))
+PARTS = (("test", 0.2), ("classifier", 0.34), ("validation", 0.39), ("train", 1.0))
 NIH = "NIH ChestX-ray14"
 NORMAL = "No Finding"
 
@@ -99,7 +99,7 @@ def hand_masks(folder: Path, films: list[Film]) -> dict[int, NDArray[np.bool_]]:
     for index, film in enumerate(films):
         path = folder / "hannover-lungs" / f"{Path(film.file).stem}.png"
         if film.file.startswith("hannover/") and path.is_file():
-            with Image.open(path) as picture:
-                mask = np.asarray(picture.convert("L"), dtype=np.float32) / 255
+            with Image.open(path) as image:
+                mask = np.asarray(image.convert("L"), dtype=np.float32) / 255
             result[index] = Letterbox.fit(mask.shape, SIZE).apply(mask) > 0.5
     return result

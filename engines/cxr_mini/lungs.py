@@ -41,21 +41,21 @@ def train_lungs(
     """
     by_hand = [i for i in hand if films[i].part == "train"]
     drawn, drawn_masks = phantom_fields(range(first_seed, first_seed + 40))
-    pictures = np.concatenate([squares[by_hand], drawn])
+    images = np.concatenate([squares[by_hand], drawn])
     masks = np.concatenate([np.stack([split_sides(hand[i]) for i in by_hand]), drawn_masks])
     weights = np.array([1.0] * len(by_hand) + [0.1] * len(drawn), dtype=np.float32)
-    network = train_segmenter("lungs-first", pictures, masks, weights, work, device, lengths[0])
+    network = train_segmenter("lungs-first", images, masks, weights, work, device, lengths[0])
     own = [i for i, film in enumerate(films) if film.part == "train" and i not in hand]
     found = find_lungs(network, squares[own], device)
     kept = [k for k, why in enumerate(faults_of(found)) if not why]
     if kept:
-        pictures = np.concatenate([pictures, squares[[own[k] for k in kept]]])
+        images = np.concatenate([images, squares[[own[k] for k in kept]]])
         checked = np.stack([np.stack([largest_part(one > 0.5) for one in found[k]]) for k in kept])
         masks = np.concatenate([masks, checked])
         share = 0.8 * weights.sum() / len(kept)
         weights = np.concatenate([weights, np.full(len(kept), share, dtype=np.float32)])
     network = train_segmenter(
-        "lungs-second", pictures, masks, weights, work, device, lengths[1], seed=1, rate=1.2e-3,
+        "lungs-second", images, masks, weights, work, device, lengths[1], seed=1, rate=1.2e-3,
         start=network.state_dict(),
     )  # fmt: skip
     figures: dict[str, object] = {"own predictions used": len(kept), "of": len(own)}
@@ -68,7 +68,7 @@ def lung_figures(
 ) -> dict[str, object]:
     """Return the Dice coefficients of both lungs on the masks drawn by hand that training did not see."""
     figures: dict[str, object] = {}
-    for part in ("validation", "judge", "test"):
+    for part in ("validation", "classifier", "test"):
         some = [i for i in hand if films[i].part == part]
         if some:
             masks_found = find_lungs(network, squares[some], device).max(1) > 0.5

@@ -61,7 +61,7 @@ def fields_of(drawn: phantom.Phantom) -> NDArray[np.bool_]:
 
 
 def vary(
-    picture: NDArray[np.uint8], masks: NDArray[np.bool_], rng: np.random.Generator
+    film: NDArray[np.uint8], masks: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Turn, zoom and shift a film and its lung fields a little; vary gamma and contrast."""
     turn, zoom = rng.uniform(-0.08, 0.08), rng.uniform(0.9, 1.12)
@@ -79,7 +79,7 @@ def vary(
         )
         return np.asarray(moved, dtype=np.float32)
 
-    image = np.clip(apply(picture.astype(np.float32) / 255), 0, 1) ** np.float32(np.exp(rng.uniform(-0.3, 0.3)))
+    image = np.clip(apply(film.astype(np.float32) / 255), 0, 1) ** np.float32(np.exp(rng.uniform(-0.3, 0.3)))
     image = image * rng.uniform(0.88, 1.0)
     return image.astype(np.float32), np.stack([apply(mask) > 0.5 for mask in masks])
 

@@ -93,7 +93,7 @@ def _warp(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tenso
 
 def train_segmenter(
     name: str,
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     masks: NDArray[np.bool_],
     weights: NDArray[np.float32],
     work: Path,
@@ -104,7 +104,7 @@ def train_segmenter(
     seed: int = 0,
     start: dict[str, Tensor] | None = None,
 ) -> LungNet:
-    """Train on pictures uint8 (n, SIZE, SIZE) with masks bool (n, 2, SIZE, SIZE), drawn by their ``weights``."""
+    """Train on images uint8 (n, SIZE, SIZE) with masks bool (n, 2, SIZE, SIZE), drawn by their ``weights``."""
     torch.manual_seed(seed)
     network = LungNet().to(device)
     if start is not None:
@@ -113,8 +113,8 @@ def train_segmenter(
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([seed, 31, step])
-        chosen = rng.choice(len(pictures), length.batch, p=share)
-        x = torch.from_numpy(pictures[chosen].astype(np.float32) / 255).to(device)[:, None]
+        chosen = rng.choice(len(images), length.batch, p=share)
+        x = torch.from_numpy(images[chosen].astype(np.float32) / 255).to(device)[:, None]
         y = torch.from_numpy(masks[chosen].astype(np.float32)).to(device)
         x, y = (F.interpolate(one, (GRID, GRID), mode="area") for one in (x, y))
         mirrored = torch.from_numpy(rng.random(length.batch) < 0.3).to(device).view(-1, 1, 1, 1)
@@ -132,11 +132,11 @@ def train_segmenter(
 
 
 @torch.no_grad()
-def find_lungs(network: LungNet, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
+def find_lungs(network: LungNet, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
     """Return the probability of each lung, float16 (n, 2, SIZE, SIZE): the mean over the film and its mirror image."""
-    result = np.empty((len(pictures), 2, SIZE, SIZE), dtype=np.float16)
-    for start in range(0, len(pictures), 16):
-        x = torch.from_numpy(pictures[start : start + 16].astype(np.float32) / 255).to(device)[:, None]
+    result = np.empty((len(images), 2, SIZE, SIZE), dtype=np.float16)
+    for start in range(0, len(images), 16):
+        x = torch.from_numpy(images[start : start + 16].astype(np.float32) / 255).to(device)[:, None]
         x = F.interpolate(x, (GRID, GRID), mode="area").contiguous()
         with torch.autocast(device.type, dtype=torch.bfloat16):
             p = (network(x).float().sigmoid() + network(x.flip(3)).float().sigmoid().flip(3).flip(1)) / 2

@@ -1,7 +1,7 @@
 """The text encoder and the UNet of cxr-mini: their shapes and how they learn edits.
 
-A network that is trained on whole pictures alone sees, through the little noise of an edit at strength 0.4, that a
-finding is *not* there, and keeps to what it sees. So the noised pictures of :func:`train_edits` lie between a film
+A network that is trained on whole images alone sees, through the little noise of an edit at strength 0.4, that a
+finding is *not* there, and keeps to what it sees. So the noised images of :func:`train_edits` lie between a film
 without a finding and the same film with it, and the prompt says where to go. Guidance multiplies what the prompt
 changes: :func:`train_guidance` makes that change so small that guidance 4 leads to the finding and not beyond.
 """
@@ -135,7 +135,7 @@ class Course:
         # Four in ten start at the film itself; the others lie on the way to the finding or a little beyond it.
         done = torch.where(chance[2] < 0.4, torch.zeros_like(chance[2]), 1.1 * chance[3])
         state = without + done.view(-1, 1, 1, 1) * (with_finding - without)
-        # Edits at strength 0.4 live below step 400; the rest serves stronger ones and whole pictures.
+        # Edits at strength 0.4 live below step 400; the rest serves stronger ones and whole images.
         spans = torch.tensor([(0, 120), (120, 420), (420, 700), (700, 1000)], device=self.device)
         span = spans[torch.bucketize(chance[4], torch.tensor((0.14, 0.76, 0.9), device=self.device), right=True)]
         t = (span[:, 0] + torch.rand(size, device=self.device) * (span[:, 1] - span[:, 0])).long()
@@ -168,7 +168,7 @@ class Cases:
     wanted: Tensor
 
     def loss(self, predicted: Tensor, noise: Tensor) -> Tensor:
-        """Squared error of a predicted noise, weighted as an error of the picture where that is moderate."""
+        """Squared error of a predicted noise, weighted as an error of the image where that is moderate."""
         weight = ((1 - self.alpha_bar) / self.alpha_bar).clamp(0.05, 4.0)
         return (weight * (predicted - noise).square()).mean()
 
@@ -180,7 +180,7 @@ class Cases:
 def train_edits(course: Course, networks: nn.ModuleList, work: Path, length: Length, *, rate: float = 8e-4) -> None:
     """Train text encoder and UNet on edits: under a caption predict the film with the finding, else what is there.
 
-    The states on the way include the finished edit, so whole pictures with their text are among the cases.
+    The states on the way include the finished edit, so whole images with their text are among the cases.
     """
 
     def loss_of(step: int) -> Tensor:

@@ -18,7 +18,7 @@ from roentmod_fast.bundle.manifest import (
 from roentmod_fast.errors import EngineError
 from roentmod_fast.folders import data_folder
 
-BUILT_IN = "phantom"
+BUILT_IN = "cxr-mini"
 SEARCH_VARIABLE = "ROENTMOD_ENGINES"
 
 

@@ -46,9 +46,9 @@ def test_quick_run_leaves_a_whole_checkpoint(
     make_films(tmp_path / "films", 24)
     # Two steps teach no network to find lungs: take the truth for what it found.
     parts = [part_of(NIH, str(number)) for number in range(24)]
-    assert {"train", "test", "judge", "validation"} >= set(parts)
+    assert {"train", "test", "classifier", "validation"} >= set(parts)
     truth = np.stack([fields_of(draw_phantom(256, number)) for number in range(24)]).astype(np.float16)
-    monkeypatch.setattr(train, "find_lungs", lambda network, pictures, device: truth)
+    monkeypatch.setattr(train, "find_lungs", lambda network, images, device: truth)
     arguments = [str(tmp_path / "work"), "--films", str(tmp_path / "films"), "--quick"]
     train.main(arguments)
     assert "guidance: step 2/2" in capsys.readouterr().out
