@@ -249,7 +249,7 @@ class Maker:
         return self._row(edit, REFUSED if isinstance(error, RefusedError) else FAILED, error=str(error))
 
     def _row(self, edit: Edit, state: str, error: str = "") -> Row:
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
         return Row(edit.id, state, error, version=__version__, finished=now, host=self._rows.host)
 
     def _append(self, row: Row) -> Row:
