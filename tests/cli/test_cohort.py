@@ -200,3 +200,36 @@ def test_what_contradicts_generate_is_one_line(
 def test_prompt_names_no_image_of_a_text_alone(roentmod: Run, tmp_path: Path) -> None:
     ran = roentmod("cohort", *BASELINES, "-p", "edema", "-o", tmp_path / "c")
     assert ran.code == 2 and "-p is for edits of sources" in ran.err
+
+
+def test_pages_of_a_cohort(roentmod: Run, cohort: Path, tmp_path: Path) -> None:
+    assert "no edit is made yet" in roentmod("cohort", "page", cohort).err
+    roentmod("cohort", "run", cohort)
+    ran = roentmod("cohort", "page", cohort)
+    assert (ran.code, ran.out) == (0, f"{cohort / 'page' / 'index.html'}\n")
+    assert "pages: 3 written" in ran.err and "3 edits listed" in ran.err
+    assert "pages: 3 kept" in roentmod("cohort", "page", cohort).err
+    assert roentmod("cohort", "verify", cohort).out == "3 files checked: clean\n"
+    ran = roentmod("cohort", "page", cohort, "-o", tmp_path / "look.html", "--limit", 1, "--finding", "edema")
+    assert ran.out == f"{tmp_path / 'look.html'}\n" and len(list((tmp_path / "look.pages").iterdir())) == 1
+    next((cohort.parent / "sources").rglob("*.png")).unlink()
+    ran = roentmod("cohort", "page", cohort, "--overwrite")
+    assert ran.code == 3 and "1 failed" in ran.err and "no such file" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--min-change", "5", "--max-change", "2"), "--min-change 5 is above --max-change 2"),
+        (("--min-change", "100"), "widen --min-change"),
+        (("--finding", "hernia"), "none of 3 edits"),
+        (("--finding", "hernias"), "is not one of"),
+        (("--min-change", "101"), "is not in the range"),
+        (("--root", "absent"), "no such folder"),
+    ],
+)
+def test_pages_that_nobody_can_make(roentmod: Run, cohort: Path, arguments: tuple[str, ...], message: str) -> None:
+    roentmod("cohort", "run", cohort)
+    ran = roentmod("cohort", "page", cohort, *arguments)
+    assert ran.code == 2 and message in ran.err
+    assert not (cohort / "page" / "index.html").exists()
