@@ -170,6 +170,7 @@ def plan(
       roentmod-fast cohort plan study/ -p edema -p cardiomegaly -o cohort/
       roentmod-fast cohort plan --dataset nih --root ChestX-ray14/ --prompts paper --limit 1000 -o cohort/
       roentmod-fast cohort plan --dataset table --metadata cases.csv -p edema --format png --size 512 -o cohort/
+      roentmod-fast cohort plan study/ -p edema --repeats 5 --compose replace --split 70/30 -o cohort/
       roentmod-fast cohort plan --generate "no acute cardiopulmonary process" --count 10000 -o normals/
     """
     from roentmod_fast.cli.cohort import duration
