@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import io
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +18,8 @@ from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import RefusedError, SettingError
 from roentmod_fast.generate import GeneratedImage, generate
+from roentmod_fast.radiograph.dicom.generated import generated_bytes
+from roentmod_fast.radiograph.dicom.stamp import Stamp
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.settings import EditConfig
 
@@ -129,6 +133,19 @@ def test_dciodvfy_finds_no_error(image: GeneratedImage, tmp_path: Path) -> None:
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error") and "0x0008,0x001c" not in line]
     assert "SCImage" in done.stderr
     assert errors == []
+
+
+def test_a_stamp_gives_the_same_bytes_and_a_patient_is_taken_as_given(image: GeneratedImage) -> None:
+    stamp = Stamp(datetime.datetime(2026, 3, 4, 12), b"seed")
+    data, uid = generated_bytes(image.image, image.provenance, stamp=stamp, patient="0123456789AB")
+    assert generated_bytes(image.image, image.provenance, stamp=stamp, patient="0123456789AB") == (data, uid)
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    assert (dataset.PatientID, dataset.PatientName) == ("SYN-GEN-0123456789AB", "SYNTHETIC^0123456789AB")
+    assert dataset.SOPInstanceUID == uid and dataset.InstanceCreationDate == dataset.StudyDate == "20260304"
+    assert len({dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID}) == 3
+    other = generated_bytes(image.image, image.provenance, stamp=Stamp(stamp.time, b"other"))
+    assert other[1] != uid
+    assert generated_bytes(image.image, image.provenance)[1] != generated_bytes(image.image, image.provenance)[1]
 
 
 def test_a_format_that_is_none_is_refused(image: GeneratedImage, tmp_path: Path) -> None:

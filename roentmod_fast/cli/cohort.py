@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli.cohort_page import page
 from roentmod_fast.cli.cohort_plan import plan
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import PATH
@@ -15,10 +16,24 @@ from roentmod_fast.cli.options import PATH
 
 @click.group("cohort")
 def command() -> None:
-    """Make a synthetic cohort: many sources times prompts times repeats, with labels, splits and a manifest."""
+    """Make a synthetic cohort: many sources times prompts times repeats, with labels, splits and a manifest.
+
+    \b
+    Examples, in this order:
+      roentmod-fast cohort plan study/ -p edema -p cardiomegaly --repeats 2 -o cohort/
+      roentmod-fast cohort run cohort/ --workers 2
+      roentmod-fast cohort status cohort/
+      roentmod-fast cohort verify cohort/
+      roentmod-fast cohort table cohort/ --labels ignore
+      roentmod-fast cohort page cohort/ --limit 20
+    \b
+    Images without a source, the paper's baselines:
+      roentmod-fast cohort plan --generate "no acute cardiopulmonary process" --count 10000 -o normals/
+    """
 
 
 command.add_command(plan)
+command.add_command(page)
 
 
 @command.command("run")
@@ -46,6 +61,7 @@ def run(folder: Path, shard: str | None, workers: int, dask: str | None, retry_f
       roentmod-fast cohort run cohort/ --workers 2
       roentmod-fast cohort run cohort/ --shard $SLURM_ARRAY_TASK_ID/16
       roentmod-fast cohort run cohort/ --dask tcp://scheduler:8786
+      roentmod-fast cohort run cohort/ --retry-failed --root /mnt/radiographs
     """
     from roentmod_fast.cli.cohort_run import run_and_report
     from roentmod_fast.errors import SettingError
@@ -66,8 +82,9 @@ def status_(folder: Path, as_json: bool) -> None:
     """Show how far a cohort is, also while it runs.
 
     \b
-    Example:
+    Examples:
       roentmod-fast cohort status cohort/
+      roentmod-fast cohort status cohort/ --json
     """
     import json
     from dataclasses import asdict
@@ -99,8 +116,9 @@ def verify_(folder: Path, quick: bool, remove_stray: bool) -> None:
     """Check that each row's file is there with its hash, none is torn or stray, and each edit is there once.
 
     \b
-    Example:
-      roentmod-fast cohort verify cohort/
+    Examples:
+      roentmod-fast cohort verify cohort/ --quick
+      roentmod-fast cohort verify cohort/ --remove-stray
     """
     from roentmod_fast.study.locks import hold
     from roentmod_fast.study.plan import Cohort
@@ -158,6 +176,7 @@ def table_(folder: Path, policy: str, cooccurrence: Path | None, asked: str, dra
     Examples:
       roentmod-fast cohort table cohort/
       roentmod-fast cohort table cohort/ --labels cooccurrence --asked diagonal
+      roentmod-fast cohort table cohort/ --labels cooccurrence --cooccurrence shares.csv --draw 1
     """
     from roentmod_fast.errors import SettingError
     from roentmod_fast.study.labels import Labels, read_rates
@@ -167,6 +186,8 @@ def table_(folder: Path, policy: str, cooccurrence: Path | None, asked: str, dra
     if cooccurrence is not None and policy != "cooccurrence" and asked == "1":
         raise SettingError("--cooccurrence is for --labels cooccurrence and --asked diagonal")
     cohort = Cohort.open(folder)
+    if cohort.plan.generates and cooccurrence is None and (policy == "cooccurrence" or asked == "diagonal"):
+        logger.warning("the paper's shares are of edits, not of generated images: --cooccurrence FILE gives others")
     paths, count = write_tables(cohort, Labels(policy, asked, read_rates(cooccurrence), draw))
     if len(paths) == 1:
         logger.info("no Parquet: pyarrow is not installed, type pip install 'roentmod-fast[study]'")

@@ -5,10 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_option
+
+OF_GENERATE = frozenset(
+    {"texts", "count", "seed", "folder", "split", "engine", "device", "preset", "precision", "guidance", "steps"}
+    | {"solver", "calls", "batch", "format_", "png_bits", "size", "label", "transfer_syntax", "no_estimate"}
+    | {"verbose", "quiet"}
+)
+"""Parameters that mean something without a source."""
+
+
+def _check_generate(context: click.Context) -> None:
+    """Raise SettingError for what contradicts ``--generate``: a source, or an option that is about sources."""
+    from roentmod_fast.errors import SettingError
+
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in OF_GENERATE and given and (name != "sources" or context.params[name]):
+            what = parameter.opts[0] if isinstance(parameter, click.Option) else "a source"
+            raise SettingError(f"{what} is for edits of sources: --generate has none, leave it out")
+    if context.params["count"] is None:
+        raise SettingError("--generate needs --count N, the number of images, such as --count 10000")
 
 
 @click.command("plan", cls=EditCommand)
@@ -31,6 +53,16 @@ from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_opti
 @click.option("--hash", "hash_by", type=click.Choice(["content", "name"]), help="[default: name of a data set]")
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="What to add; repeat for more edits.")
 @click.option("--prompts", "named", type=click.Choice(["paper"]), help="The paper's six prompts.")
+@click.option(
+    "--generate",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="Images from a text alone, without sources, such as --generate 'no acute cardiopulmonary process'; repeat for"
+    " more texts.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Images of each --generate, such as 10000.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the first of --count; then + 1. [default: 0]")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Edits of one prompt.")
 @click.option("-o", "--output", "folder", type=PATH, required=True, metavar="COHORT", help="The cohort's folder.")
 @click.option("--split", default="80/10/10", show_default=True, help="Train/validate/test by patient, or 'dataset'.")
@@ -98,6 +130,9 @@ def plan(
     hash_by: str | None,
     prompts: tuple[str, ...],
     named: str | None,
+    texts: tuple[str, ...],
+    count: int | None,
+    seed: int | None,
     repeats: int,
     folder: Path,
     split: str,
@@ -127,37 +162,53 @@ def plan(
     """Plan a cohort: which sources, towards which prompts, how. The plan never changes; nothing is made yet.
 
     Sources are files, folders and zips as for 'edit', or the adults, PA and without a finding, of a public data set, as
-    in the paper. Prints the number of edits and the time that they will take.
+    in the paper. --generate has none: as 'generate' it makes --count images of a text, each of a patient of its own.
+    Prints the number of edits and the time that they will take.
 
     \b
     Examples:
       roentmod-fast cohort plan study/ -p edema -p cardiomegaly -o cohort/
       roentmod-fast cohort plan --dataset nih --root ChestX-ray14/ --prompts paper --limit 1000 -o cohort/
       roentmod-fast cohort plan --dataset table --metadata cases.csv -p edema --format png --size 512 -o cohort/
+      roentmod-fast cohort plan study/ -p edema --repeats 5 --compose replace --split 70/30 -o cohort/
+      roentmod-fast cohort plan --generate "no acute cardiopulmonary process" --count 10000 -o normals/
     """
     from roentmod_fast.cli.cohort import duration
     from roentmod_fast.errors import SettingError
     from roentmod_fast.findings import FINDINGS, prompt_hint
+    from roentmod_fast.radiograph.model import GENERATED
     from roentmod_fast.settings import EditConfig
     from roentmod_fast.study import planning
     from roentmod_fast.study.datasets import describe
+    from roentmod_fast.study.generated import LABELS, generated_rows
     from roentmod_fast.study.plan import Origin, Output, check_plan, write_plan
 
-    if bool(sources) == (dataset is not None):
-        raise SettingError("name either files and folders, or --dataset with --root")
-    chosen = (*prompts, *((finding.prompt for finding in FINDINGS) if named else ()))
+    if texts:
+        _check_generate(click.get_current_context())
+    elif count is not None or seed is not None:
+        raise SettingError("--count and --seed are for --generate TEXT; --repeats makes more edits of a prompt")
+    elif bool(sources) == (dataset is not None):
+        raise SettingError("name either files and folders, or --dataset with --root, or --generate with --count")
+    chosen = texts or (*prompts, *((finding.prompt for finding in FINDINGS) if named else ()))
     for prompt in chosen:
         if (hint := prompt_hint(prompt)) is not None and prompt.strip():
             logger.warning(hint)
     config = EditConfig(strength, guidance, steps, 0, compose, solver, calls)
+    if texts:
+        config = planning.generating(config)
     made_with = planning.Engine.choose(engine, device, preset, precision, config)
     splits = planning.parse_splits(split)
+    if texts and splits is None:
+        raise SettingError("--split dataset: generated images are of no data set, give shares such as 80/10/10")
     depth = None if png_bits is None else int(png_bits)
     written = Output(format_, deidentify, sop_class, transfer_syntax, label, depth, size)
-    by = hash_by or ("content" if dataset is None else "name")
+    if texts:
+        written = planning.generated_output(written)
+    by = hash_by or ("content" if dataset is None and not texts else "name")
+    kind = GENERATED if texts else "files" if dataset is None else "table" if dataset == "table" else "dataset"
     draft = planning.plan_of(
         made_with,
-        Origin("files" if dataset is None else "table" if dataset == "table" else "dataset", "", by),
+        Origin(kind, "", by),
         chosen,
         written,
         repeats=repeats,
@@ -169,7 +220,10 @@ def plan(
     )
     check_plan(draft)
     names: tuple[str, ...] = ()
-    if dataset is None:
+    place: Path | None = None
+    if texts:
+        rows, names = generated_rows(draft.engine_sha256, count or 0, seed or 0), LABELS
+    elif dataset is None:
         if (view, min_age, findings) != (None, None, None):
             raise SettingError("--view, --min-age and --findings are for --dataset: files say none of it")
         rows, place = planning.file_rows(sources, by, deidentify, force)
@@ -186,13 +240,16 @@ def plan(
         for reason, count in selection.left_out.items():
             logger.warning(f"{count} radiographs left out: {reason}")
     rows = planning.with_splits(planning.limited(rows, limit), splits)
-    draft = planning.with_root(draft, place)
+    draft = draft if place is None else planning.with_root(draft, place)
     cohort = write_plan(folder, draft, rows, names)
     edits = cohort.plan.edits
     del rows  # an engine may be opened now
-    logger.info(f"{cohort.plan.origin.count} sources x {len(chosen)} prompts x {repeats} repeats: {edits} edits")
+    if texts:
+        logger.info(f"{cohort.plan.origin.count} seeds x {len(chosen)} texts: {edits} images")
+    else:
+        logger.info(f"{cohort.plan.origin.count} sources x {len(chosen)} prompts x {repeats} repeats: {edits} edits")
     if not no_estimate:
-        seconds, origin = made_with.seconds(config)
+        seconds, origin = made_with.seconds(config, generates=bool(texts))
         time = "unknown time" if seconds is None else f"{duration(seconds * edits)} by one worker, {seconds:.2f} s each"
         logger.info(f"{time} ({origin})")
     click.echo(folder)

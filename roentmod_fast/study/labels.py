@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,17 @@ class Labels:
     asked: str = "1"
     rates: Rates = field(default_factory=dict)
     draw: int | None = None
+
+    def of_image(self, prompt: str, names: Iterable[str], image_id: str) -> dict[str, float | None]:
+        """Return the value of each finding in an image that is generated from a text alone, None where it has none.
+
+        ``names``: of more label columns. Nothing of a source can be left in it: with the normal prompt all findings
+        are absent by each policy.
+        """
+        values = self.of_edit(prompt, dict.fromkeys(names, ""), image_id)
+        if asked_findings(prompt) == (NO_FINDING,):
+            return {name: float(name == NO_FINDING) for name in values}
+        return values
 
     def of_edit(self, prompt: str, source: Mapping[str, str], edit_id: str) -> dict[str, float | None]:
         """Return the value of each finding in an edit, None where it has none.

@@ -1,7 +1,8 @@
 """Make the edits of a cohort: read ahead, run the networks, write behind, and append a row for each.
 
 The bytes of an edit depend on the plan alone. Edits of a source are made in batches of the plan's size and order; a
-batch of which some are made already is run as a whole, and only what is pending is written.
+batch of which some are made already is run as a whole, and only what is pending is written. Images that are generated
+from a text alone go the same way, with nothing to read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import datetime
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from roentmod_fast.errors import (
     SettingError,
     SourceError,
 )
+from roentmod_fast.generate import GeneratedImage
 from roentmod_fast.pipeline import FILES_LOCK
 from roentmod_fast.presets import EXACT
 from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, Pseudonyms, pseudonym_key
@@ -37,6 +39,7 @@ from roentmod_fast.radiograph.label import burn_label
 from roentmod_fast.radiograph.raster import edit_png
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.result import Decoded, EditResult, Placed, Prepared, Stopwatch
+from roentmod_fast.study.generated import image_contents, make_images
 from roentmod_fast.study.plan import Cohort, Edit, Unit
 from roentmod_fast.study.rows import DONE, FAILED, REFUSED, Row, RowWriter, read_rows
 
@@ -131,7 +134,7 @@ class Maker:
         fails: rows and files that are written stay. One unit is read ahead and one batch written behind.
         """
         reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
-        ahead: deque[tuple[Unit, Future[_Read]]] = deque()
+        ahead: deque[tuple[Unit, Future[_Read] | None]] = deque()
         behind: deque[tuple[str, list[Future[Row]]]] = deque()
         try:
             while True:
@@ -142,10 +145,13 @@ class Maker:
                     if unit is None:
                         break
                     unit = self._without_made(unit)
-                    ahead.append((unit, reader.submit(self._read, unit)))
+                    ahead.append((unit, None if self._plan.generates else reader.submit(self._read, unit)))
                 if ahead:
                     unit, reading = ahead.popleft()
-                    behind.append((unit.source.key, self._make_unit(unit, reading, writer)))
+                    written = (
+                        self._generate_unit(unit, writer) if reading is None else self._make_unit(unit, reading, writer)
+                    )
+                    behind.append((unit.source.key, written))
                 elif not behind:
                     return
                 while behind and (not ahead or len(behind) > 1):
@@ -188,9 +194,7 @@ class Maker:
             read = reading.result()
         except (SourceError, SettingError) as error:
             return [writer.submit(self._append, self._failure(edit, error)) for edit in pending]
-        batch, written = self._plan.batch, list[Future[Row]]()
-        batches = [unit.edits[start : start + batch] for start in range(0, len(unit.edits), batch)]
-        batches = [edits for edits in batches if any(edit.id in unit.pending for edit in edits)]
+        written, batches = list[Future[Row]](), self._batches(unit)
         seeds = list(dict.fromkeys(edit.seed for edits in batches for edit in edits))
         try:
             first = self._editor.encode([_with_seed(read.placed, seed) for seed in seeds])
@@ -213,6 +217,26 @@ class Maker:
                     written.append(writer.submit(self._write, edit, decoded, read.sha256))
         return written
 
+    def _batches(self, unit: Unit) -> list[tuple[Edit, ...]]:
+        """Return the batches of a unit of which something is pending."""
+        size = self._plan.batch
+        batches = [unit.edits[start : start + size] for start in range(0, len(unit.edits), size)]
+        return [edits for edits in batches if any(edit.id in unit.pending for edit in edits)]
+
+    def _generate_unit(self, unit: Unit, writer: ThreadPoolExecutor) -> list[Future[Row]]:
+        written: list[Future[Row]] = []
+        for edits in self._batches(unit):
+            try:
+                made = list(make_images(self._editor, self._plan, edits, self._heed))
+            except _StopRequestedError:
+                break
+            except NotFiniteError as error:
+                todo = [edit for edit in edits if edit.id in unit.pending]
+                written += [writer.submit(self._append, self._failure(edit, error)) for edit in todo]
+                continue
+            written += [writer.submit(self._write_image, *each) for each in made if each[0].id in unit.pending]
+        return written
+
     def _heed(self, done: int, total: int) -> None:
         if done < total and self._stop():
             raise _StopRequestedError
@@ -225,7 +249,7 @@ class Maker:
         return self._row(edit, REFUSED if isinstance(error, RefusedError) else FAILED, error=str(error))
 
     def _row(self, edit: Edit, state: str, error: str = "") -> Row:
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
         return Row(edit.id, state, error, version=__version__, finished=now, host=self._rows.host)
 
     def _append(self, row: Row) -> Row:
@@ -239,6 +263,15 @@ class Maker:
             contents = self._contents(edit, result)
         except OutputError as error:  # a header that cannot be written says nothing of the other sources
             return self._append(self._failure(edit, error))
+        return self._put(edit, contents, result, source_sha256)
+
+    def _write_image(self, edit: Edit, image: GeneratedImage) -> Row:
+        """Write the files of a generated image, then its row."""
+        return self._put(edit, image_contents(self._cohort, edit, image, self._time), image, "")
+
+    def _put(
+        self, edit: Edit, contents: Mapping[str, bytes], made: EditResult | GeneratedImage, source_sha256: str
+    ) -> Row:
         files = {}
         for name, path in self._cohort.paths(edit.id).items():
             target, data = self._cohort.folder / path, contents[name]
@@ -250,9 +283,9 @@ class Maker:
             self._row(edit, DONE),
             source_sha256=source_sha256,
             files=files,
-            seconds=round(sum(result.seconds.values()), 4),
+            seconds=round(sum(made.seconds.values()), 4),
             device=self._editor.device.name,
-            cut=result.truncated,
+            cut=made.truncated,
         )
         return self._append(row)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import SettingError
+from roentmod_fast.radiograph.model import GENERATED
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.study.sources import SourceRow, read_sources, render_sources
 
@@ -43,8 +44,9 @@ class Output:
 class Origin:
     """Where the sources come from.
 
-    ``kind``: ``files``, ``dataset`` or ``table``. ``root``: the folder that paths start from. ``hash``: ``content`` or
-    ``name``, what a source's key is made of. ``count`` of sources; ``sha256`` of ``sources.csv``.
+    ``kind``: ``files``, ``dataset``, ``table``, or :data:`GENERATED`: there are none, each row is the seed of images
+    that are generated. ``root``: the folder that paths start from. ``hash``: ``content`` or ``name``, what a source's
+    key is made of. ``count`` of sources; ``sha256`` of ``sources.csv``.
     """
 
     kind: str
@@ -89,6 +91,11 @@ class Plan:
         return EditConfig(**self.settings)
 
     @property
+    def generates(self) -> bool:
+        """Whether images are generated from a text alone, without sources."""
+        return self.origin.kind == GENERATED
+
+    @property
     def edits(self) -> int:
         """How many edits are planned."""
         return self.origin.count * len(self.prompts) * self.repeats
@@ -110,7 +117,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Unit:
-    """All edits of one source: what a worker takes at once. ``pending``: ids of those that are to be made."""
+    """All edits of one source: what a worker takes at once. ``pending``: ids of those that are to be made.
+
+    Where images are generated, those of as many rows as a batch has images; ``source`` is the first of them.
+    """
 
     source: SourceRow
     edits: tuple[Edit, ...]
@@ -149,7 +159,10 @@ class Cohort:
         return read_sources(data.decode())
 
     def edits_of(self, source: SourceRow) -> tuple[Edit, ...]:
-        """Return the edits of a source in their order."""
+        """Return the edits of a source in their order; or the images of a seed, one of each prompt."""
+        if self.plan.generates:
+            seed = int(source.path)
+            return tuple(replace(edit_of(source.key, text, 0, "edit"), seed=seed) for text in self.plan.prompts)
         return tuple(
             edit_of(source.key, prompt, repeat, self.plan.noise)
             for prompt in self.plan.prompts
@@ -157,10 +170,12 @@ class Cohort:
         )
 
     def units(self) -> Iterator[Unit]:
-        """Yield each source with all its edits pending."""
-        for source in self.sources():
-            edits = self.edits_of(source)
-            yield Unit(source, edits, frozenset(edit.id for edit in edits))
+        """Yield each source with all its edits pending, which depends on the plan alone."""
+        sources, together = self.sources(), self.plan.batch if self.plan.generates else 1
+        for start in range(0, len(sources), together):
+            part = sources[start : start + together]
+            edits = tuple(edit for source in part for edit in self.edits_of(source))
+            yield Unit(part[0], edits, frozenset(edit.id for edit in edits))
 
     def paths(self, edit_id: str) -> dict[str, str]:
         """Return the files of an edit below the folder, by format."""
@@ -215,6 +230,8 @@ def check_plan(plan: Plan) -> None:
             raise SettingError(f"{what} {values!r}: expected one of {', '.join(map(str, known))}")
     if plan.repeats < 1 or plan.batch < 1:
         raise SettingError("repeats and batch start at 1")
+    if plan.generates and plan.repeats > 1:
+        raise SettingError("--repeats is for edits of sources: --count makes more images of a text")
     if plan.output.format == "dicom" and (plan.output.size or plan.output.png_bits):
         raise SettingError("--size and --png-bits are for PNG: add --format png or both; a DICOM keeps its matrix")
 

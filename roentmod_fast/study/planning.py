@@ -17,9 +17,17 @@ from roentmod_fast.bundle.manifest import BFLOAT16
 from roentmod_fast.diffusion.schedule import Schedule
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, SettingError
+from roentmod_fast.findings import NORMAL_PROMPT
+from roentmod_fast.generate import generate
 from roentmod_fast.phantom import draw
 from roentmod_fast.presets import default_precision, fastest_measured, find_preset, read_measurements, tuned_path
-from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, PSEUDONYMIZE, deidentification, pseudonym_key
+from roentmod_fast.radiograph.dicom.deidentify import (
+    ANONYMIZE,
+    NONE,
+    PSEUDONYMIZE,
+    deidentification,
+    pseudonym_key,
+)
 from roentmod_fast.radiograph.sources import find_sources
 from roentmod_fast.runtime import backends
 from roentmod_fast.runtime.backends import usable_devices
@@ -71,9 +79,12 @@ class Engine:
         place = bundle.folder.name if bundle.folder in list_bundles() else str(bundle.folder.absolute())
         return cls(bundle, place, device, preset, chosen, settings)
 
-    def seconds(self, config: EditConfig) -> tuple[float | None, str]:
-        """Return the seconds of an edit and where they are from: ``tune``'s, or one that is made now."""
-        default = config == EditConfig(compose=config.compose) and config.compose == "contrast"
+    def seconds(self, config: EditConfig, *, generates: bool = False) -> tuple[float | None, str]:
+        """Return the seconds of an edit and where they are from: ``tune``'s, or one that is made now.
+
+        ``generates``: of an image from a text alone, which ``tune`` does not measure.
+        """
+        default = not generates and config == EditConfig(compose=config.compose) and config.compose == "contrast"
         measured = read_measurements(tuned_path(self.bundle, self.device), self.bundle) if default else None
         tuned = None if measured is None else measured.seconds(self.preset)
         if tuned is not None:
@@ -84,8 +95,12 @@ class Engine:
             editor = Editor.load(self.bundle.folder, self.device, self.precision, self.preset)
         except DeviceError as error:
             return None, str(error)
+        if generates:
+            for _ in range(2):  # the first one warms up
+                [made] = generate(editor, NORMAL_PROMPT, config)
+            return sum(made.seconds.values()), "measured now, one image on this machine"
         image = draw(editor.model.image_size, 0).image
-        for _ in range(2):  # the first one warms up
+        for _ in range(2):
             result = editor.edit(image, "edema", config)
         return sum(result.seconds.values()), "measured now, one edit on this machine"
 
@@ -129,6 +144,16 @@ def plan_of(
         splits=splits,
         pseudonym_key=key_fingerprint(pseudonym_key()) if output.deidentify == PSEUDONYMIZE else "",
     )
+
+
+def generating(config: EditConfig) -> EditConfig:
+    """Return the settings of images from a text alone: the whole schedule from noise, and nothing to compose with."""
+    return replace(config, strength=1.0, compose="replace")
+
+
+def generated_output(output: Output) -> Output:
+    """Return what is written for an image from a text alone: a Secondary Capture, with nobody to de-identify."""
+    return replace(output, deidentify=NONE, sop_class="secondary-capture")
 
 
 def with_root(plan: Plan, root: Path) -> Plan:

@@ -95,7 +95,11 @@ def _outcomes(
 
 
 def check_root(cohort: Cohort, root: Path | None) -> None:
-    """Raise SettingError where the folder of the sources is not here."""
+    """Raise SettingError where the folder of the sources is not here, and for a folder where there are no sources."""
+    if cohort.plan.generates:
+        if root is not None:
+            raise SettingError("--root: the images of this cohort are generated, they have no sources")
+        return
     folder = Path(cohort.plan.origin.root) if root is None else root
     if not folder.is_dir():
         raise SettingError(f"{folder}: no such folder: give the sources' place on this machine with --root")

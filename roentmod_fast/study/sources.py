@@ -29,7 +29,8 @@ class SourceRow:
     """One source.
 
     ``key``: SHA-256 in hex, of the content or of data set and path; noise and ids depend on it. ``sha256``: of the
-    content, empty where it was not read. ``path``: from the plan's root on; ``member`` of a zip archive. ``name``: for
+    content, empty where it was not read. ``path``: from the plan's root on, or the seed of images that are
+    generated; ``member`` of a zip archive. ``name``: for
     messages and tables. ``age`` in years and ``sex`` (F, M) are empty where unknown. ``labels``: values of the label
     columns, each ``1``, ``0`` or empty.
     """

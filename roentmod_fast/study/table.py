@@ -1,4 +1,7 @@
-"""The manifest of a cohort: one row an edit and one a source, as CSV, and as Parquet where pyarrow is installed."""
+"""The manifest of a cohort: one row an edit and one a source, as CSV, and as Parquet where pyarrow is installed.
+
+Where images are generated there is one row an image, and the columns of a source are empty.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.atomic import stream_atomically
+from roentmod_fast.radiograph.model import GENERATED
 from roentmod_fast.study.labels import Labels, asked_findings
 from roentmod_fast.study.plan import SOURCES, Cohort, Edit
 from roentmod_fast.study.rows import DONE, Row, read_rows
@@ -26,8 +30,10 @@ COLUMNS: dict[str, type] = {
     **{"version": TEXT, "output": TEXT, "output_sha256": TEXT, "png": TEXT, "png_sha256": TEXT},
     **{"seconds": NUMBER, "device": TEXT, "status": TEXT, "error": TEXT},
 }
-"""Columns before the labels, each with its type. ``kind``: ``edit`` or ``source``; ``output``: the DICOM file, or the
-PNG where no DICOM is written, else ``png`` holds that."""
+"""Columns before the labels, each with its type. ``kind``: ``edit``, ``source`` or ``generated``; ``output``: the DICOM
+file, or the PNG where no DICOM is written, else ``png`` holds that."""
+
+GENERATED_KIND = "generated"
 
 GROUP = 20_000
 """Rows that are held at once for Parquet."""
@@ -81,6 +87,14 @@ def _values(
     """Yield the values of each row, None where there is none."""
     for source in sources:
         edits = cohort.edits_of(source)
+        if cohort.plan.generates:
+            identity = _identity_values(source)
+            for edit in edits:
+                labelled = labels.of_image(edit.prompt, names, edit.id)
+                values = {**identity, **_edit_values(cohort, edit, rows.get(edit.id)), "kind": GENERATED_KIND}
+                values["compose"] = GENERATED
+                yield [*values.values(), *(labelled.get(name) for name in findings)]
+            continue
         own = dict(zip(names, source.labels, strict=True))
         read = source.sha256 or next((row.source_sha256 for e in edits if (row := rows.get(e.id)) is not None), "")
         values = _source_values(source, read)
@@ -90,6 +104,11 @@ def _values(
             labelled = labels.of_edit(edit.prompt, own, edit.id)
             values |= _edit_values(cohort, edit, row)
             yield [*values.values(), *(labelled.get(name) for name in findings)]
+
+
+def _identity_values(row: SourceRow) -> dict[str, Any]:
+    values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    return values | {"split": row.split, "patient": row.patient, "dataset": row.dataset}
 
 
 def _source_values(source: SourceRow, sha256: str) -> dict[str, Any]:

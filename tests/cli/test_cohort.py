@@ -135,3 +135,101 @@ def test_another_plan_and_another_engine_are_refused(roentmod: Run, cohort: Path
     for other in (("-p", "hernia", "--engine", TINY), ("-p", "edema", "--engine", "phantom")):
         ran = roentmod("cohort", "plan", sources, *other, *common)
         assert ran.code == 2 and "holds another plan" in ran.err
+
+
+NORMAL = "no acute cardiopulmonary process"
+BASELINES = ("plan", "--generate", NORMAL, "--count", 4, "--engine", TINY, "--device", "cpu", "--steps", 3)
+
+
+def test_baselines_without_a_source_from_a_plan_to_a_table(roentmod: Run, tmp_path: Path) -> None:
+    cohort = tmp_path / "normals"
+    ran = roentmod("cohort", *BASELINES, "--format", "both", "--size", 48, "--batch", 3, "-o", cohort)
+    assert ran.code == 0 and ran.out == f"{cohort}\n", ran.err
+    assert "4 seeds x 1 texts: 4 images" in ran.err and "one image on this machine" in ran.err
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 0 and "4 done" in ran.err
+    assert roentmod("cohort", "verify", cohort).out == "8 files checked: clean\n"
+    ran = roentmod("cohort", "table", cohort, "--labels", "cooccurrence")
+    assert ran.code == 0 and "shares are of edits, not of generated images" in ran.err
+    with (cohort / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["seed"], row["y_edema"]) for row in rows] == [
+        ("generated", str(seed), "0.0") for seed in range(4)
+    ]
+
+
+GENERATE_WRONG = [
+    (("--generate", "x", "-o", "c"), "--generate needs --count N"),
+    (("--count", "3", "-p", "edema", "-o", "c"), "--count and --seed are for --generate"),
+    (("--seed", "3", "f.dcm", "-p", "edema", "-o", "c"), "--count and --seed are for --generate"),
+    (("f.dcm", "--generate", "x", "--count", "3", "-o", "c"), "a source is for edits of sources"),
+    (("--generate", " ", "--count", "3", "-o", "c"), "a prompt is empty"),
+    (("--generate", "x", "--generate", "x", "--count", "3", "-o", "c"), "a prompt comes twice"),
+    (("--generate", "x", "--count", "3", "--split", "dataset", "-o", "c"), "of no data set"),
+    (("--generate", "x", "--count", "3", "--seed", str(2**32 - 2), "-o", "c"), "seeds end at"),
+    *(
+        (("--generate", "x", "--count", "3", *more, "-o", "c"), f"{more[0]} is for edits of sources")
+        for more in (
+            ("--dataset", "nih"),
+            ("--root", "."),
+            ("--strength", "0.5"),
+            ("--compose", "replace"),
+            ("--repeats", "1"),
+            ("--limit", "2"),
+            ("--noise", "edit"),
+            ("--no-protect-markers",),
+            ("--deidentify", "none"),
+            ("--sop-class", "source"),
+            ("--force",),
+            ("--prompts", "paper"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), GENERATE_WRONG)
+def test_what_contradicts_generate_is_one_line(
+    roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = roentmod("cohort", "plan", "--engine", TINY, "--device", "cpu", "--no-estimate", *arguments)
+    assert ran.code == 2 and message in ran.err.splitlines()[-1], ran.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_prompt_names_no_image_of_a_text_alone(roentmod: Run, tmp_path: Path) -> None:
+    ran = roentmod("cohort", *BASELINES, "-p", "edema", "-o", tmp_path / "c")
+    assert ran.code == 2 and "-p is for edits of sources" in ran.err
+
+
+def test_pages_of_a_cohort(roentmod: Run, cohort: Path, tmp_path: Path) -> None:
+    assert "no edit is made yet" in roentmod("cohort", "page", cohort).err
+    roentmod("cohort", "run", cohort)
+    ran = roentmod("cohort", "page", cohort)
+    assert (ran.code, ran.out) == (0, f"{cohort / 'page' / 'index.html'}\n")
+    assert "pages: 3 written" in ran.err and "3 edits listed" in ran.err
+    assert "pages: 3 kept" in roentmod("cohort", "page", cohort).err
+    assert roentmod("cohort", "verify", cohort).out == "3 files checked: clean\n"
+    ran = roentmod("cohort", "page", cohort, "-o", tmp_path / "look.html", "--limit", 1, "--finding", "edema")
+    assert ran.out == f"{tmp_path / 'look.html'}\n" and len(list((tmp_path / "look.pages").iterdir())) == 1
+    next((cohort.parent / "sources").rglob("*.png")).unlink()
+    ran = roentmod("cohort", "page", cohort, "--overwrite")
+    assert ran.code == 3 and "1 failed" in ran.err and "no such file" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--min-change", "5", "--max-change", "2"), "--min-change 5 is above --max-change 2"),
+        (("--min-change", "100"), "widen --min-change"),
+        (("--finding", "hernia"), "none of 3 edits"),
+        (("--finding", "hernias"), "is not one of"),
+        (("--min-change", "101"), "is not in the range"),
+        (("--root", "absent"), "no such folder"),
+    ],
+)
+def test_pages_that_nobody_can_make(roentmod: Run, cohort: Path, arguments: tuple[str, ...], message: str) -> None:
+    roentmod("cohort", "run", cohort)
+    ran = roentmod("cohort", "page", cohort, *arguments)
+    assert ran.code == 2 and message in ran.err
+    assert not (cohort / "page" / "index.html").exists()

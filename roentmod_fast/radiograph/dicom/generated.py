@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import os
 from pathlib import Path
@@ -10,18 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import UID
 
 from roentmod_fast.atomic import check_output, write_atomically
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.dicom.encode import SYNTAXES, encode
 from roentmod_fast.radiograph.dicom.iod import SECONDARY_CAPTURE, add_required_attributes
+from roentmod_fast.radiograph.dicom.stamp import Stamp
 from roentmod_fast.radiograph.dicom.write import mark
 from roentmod_fast.radiograph.model import Provenance
 
 Array = NDArray[np.float32]
 
 BITS = 12
+
+PATIENT_PREFIX = "SYN-GEN-"
+"""What the Patient ID of a generated image begins with; the rest is its code."""
 
 
 def write_generated_dicom(
@@ -38,31 +41,60 @@ def write_generated_dicom(
     ``image``: float32 (H, W) in [0, 1], bright = dense. ``labelled``: SYNTHETIC is burned into it. Raises OutputError
     and SettingError.
     """
-    if transfer_syntax not in SYNTAXES:
-        raise SettingError(f"transfer_syntax {transfer_syntax!r}: expected one of {', '.join(SYNTAXES)}")
     target = Path(path)
     check_output(target, overwrite=overwrite)
-    dataset = generated_dataset(image, provenance, labelled=labelled)
-    write_atomically(target, encode(dataset, SYNTAXES[transfer_syntax], str(target)), overwrite=overwrite)
-    return str(dataset.SOPInstanceUID)
+    data, instance = generated_bytes(
+        image, provenance, transfer_syntax=transfer_syntax, labelled=labelled, name=str(target)
+    )
+    write_atomically(target, data, overwrite=overwrite)
+    return instance
 
 
-def generated_dataset(image: Array, provenance: Provenance, *, labelled: bool = False) -> Dataset:
+def generated_bytes(
+    image: Array,
+    provenance: Provenance,
+    *,
+    transfer_syntax: str = "explicit",
+    labelled: bool = False,
+    patient: str | None = None,
+    stamp: Stamp | None = None,
+    name: str = "the image",
+) -> tuple[bytes, str]:
+    """Return the content of a DICOM file and its SOP Instance UID; arguments as for :func:`write_generated_dicom`.
+
+    ``patient`` and ``stamp`` as for :func:`generated_dataset`. ``name``: for messages. Raises SettingError.
+    """
+    if transfer_syntax not in SYNTAXES:
+        raise SettingError(f"transfer_syntax {transfer_syntax!r}: expected one of {', '.join(SYNTAXES)}")
+    dataset = generated_dataset(image, provenance, labelled=labelled, patient=patient, stamp=stamp)
+    return encode(dataset, SYNTAXES[transfer_syntax], name), str(dataset.SOPInstanceUID)
+
+
+def generated_dataset(
+    image: Array,
+    provenance: Provenance,
+    *,
+    labelled: bool = False,
+    patient: str | None = None,
+    stamp: Stamp | None = None,
+) -> Dataset:
     """Build the DICOM object in memory, uncompressed; arguments as for :func:`write_generated_dicom`.
 
-    The patient is made up: the identifier follows from how the image was made, so the same image has the same one;
-    birth date, sex and age stay empty. There is no Source Image Sequence.
+    The patient is made up. ``patient``: its code, as :func:`patient_code` returns one; None for that of the provenance,
+    so the same image has the same one. Birth date, sex and age stay empty. ``stamp``: time and UIDs of the instance;
+    with a given one, bytes are the same each time. There is no Source Image Sequence.
     """
-    now = datetime.datetime.now()
+    stamp = Stamp() if stamp is None else stamp
+    now = stamp.time
     top = (1 << BITS) - 1
     result = Dataset()
     result.SOPClassUID = UID(SECONDARY_CAPTURE)
-    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(result, keyword, generate_uid(None))
+    result.SOPInstanceUID, result.SeriesInstanceUID = stamp.uid("instance"), stamp.uid("series")
+    result.StudyInstanceUID = stamp.uid("study")
     result.SpecificCharacterSet = "ISO_IR 192"
     result.Modality, result.ConversionType = "OT", "SYN"
-    code = hashlib.sha256(repr(provenance).encode("utf-8", "backslashreplace")).hexdigest()[:12].upper()
-    result.PatientName, result.PatientID = f"SYNTHETIC^{code}", f"SYN-GEN-{code}"
+    code = patient_code(repr(provenance)) if patient is None else patient
+    result.PatientName, result.PatientID = f"SYNTHETIC^{code}", f"{PATIENT_PREFIX}{code}"
     result.PatientIdentityRemoved = "YES"
     result.DeidentificationMethod = "generated: there is no patient"
     result.StudyDate, result.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
@@ -78,3 +110,8 @@ def generated_dataset(image: Array, provenance: Provenance, *, labelled: bool = 
         result.BurnedInAnnotation = "YES"
     add_required_attributes(result)
     return result
+
+
+def patient_code(identity: str) -> str:
+    """Return the code of a made-up patient: 12 hexadecimal digits that follow from ``identity``."""
+    return hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()[:12].upper()

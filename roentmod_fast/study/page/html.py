@@ -13,9 +13,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from roentmod_fast._version import __version__
+from roentmod_fast.errors import OutputError
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 
 
@@ -57,6 +59,31 @@ def assemble(kind: str, title: str, data: Mapping[str, Any], blobs: Mapping[str,
         name, _, rest = piece.partition("}}")
         result += [parts[name], rest]
     return "".join(result).encode("utf-8", "replace")
+
+
+def read_data(path: Path) -> dict[str, Any] | None:
+    """Return what JSON knows in a page that :func:`assemble` made, None for any other file.
+
+    No more of the file is read than comes before its pixels. Raises OutputError where it cannot be read.
+    """
+    head, begin, end = b"", b'<script type="application/json" id="data">', b"</script>"
+    try:
+        with path.open("rb") as file:
+            while more := file.read(1 << 20):
+                head += more
+                start = head.find(begin)
+                stop = -1 if start < 0 else head.find(end, start)
+                if stop >= 0:
+                    found = json.loads(head[start + len(begin) : stop])
+                    ours = isinstance(found, dict) and str(found.get("made", "")).startswith(MANUFACTURER)
+                    return found if ours else None
+                if not head.startswith(b"<!DOCTYPE html>"):
+                    return None
+    except ValueError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    return None
 
 
 def embedded(value: Any) -> str:
