@@ -7,13 +7,14 @@ One logistic regression for each finding and place decides (``film_reader.json``
 no edit of an engine was used.
 
 On drawn findings in 38 films of the judge part, mild, default and severe, it sees cardiomegaly 100/100/100 %, edema
-95/95/95, hernia 97/100/100, masses at least 97, pneumonia of the upper lobes 97/100/100, middle lobe pneumonia 95/95/97,
-left effusion 100/100/100, right effusion 89/84/89, right lower lobe pneumonia 66/74/71, left lower lobe pneumonia
-71/74/82. Lower lobe pneumonia is taken for a mass where it is mild and for fluid where it is severe; another finding
-is seen in 13 to 21 % of these, in 3 to 11 % of right effusions, in up to 13 % of mild upper lobe pneumonias and in at
-most 8 % of the rest. Where nothing was drawn it sees nothing (114 readings). These films chose between two settings of
-the penalty and the limits, so the figures are a little too good. A second finding is often missed: the rules ask more
-of what is seen beside a clearer finding.
+95/95/95, hernia 97/100/100, masses at least 97, pneumonia of the upper lobes 97/100/100, middle lobe pneumonia
+95/95/97, left effusion 100/100/100, right effusion 89/84/89, right lower lobe pneumonia 66/74/71, left lower lobe
+pneumonia 71/74/82. Lower lobe pneumonia is taken for a mass where it is mild and for fluid where it is severe; another
+finding is seen in 13 to 21 % of these, in 3 to 11 % of right effusions, in up to 13 % of mild upper lobe pneumonias
+and in at most 8 % of the rest. Where nothing was drawn it sees nothing (114 readings). These films chose between two
+settings of the penalty and the limits, so the figures are a little too good. A second finding is often missed, as the
+rules ask more of what is seen beside a clearer one: of two findings drawn into training films held out of a fit, both
+were seen in 34 % and one in 65 %.
 """
 
 from __future__ import annotations
