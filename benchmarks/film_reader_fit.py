@@ -112,6 +112,8 @@ def jobs(work: Path, lungs: str, films: list[Film], part: str, most: int, soft: 
         for i, film in enumerate(films)
         if film.part == part and film.without_finding and film.source == NIH and not faults(found[i].astype(np.float32))
     ]
+    if not usable:
+        raise SystemExit(f"{part}: no usable film without finding in this part of the split")
     chosen = [usable[k] for k in np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).astype(int))]
     return [(i, np.array(squares[i]), found[i].astype(np.float32), soft) for i in chosen]
 
@@ -223,6 +225,7 @@ def main() -> None:
     parser.add_argument("--films", type=Path, required=True)
     parser.add_argument("--lungs", default="lungs.npy", help="lung fields in WORK (default: lungs.npy)")
     parser.add_argument("--most", type=int, default=1000, help="at most so many films of a part")
+    parser.add_argument("--part", default="judge", help="part of the split to check on (default: judge)")
     parser.add_argument("--soft", action="store_true", help="check on drawings made fainter or softer at random")
     parser.add_argument("--fit", action="store_true", help=f"fit and write {RULES.name} first")
     options = parser.parse_args()
@@ -236,7 +239,7 @@ def main() -> None:
     if options.fit:
         drawn = cases("train")
         write(fit(drawn), RULES, len(drawn))
-    print(check(cases("judge"), Rules.load()))
+    print(check(cases(options.part), Rules.load()))
 
 
 if __name__ == "__main__":
