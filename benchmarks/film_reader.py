@@ -6,8 +6,8 @@ One logistic regression for each finding and place decides (``film_reader.json``
 ``film_reader_fit.py`` on findings drawn into 161 films of the training part, also fainter, softer and two at a time;
 no edit of an engine was used.
 
-On drawn findings in 38 films of the judge part, mild, default and severe, it sees cardiomegaly 100/100/100 %, edema
-95/95/95, hernia 97/100/100, masses at least 97, pneumonia of the upper lobes 97/100/100, middle lobe pneumonia
+On drawn findings in 38 films of the classifier part, mild, default and severe, it sees cardiomegaly 100/100/100 %,
+edema 95/95/95, hernia 97/100/100, masses at least 97, pneumonia of the upper lobes 97/100/100, middle lobe pneumonia
 95/95/97, left effusion 100/100/100, right effusion 89/84/89, right lower lobe pneumonia 66/74/71, left lower lobe
 pneumonia 71/74/82. Lower lobe pneumonia is taken for a mass where it is mild and for fluid where it is severe; another
 finding is seen in 13 to 21 % of these, in 3 to 11 % of right effusions, in up to 13 % of mild upper lobe pneumonias

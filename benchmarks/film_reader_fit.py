@@ -1,7 +1,7 @@
-"""Fit the rules of ``film_reader.py`` on drawn findings in films of the training part; check them on the judge part.
+"""Fit the rules of ``film_reader.py`` on drawn findings in films of the training part; check them on other films.
 
     python benchmarks/film_reader_fit.py WORK --films FILMS --fit      # writes film_reader.json
-    python benchmarks/film_reader_fit.py WORK --films FILMS            # prints what is seen in films of the judge part
+    python benchmarks/film_reader_fit.py WORK --films FILMS            # what is seen in films of the classifier part
 
 WORK is the folder of ``python -m roentmod_fast_engines.cxr_mini``. No engine's edit is used.
 """
@@ -37,9 +37,9 @@ PAIRS, CALM = 6, 4
 PENALTY, FALSE = 3.0, 0.012
 
 
-def _scene(picture: NDArray[np.uint8], fields: Array) -> tuple[Scene, NDArray[np.bool_]]:
+def _scene(image: NDArray[np.uint8], fields: Array) -> tuple[Scene, NDArray[np.bool_]]:
     masks = np.stack([largest_part(one > 0.5) for one in fields])
-    return Scene.of(picture.astype(np.float32) / 255, masks), masks
+    return Scene.of(image.astype(np.float32) / 255, masks), masks
 
 
 def _asked(place: Place, severity: float, rng: np.random.Generator) -> Asked:
@@ -59,9 +59,9 @@ def _soften(scene: Scene, drawn: Array, rng: np.random.Generator) -> Array:
 
 def train_cases(job: Job) -> list[Case]:
     """Draw each place once, some pairs, nothing and emphysema into a film, each varied."""
-    index, picture, fields, _ = job
+    index, image, fields, _ = job
     try:
-        scene, masks = _scene(picture, fields)
+        scene, masks = _scene(image, fields)
     except ValueError:
         return []
     where, rng = regions(scene), np.random.default_rng([index, 11])
@@ -84,11 +84,11 @@ def train_cases(job: Job) -> list[Case]:
     return cases
 
 
-def judge_cases(job: Job) -> list[Case]:
+def check_cases(job: Job) -> list[Case]:
     """Draw each place in each severity word into a film, as drawn; and nothing, with and without a slight blur."""
-    index, picture, fields, soft = job
+    index, image, fields, soft = job
     try:
-        scene, masks = _scene(picture, fields)
+        scene, masks = _scene(image, fields)
     except ValueError:
         return []
     where, rng = regions(scene), np.random.default_rng([index, 13])
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--films", type=Path, required=True)
     parser.add_argument("--lungs", default="lungs.npy", help="lung fields in WORK (default: lungs.npy)")
     parser.add_argument("--most", type=int, default=1000, help="at most so many films of a part")
-    parser.add_argument("--part", default="judge", help="part of the split to check on (default: judge)")
+    parser.add_argument("--part", default="classifier", help="part of the split to check on (default: classifier)")
     parser.add_argument("--soft", action="store_true", help="check on drawings made fainter or softer at random")
     parser.add_argument("--fit", action="store_true", help=f"fit and write {RULES.name} first")
     options = parser.parse_args()
@@ -233,7 +233,7 @@ def main() -> None:
 
     def cases(part: str) -> list[tuple[int, list[Case]]]:
         chosen = jobs(options.work, options.lungs, films, part, options.most, options.soft)
-        made = spread(train_cases if part == "train" else judge_cases, chosen)
+        made = spread(train_cases if part == "train" else check_cases, chosen)
         return [(job[0], some) for job, some in zip(chosen, made, strict=True) if some]
 
     if options.fit:

@@ -66,11 +66,11 @@ def test_a_folder_without_manifest_is_an_error(tmp_path: Path) -> None:
 
 
 def test_default_is_built_in_until_one_is_imported() -> None:
-    assert find_bundle().folder == built_in_folder() / "phantom"
+    assert find_bundle().folder == built_in_folder() / "cxr-mini"
     write_bundle(user_folder() / "mine", "mine")
     assert find_bundle().name == "mine"
     write_bundle(user_folder() / "other", "other")
-    assert find_bundle().name == "phantom"
+    assert find_bundle().name == "cxr-mini"
 
 
 def test_names_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +78,8 @@ def test_names_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     write_bundle(tmp_path / "second" / "same", "same")
     monkeypatch.setenv(SEARCH_VARIABLE, os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
     assert find_bundle("same").folder == tmp_path / "first" / "same"
-    assert [folder.name for folder in list_bundles()] == ["same", "phantom"]
-    with pytest.raises(EngineError, match="no engine named 'absent': found same, phantom"):
+    assert [folder.name for folder in list_bundles()] == ["same", "cxr-mini", "phantom"]
+    with pytest.raises(EngineError, match="no engine named 'absent': found same, cxr-mini, phantom"):
         find_bundle("absent")
 
 

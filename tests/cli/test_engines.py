@@ -20,19 +20,19 @@ Run = Callable[..., Ran]
 def test_list_marks_the_default(roentmod: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = roentmod("engines", "list")
     assert ran.code == 0
-    assert ran.out.startswith("* phantom")
+    assert ran.out.startswith("* cxr-mini")
     write_bundle(tmp_path / "mine", "mine")
     monkeypatch.setenv(SEARCH_VARIABLE, str(tmp_path))
-    first, second = roentmod("engines", "list").out.splitlines()
-    assert first.startswith("* mine")
-    assert second.startswith("  phantom")
+    lines = roentmod("engines", "list").out.splitlines()
+    assert lines[0].startswith("* mine")
+    assert [line.split()[0] for line in lines[1:]] == ["cxr-mini", "phantom"]
 
 
 def test_show(roentmod: Run) -> None:
     out = roentmod("engines", "show", "phantom").out
     assert "not RoentGen" in out
     assert find_bundle("phantom").manifest_hash in out
-    assert json.loads(roentmod("engines", "show", "--json").out)["name"] == "phantom"
+    assert json.loads(roentmod("engines", "show", "--json").out)["name"] == "cxr-mini"
 
 
 def test_verify_runs_the_networks(roentmod: Run) -> None:
@@ -74,7 +74,7 @@ def test_import_and_remove(roentmod: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert find_bundle().name == "mine"
     assert roentmod("engines", "remove", "mine", "--yes").code == 0
-    assert find_bundle().name == "phantom"
+    assert find_bundle().name == "cxr-mini"
     assert roentmod("engines", "remove", "mine", "--yes").code == 1
 
 
