@@ -18,6 +18,8 @@ from roentmod_fast.runtime import backends
 DEVICES = backends.choices()
 """``auto`` and the names of the devices; nothing heavy is imported for them."""
 
+ENGINE_HELP = "The engine. [default: the only imported one, else cxr-mini]"
+
 COMMANDS = ("edit", "generate", "sweep", "cohort", "sample", "export", "engines", "tune", "bench", "doctor")
 
 EXIT_NOTHING_DONE = 1

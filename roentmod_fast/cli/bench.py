@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli import DEVICES, ENGINE_HELP
 from roentmod_fast.cli.log import verbosity
 from roentmod_fast.cli.options import PATH
 
 
 @click.command("bench")
-@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 @click.option(
     "--device",
     "devices",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli import DEVICES, ENGINE_HELP
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_option
 
@@ -66,7 +66,7 @@ def _check_generate(context: click.Context) -> None:
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Edits of one prompt.")
 @click.option("-o", "--output", "folder", type=PATH, required=True, metavar="COHORT", help="The cohort's folder.")
 @click.option("--split", default="80/10/10", show_default=True, help="Train/validate/test by patient, or 'dataset'.")
-@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As for 'edit'.")
 @click.option("--preset", type=click.Choice(["exact", "balanced", "fast"]), default="exact", show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]))

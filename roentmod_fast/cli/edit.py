@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES
+from roentmod_fast.cli import DEVICES, ENGINE_HELP
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import (
     FORCE_HELP,
@@ -38,7 +38,7 @@ QUICK_STEPS = 10
     metavar="PATH",
     help="A file for one edit of a file, else a folder. [default: STEM.PROMPT.dcm beside the source]",
 )
-@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
 @click.option(
     "--preset",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import OUTPUT
 
@@ -24,7 +24,7 @@ from roentmod_fast.cli.options import OUTPUT
     metavar="PATH",
     help="A file for one image, else a folder. [default: PROMPT.SEED.dcm in the current folder]",
 )
-@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]), help="As for edit.")
 @click.option("--guidance", type=float, metavar="SCALE", help="How strongly to follow the text. [default: 4]")

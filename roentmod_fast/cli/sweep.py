@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, EXIT_NOTHING_DONE
+from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, box_option, doubts_option, orientation_option
 
@@ -30,7 +30,7 @@ from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, box_option,
     help="Measure change inside and outside this box, in the source's pixels.",
 )
 @click.option("--mask", type=PATH, metavar="FILE", help="The same for a mask, as for edit. The edit is not confined.")
-@click.option("--engine", metavar="NAME|DIR", help="The engine. [default: the only imported one, else phantom]")
+@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]), help="As for edit.")
 @click.option(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from roentmod_fast.bundle.bundle import (
+    BUILT_IN,
     SEARCH_VARIABLE,
     built_in_folder,
     find_bundle,
@@ -17,6 +18,7 @@ from roentmod_fast.bundle.bundle import (
     verify_files,
 )
 from roentmod_fast.bundle.manifest import FILE_NAME
+from roentmod_fast.cli import ENGINE_HELP
 from roentmod_fast.errors import EngineError
 from tests.runtime.conftest import write_bundle
 
@@ -66,6 +68,7 @@ def test_a_folder_without_manifest_is_an_error(tmp_path: Path) -> None:
 
 
 def test_default_is_built_in_until_one_is_imported() -> None:
+    assert ENGINE_HELP.endswith(f"else {BUILT_IN}]")
     assert find_bundle().folder == built_in_folder() / "cxr-mini"
     write_bundle(user_folder() / "mine", "mine")
     assert find_bundle().name == "mine"
