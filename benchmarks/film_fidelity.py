@@ -169,7 +169,8 @@ def measure(
             truth, where = (source, {}) if asked is None else draw(scene, [asked], index)
             key = "" if asked is None else asked.key
             reading = read(scene, masks, edited)
-            seen = scores(network, edited[None], device)[0]
+            drawn = read(scene, masks, truth)
+            seen, ideal = scores(network, np.stack([edited, truth]), device)
             region = np.zeros(source.shape, bool)
             for mask in where.values():
                 region |= _wider(mask)
@@ -179,9 +180,13 @@ def measure(
                 "view": film.view,
                 "prompt": prompt,
                 "rules": key in reading.keys,
+                "drawn": key in drawn.keys,
                 "place": asked is not None and (key, asked.side, asked.lobe) in reading.found,
                 "side": asked is not None and any(one[0] == key and one[1] == asked.side for one in reading.found),
                 "others": sorted(reading.keys - {key}),
+                "classifier drawn": bool(ideal[CLASSES.index(key)] > limits[CLASSES.index(key)])
+                if key in CLASSES
+                else None,
                 "classifier": bool(seen[CLASSES.index(key)] > limits[CLASSES.index(key)]) if key in CLASSES else None,
                 "classifier others": [
                     name for k, name in enumerate(CLASSES) if name != key and seen[k] > limits[k] and not before[k]
@@ -275,7 +280,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "others": {name: round(hits / count, 3) for name, hits in sorted(others.items())},
         }
         if asked is not None:
-            for name in ("rules", "classifier", "side", "place"):
+            for name in ("rules", "drawn", "classifier", "classifier drawn", "side", "place"):
                 values = [r[name] for r in group if r[name] is not None]
                 if not values or (name in ("side", "place") and not asked.side):
                     continue
@@ -302,18 +307,21 @@ def table(report: dict[str, Any]) -> str:
         f"{report['films']} films without finding of {report['patients']} patients that no training saw, "
         "engine defaults, seed = number of the film. "
         f"Measured {report['date']} with manifest `{report['engine_hash'][:12]}`. "
-        f"{report['left_out']} more were left out: their lung fields were not found. In "
+        f"{report['left_out']} more were left out: their lung fields were not found. *Of the drawing*: how often "
+        "they see the finding where it is drawn into these films, which is what they can do. In "
         "brackets: 95 % intervals; right side and place among the edits in which the rules see the finding.",
         "",
-        "| prompt | view | films | present: rules | present: classifier | right side | unasked: rules, classifier "
-        "| kept outside, median (worst) | against the drawn finding | amount |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| prompt | view | films | present: rules | of the drawing | present: classifier | of the drawing | right side "
+        "| unasked: rules, classifier | kept outside, median (worst) | against the drawn finding | amount |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
         amount = f"{row['amount_median']:.2f}" if "amount_median" in row else ""
+        drawn, ideal = (f"{row[name]:.0%}" if name in row else "" for name in ("drawn", "classifier drawn"))
         lines.append(
-            f"| {row['prompt']} | {row['view']} | {row['films']} | {share(row, 'rules')} | {share(row, 'classifier')} "
-            f"| {share(row, 'side')} | {row['any_other_rules']:.0%}, {row['any_other_classifier']:.0%} "
+            f"| {row['prompt']} | {row['view']} | {row['films']} | {share(row, 'rules')} | {drawn} "
+            f"| {share(row, 'classifier')} | {ideal} | {share(row, 'side')} "
+            f"| {row['any_other_rules']:.0%}, {row['any_other_classifier']:.0%} "
             f"| {row['outside_median']:.1f} ({row['outside_min']:.1f}) dB | {row['truth_median']:.1f} dB | {amount} |"
         )
     ratios = [row["normal_share"] for row in report["rows"] if "normal_share" in row]
