@@ -226,9 +226,7 @@ def test_a_row_keeps_text_that_is_not_utf8(tmp_path: Path) -> None:
     assert rows.by_id["ab"].error == "th\udcf6rax.png: cut off" and not rows.torn
 
 
-def test_patients_of_headers_that_are_kept_are_told_apart_as_their_edits_are(
-    cohort_of: MakeCohort, tmp_path: Path
-) -> None:
+def test_patients_of_headers_that_are_kept_stay_apart_as_their_edits_do(cohort_of: MakeCohort, tmp_path: Path) -> None:
     dataset = pydicom.dcmread(tmp_path / "sources" / "p0" / "chest1.dcm")
     (tmp_path / "export").mkdir()
     people = [("7", "A", "Vole^Anna"), ("7", "B", "Vole^Anna"), ("7", "", "x"), ("0", "", "Vole^Anna")]
