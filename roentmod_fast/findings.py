@@ -85,7 +85,7 @@ def names(text: str, name: str) -> bool:
 
 _NEGATES = frozenset(
     {"no", "not", "nor", "neither", "never", "without", "absent", "absence", "negative", "excluded"}
-    | {"resolved", "resolution", "resolving", "cleared", "removed", "remove", "removal"}
+    | {"resolved", "resolution", "resolving", "cleared", "removed", "remove", "removal", "less", "fewer"}
 )
 """Words after which a finding is not stated, up to the end of the clause."""
 
@@ -102,7 +102,9 @@ def split_negated(text: str) -> tuple[str, str]:
     semicolon, a colon, "but" or "with".
     """
     stated, negated = list[str](), list[str]()
-    for part in re.split(r"[.;:\n]", re.sub(r"\bfree (of|from)\b", "without", text.lower())):
+    for part in re.split(
+        r"[.;:\n]", re.sub(r"\bfree (of|from)\b|\bw/o\b|\brules? out\b|\bruled out\b", "without", text.lower())
+    ):
         clause, off = list[str](), list[str]()
         negates = False
         for word in (*map(_singular, re.findall(r"[a-z]+", part)), "but"):

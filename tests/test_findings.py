@@ -68,6 +68,10 @@ def test_slugs_are_safe_file_names(prompt: str, slug: str) -> None:
         ("free of edema", (), ("edema",)),
         ("absence of pneumonia", (), ("pneumonia",)),
         ("mass removed; edema", ("edema",), ("mass",)),
+        ("cardiomegaly w/o edema", ("cardiomegaly",), ("edema",)),
+        ("rule out edema", (), ("edema",)),
+        ("less edema", (), ("edema",)),
+        ("effusion\nno mass", ("effusion",), ("mass",)),
         ("nodal edema", ("edema",), ()),
     ],
 )
