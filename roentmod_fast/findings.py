@@ -55,16 +55,86 @@ BY_KEY: dict[str, Finding] = {finding.key: finding for finding in FINDINGS}
 
 
 def find_findings(text: str) -> tuple[str, ...]:
-    """Return the keys of the paper's findings that ``text`` names, in the paper's order.
+    """Return the keys of the paper's findings that ``text`` names as present, in the paper's order.
 
-    A finding is named by its key, its prompt or one of its wordings; the empty tuple means that ``text`` names none.
+    A finding is named by its key, its prompt or one of its wordings, also in the plural; the empty tuple means that
+    ``text`` names none. What is negated ("no edema", "without effusions") is not named.
     """
-    words = f" {' '.join(re.findall(r'[a-z]+', text.lower()))} "
+    return _named(split_negated(text)[0])
+
+
+def negated_findings(text: str) -> tuple[str, ...]:
+    """Return the keys of the paper's findings that ``text`` negates."""
+    return _named(split_negated(text)[1])
+
+
+def _named(text: str) -> tuple[str, ...]:
+    text = text.replace(" pericardial effusion ", " ")  # the paper's is pleural
     return tuple(
         finding.key
         for finding in FINDINGS
-        if any(f" {name} " in words for name in (finding.key, finding.prompt, *finding.wordings))
+        if any(names(text, name) for name in (finding.key, finding.prompt, *finding.wordings))
     )
+
+
+def names(text: str, name: str) -> bool:
+    """Tell whether a part of :func:`split_negated` holds a name; ``_`` is a space, and a plural is its singular."""
+    words = re.findall(r"[a-z]+", name.lower().replace("_", " "))
+    return bool(words) and f" {' '.join(map(_singular, words))} " in text
+
+
+_NEGATES = frozenset(
+    {"no", "not", "nor", "neither", "never", "without", "absent", "absence", "negative", "excluded"}
+    | {"resolved", "resolution", "resolving", "cleared", "removed", "remove", "removal", "less", "fewer"}
+)
+"""Words after which a finding is not stated, up to the end of the clause."""
+
+_NEGATES_BEFORE = frozenset({"absent", "excluded", "resolved", "cleared", "removed", "not"})
+"""Words that take back what their clause named before ("edema resolved")."""
+
+_ENDS_CLAUSE = frozenset({"but", "with", "however", "although", "yet"})
+
+
+def split_negated(text: str) -> tuple[str, str]:
+    """Return the words that ``text`` states and those that it negates: lower case, singular, with spaces around.
+
+    A negation reaches over commas, "and" and "or": "no edema or mass" states neither. It ends at a full stop, a
+    semicolon, a colon, "but" or "with".
+    """
+    stated, negated = list[str](), list[str]()
+    for part in re.split(
+        r"[.;:\n]", re.sub(r"\bfree (of|from)\b|\bw/o\b|\brules? out\b|\bruled out\b", "without", text.lower())
+    ):
+        clause, off = list[str](), list[str]()
+        negates = False
+        for word in (*map(_singular, re.findall(r"[a-z]+", part)), "but"):
+            if word in _ENDS_CLAUSE:
+                stated += ["|", *clause]
+                negated += ["|", *off]
+                clause, off, negates = [], [], False
+                continue
+            if word in _NEGATES_BEFORE:
+                off += [*clause, "|"]
+                clause = []
+            negates = negates or word in _NEGATES
+            (off if negates else clause).append(word)
+    return f" {' '.join(stated)} ", f" {' '.join(negated)} "
+
+
+def _singular(word: str) -> str:
+    """Return a word of a report in the singular: effusions, masses, opacities, pneumothoraces, atelectases, herniae."""
+    word = word.replace("oedema", "edema")
+    for pattern, ending in (
+        (r"ies$", "y"),
+        (r"sses$", "ss"),
+        (r"xes$|(?<=thora)ces$", "x"),
+        (r"(?<=ecta)ses$|(?<=sta)ses$|(?<=o)ses$", "sis"),
+        (r"(?<=nia)e$|(?<=edema)ta$|(?<=[^sui])s$", ""),
+    ):
+        changed = re.sub(pattern, ending, word)
+        if changed != word:
+            return changed
+    return word
 
 
 _MORE = (

@@ -38,7 +38,11 @@ command.add_command(page)
 
 @command.command("run")
 @click.argument("folder", metavar="COHORT", type=PATH)
-@click.option("--shard", metavar="I/N", help="Make the I-th of N parts, from 1: for job arrays and several hosts.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Make the I-th of N parts, from 1: for job arrays and several hosts. Runs at one time need the same N.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

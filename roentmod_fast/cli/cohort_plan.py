@@ -107,7 +107,7 @@ def _check_generate(context: click.Context) -> None:
     type=click.Choice(["pseudonymize", "none", "anonymize"]),
     default="pseudonymize",
     show_default=True,
-    help="As for 'edit'.",
+    help="As for 'edit'. With anonymize, splits differ from plan to plan, and the same command is another plan.",
 )
 @click.option("--sop-class", type=click.Choice(["source", "secondary-capture"]), default="source", show_default=True)
 @click.option(
@@ -181,6 +181,7 @@ def plan(
     from roentmod_fast.study import planning
     from roentmod_fast.study.datasets import describe
     from roentmod_fast.study.generated import LABELS, generated_rows
+    from roentmod_fast.study.labels import label_hint
     from roentmod_fast.study.plan import Origin, Output, check_plan, write_plan
 
     if texts:
@@ -233,12 +234,22 @@ def plan(
         place = (root if root is not None or metadata is None else metadata.parent) or Path()
         filters = planning.filters_of(dataset, view, min_age, findings)
         rows, names, selection = planning.dataset_rows(
-            dataset, place, filters, metadata=metadata, patients=patients, label_map=label_map, hash_by=by
+            dataset,
+            place,
+            filters,
+            metadata=metadata,
+            patients=patients,
+            label_map=label_map,
+            hash_by=by,
+            deidentify=deidentify,
         )
         for line in describe(dataset, selection):
             logger.info(line)
         for reason, count in selection.left_out.items():
             logger.warning(f"{count} radiographs left out: {reason}")
+    for prompt in chosen:
+        if (hint := label_hint(prompt, names)) is not None:
+            logger.warning(hint)
     rows = planning.with_splits(planning.limited(rows, limit), splits)
     draft = draft if place is None else planning.with_root(draft, place)
     cohort = write_plan(folder, draft, rows, names)

@@ -93,4 +93,5 @@ def run_and_report(
             return stop.exit_status
     if failure is not None or made[FAILED]:
         return EXIT_SOME_FAILED if made[DONE] else EXIT_NOTHING_DONE
-    return 0
+    # As 'edit': where something was pending and all of it was refused, nothing is done.
+    return EXIT_NOTHING_DONE if made and not made[DONE] else 0

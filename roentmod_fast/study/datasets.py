@@ -157,7 +157,10 @@ def describe(dataset: str, selection: Selection) -> list[str]:
 
 
 def rows_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file in UTF-8, also packed by gzip. Raises SettingError naming what is missing."""
+    """Yield the rows of a CSV file in UTF-8, also packed by gzip. Raises SettingError naming what is missing.
+
+    A row must reach to the last of ``columns``; of other columns the value is None where it is shorter.
+    """
     try:
         with path.open("rb") as raw, io.TextIOWrapper(_unpacked(raw, path), encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -165,7 +168,11 @@ def rows_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             if missing:
                 plural = "columns" if len(missing) > 1 else "column"
                 raise SettingError(f"{path}: lacks the {plural} {', '.join(missing)}: is it the file of this data set?")
-            yield from reader
+            for number, row in enumerate(reader, 2):
+                short = [name for name in columns if row[name] is None]
+                if short:
+                    raise SettingError(f"{path}: row {number} ends before the column {short[0]}: complete it")
+                yield row
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "not a CSV file in UTF-8, or cut off"
         raise SettingError(f"{path}: cannot be read: {reason}") from error
@@ -311,7 +318,7 @@ def _table(root: Path, labels: LabelMap, metadata: Path | None) -> Iterator[Reco
     if metadata is None:
         raise SettingError("--dataset table needs --metadata FILE: a CSV file with the column source")
     for number, row in enumerate(rows_of(metadata, ("source",)), 2):
-        if not (row["source"] or "").strip():
+        if not row["source"].strip():
             raise SettingError(f"{metadata}: row {number} has no source")
         marks = {name[2:]: (value or "").strip() for name, value in row.items() if name and name.startswith("y_")}
         wrong = next((name for name, value in marks.items() if value not in ("", "0", "1", "0.0", "1.0")), None)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT, find_findings
+from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT, find_findings, negated_findings, split_negated
+from roentmod_fast.findings import names as holds
 from roentmod_fast.study.datasets import DATA, NO_FINDING, rows_of
 
 POLICIES = ("absent", "ignore", "cooccurrence")
@@ -56,11 +57,13 @@ class Labels:
 
         ``source``: the labels of its source, ``1``, ``0`` or empty.
         """
-        asked, names = asked_findings(prompt), list(dict.fromkeys((*READ, *source)))
-        values = {name: self._value(name, asked, source.get(name, "")) for name in names}
+        asked, columns = asked_findings(prompt, source), list(dict.fromkeys((*READ, *source)))
+        values = {name: self._value(name, asked, source.get(name, "")) for name in columns}
+        # Whether an edit takes away what its prompt negates nobody knows.
+        values |= dict.fromkeys(_negated(prompt, columns))
         if asked == (NO_FINDING,):
             # What the edit takes away of the source's findings nobody knows.
-            values = {name: None if self.policy == "ignore" or source.get(name) == "1" else 0.0 for name in names}
+            values = {name: None if self.policy == "ignore" or source.get(name) == "1" else 0.0 for name in columns}
         if NO_FINDING in source:
             values[NO_FINDING] = 0.0 if asked and asked != (NO_FINDING,) else None
         if asked == (NO_FINDING,) and source.get(NO_FINDING) == "1":
@@ -86,13 +89,49 @@ class Labels:
         return float(int.from_bytes(digest[:8], "big") / 2**64 < value)
 
 
-def asked_findings(prompt: str) -> tuple[str, ...]:
-    """Return the findings that a prompt asks for; ``no_finding`` for the paper's normal prompt."""
-    text = " ".join(re.findall(r"[a-z]+", prompt.lower()))
-    if text == NORMAL_PROMPT:
+def asked_findings(prompt: str, columns: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the findings that a prompt asks for; ``no_finding`` for the paper's normal prompt.
+
+    ``columns``: of labels, whose names are findings too. What the prompt negates is not asked for.
+    """
+    if _is_normal(prompt):
         return (NO_FINDING,)
-    more = {"emphysema": r"\bemphysema", "nodule": r"\bnodul"}
-    return (*find_findings(prompt), *(name for name, words in more.items() if re.search(words, text)))
+    return _found(split_negated(prompt)[0], find_findings(prompt), columns)
+
+
+def _negated(prompt: str, columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the findings that a prompt only negates."""
+    if _is_normal(prompt):
+        return ()
+    columns = tuple(columns)
+    asked = asked_findings(prompt, columns)
+    found = _found(split_negated(prompt)[1], negated_findings(prompt), columns)
+    return tuple(name for name in found if name not in asked)
+
+
+def _found(text: str, paper: tuple[str, ...], columns: Iterable[str]) -> tuple[str, ...]:
+    more = {"emphysema": r" emphysema", "nodule": r" nodul"}
+    own = [name for name, words in more.items() if re.search(words, text)]
+    return tuple(dict.fromkeys((*paper, *own, *(name for name in columns if _is_column(text, name)))))
+
+
+def _is_column(text: str, name: str) -> bool:
+    # The paper's findings have wordings of their own: "pericardial effusion" is no effusion.
+    return name != NO_FINDING and name not in READ and holds(text, name)
+
+
+def _is_normal(prompt: str) -> bool:
+    return " ".join(re.findall(r"[a-z]+", prompt.lower())) == NORMAL_PROMPT
+
+
+def label_hint(prompt: str, columns: Iterable[str] = ()) -> str | None:
+    """Return what a user should know of the labels of a prompt's edits, None where there is nothing to say."""
+    columns = tuple(columns)
+    if not asked_findings(prompt, columns):
+        return f"prompt {prompt!r} gives no label: its edits have no finding of their own in the table"
+    if lost := _negated(prompt, (*READ, *columns)):
+        return f"prompt {prompt!r} negates {', '.join(lost)}: its edits have no label of it"
+    return None
 
 
 def read_rates(path: Path | None = None) -> dict[str, dict[str, float]]:

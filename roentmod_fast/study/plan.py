@@ -156,7 +156,7 @@ class Cohort:
             raise SettingError(f"{path}: cannot be read: {error.strerror}: a plan without its sources") from None
         if hashlib.sha256(data).hexdigest() != self.plan.origin.sha256:
             raise SettingError(f"{path}: changed since the plan was made: restore it, or make a new cohort")
-        return read_sources(data.decode())
+        return read_sources(data.decode("utf-8", "surrogateescape"))
 
     def edits_of(self, source: SourceRow) -> tuple[Edit, ...]:
         """Return the edits of a source in their order; or the images of a seed, one of each prompt."""
@@ -195,14 +195,16 @@ def _digest(key: str, prompt: str, repeat: int) -> bytes:
 
 
 def render_plan(plan: Plan) -> bytes:
-    """Return the content of ``plan.json``."""
-    return (json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, ensure_ascii=False) + "\n").encode()
+    """Return the content of ``plan.json``; a path that is not UTF-8 stands in it byte by byte."""
+    return (json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, ensure_ascii=False) + "\n").encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def parse_plan(data: bytes, name: str) -> Plan:
     """Read the content of ``plan.json``. Raises SettingError naming the file."""
     try:
-        raw = json.loads(data)
+        raw = json.loads(data.decode("utf-8", "surrogateescape"))
         if raw.pop("format") != FORMAT:
             raise SettingError(f"{name}: a plan of another version of roentmod-fast: use that one, or plan anew")
         raw |= {"origin": Origin(**raw["origin"]), "output": Output(**raw["output"])}
@@ -219,6 +221,8 @@ def check_plan(plan: Plan) -> None:
     for text in plan.prompts:
         if not text.strip():
             raise SettingError("a prompt is empty: name a finding, such as --prompt edema")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise SettingError(f"prompt {text!r}: not UTF-8: type it anew in a terminal that uses UTF-8")
     if not plan.prompts:
         raise SettingError("no prompt: give --prompt TEXT or --prompts paper")
     for what, values, known in (
@@ -247,7 +251,7 @@ def write_plan(folder: Path, plan: Plan, sources: Sequence[SourceRow], labels: S
         raise SettingError(f"{len(sources) - len(keys)} sources come twice: name each once")
     if not sources:
         raise SettingError("no source is left to edit: see the notes above, or widen --view, --min-age and --findings")
-    table = render_sources(sources, labels).encode()
+    table = render_sources(sources, labels).encode("utf-8", "surrogateescape")
     origin = replace(plan.origin, count=len(sources), sha256=hashlib.sha256(table).hexdigest())
     plan = replace(plan, origin=origin)
     check_plan(plan)

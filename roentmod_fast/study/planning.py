@@ -25,10 +25,11 @@ from roentmod_fast.radiograph.dicom.deidentify import (
     ANONYMIZE,
     NONE,
     PSEUDONYMIZE,
+    Pseudonyms,
     deidentification,
     pseudonym_key,
 )
-from roentmod_fast.radiograph.sources import find_sources
+from roentmod_fast.radiograph.sources import Source, find_sources
 from roentmod_fast.runtime import backends
 from roentmod_fast.runtime.backends import usable_devices
 from roentmod_fast.settings import EditConfig, EditSettings
@@ -36,7 +37,16 @@ from roentmod_fast.study import datasets
 from roentmod_fast.study.datasets import Filters, Record, Selection
 from roentmod_fast.study.make import key_fingerprint
 from roentmod_fast.study.plan import Origin, Output, Plan
-from roentmod_fast.study.sources import SourceRow, check_splits, name_key, rows_of_files, split_of
+from roentmod_fast.study.sources import (
+    SourceRow,
+    check_splits,
+    name_key,
+    readable,
+    rows_of_files,
+    split_of,
+    table_path_reveals,
+    table_patient,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +89,10 @@ class Engine:
         place = bundle.folder.name if bundle.folder in list_bundles() else str(bundle.folder.absolute())
         return cls(bundle, place, device, preset, chosen, settings)
 
+    def _measured_precision(self) -> str:
+        named = find_preset(self.bundle, self.preset, self.device)
+        return named.speed.precision or default_precision(self.bundle, self.device)
+
     def seconds(self, config: EditConfig, *, generates: bool = False) -> tuple[float | None, str]:
         """Return the seconds of an edit and where they are from: ``tune``'s, or one that is made now.
 
@@ -86,7 +100,9 @@ class Engine:
         """
         default = not generates and config == EditConfig(compose=config.compose) and config.compose == "contrast"
         measured = read_measurements(tuned_path(self.bundle, self.device), self.bundle) if default else None
-        tuned = None if measured is None else measured.seconds(self.preset)
+        # A preset was measured in its own precision.
+        same = measured is not None and self.precision == self._measured_precision()
+        tuned = measured.seconds(self.preset) if measured is not None and same else None
         if tuned is not None:
             return tuned, "measured by tune"
         if backends.get(self.device).missing() is not None:
@@ -172,15 +188,22 @@ def file_rows(
         logger.error(f"{name}: {reason}")
     root = Path(os.path.commonpath([source.path.absolute().parent for source in found.sources]))
     method = deidentification(deidentify)
-    # Anonymous patients stay apart from each other, by a key that nobody keeps.
-    key = pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32) if method == ANONYMIZE else b""
-    rows, notes = rows_of_files(found, root, hash_by, method, key)
+    rows, notes = rows_of_files(found, root, hash_by, method, _key_of(method))
     for note in notes:
         logger.warning(note)
     nobody = sum(not row.patient for row in rows)
     if nobody:
         logger.warning(f"{nobody} sources without a patient: each counts as a patient of its own, also in splits")
     return rows, root
+
+
+def _key_of(method: str) -> bytes:
+    """Return the secret of the pseudonyms that patients get in a plan.
+
+    Anonymous patients stay apart from each other by a key that nobody keeps: in another plan they have other pseudonyms
+    and splits, and the same command makes another plan.
+    """
+    return pseudonym_key() if method == PSEUDONYMIZE else os.urandom(32) if method == ANONYMIZE else b""
 
 
 def dataset_rows(
@@ -192,10 +215,13 @@ def dataset_rows(
     patients: Path | None = None,
     label_map: Path | None = None,
     hash_by: str = "name",
+    deidentify: str = PSEUDONYMIZE,
 ) -> tuple[list[SourceRow], tuple[str, ...], Selection]:
     """Return a row for each radiograph of a data set that ``filters`` take, the names of its labels, and counts.
 
-    Radiographs whose file is not below ``root`` are left out and counted. Raises SettingError naming what is missing.
+    Patients of a table get pseudonyms unless ``deidentify`` is ``none``, and a path that reveals one stays out of
+    ``name``; those of a public data set are its own numbers. Radiographs whose file is not below ``root`` are left out
+    and counted. Raises SettingError naming what is missing.
     """
     if dataset == "mimic" and patients is None and filters.min_age:
         raise SettingError(
@@ -209,9 +235,11 @@ def dataset_rows(
         records = datasets.read_records(dataset, root, labels, metadata, patients)
     selection = datasets.select(records, filters, labels)
     names, rows = tuple(labels), dict[str, SourceRow]()
+    method = deidentification(deidentify)
+    pseudonyms = Pseudonyms(_key_of(method)) if dataset == "table" and method != NONE else None
     records, selection.records = iter(selection.records), []  # only the rows stay in memory
     for record in records:
-        row = _row(record, dataset, root, names, hash_by)
+        row = _row(record, dataset, root, names, hash_by, pseudonyms)
         if row is None:
             selection.left_out["not below the root folder"] += 1
         elif row.key in rows:
@@ -221,23 +249,30 @@ def dataset_rows(
     return list(rows.values()), names, selection
 
 
-def _row(record: Record, dataset: str, root: Path, names: tuple[str, ...], hash_by: str) -> SourceRow | None:
+def _row(
+    record: Record, dataset: str, root: Path, names: tuple[str, ...], hash_by: str, pseudonyms: Pseudonyms | None
+) -> SourceRow | None:
     path = next((path for path in record.paths if os.path.isfile(root / path)), None)  # noqa: PTH113 - a third faster
     if path is None:
         return None
-    sha256 = ""
+    sha256 = reason = ""
     if hash_by == "content":
         try:
             sha256 = hashlib.sha256((root / path).read_bytes()).hexdigest()
         except OSError as error:
-            logger.error(f"{path}: cannot be read: {error.strerror}: a row with the reason when the cohort is run")
+            reason = error.strerror or "input error"
     # The usual place: a copy of the data set with other folders has the same keys.
     key = sha256 or name_key(dataset, record.paths[0] if dataset != "nih" else Path(record.paths[0]).name)
+    name, patient = readable(path), record.patient
+    if pseudonyms is not None:
+        patient = table_patient(record.patient, pseudonyms)
+        if table_path_reveals(Source.of(root / path), path, record.patient):
+            name = f"source {key[:16]}"
+    if reason:
+        logger.error(f"{name}: cannot be read: {reason}: a row with the reason when the cohort is run")
     labels = _cells(record.found, record.unknown, names)
     age = "" if record.age is None else str(record.age)
-    return SourceRow(
-        key, sha256, path, "", path, record.patient, dataset, record.view, age, record.sex, record.split, labels
-    )
+    return SourceRow(key, sha256, path, "", name, patient, dataset, record.view, age, record.sex, record.split, labels)
 
 
 @lru_cache(maxsize=4096)

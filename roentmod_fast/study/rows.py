@@ -56,7 +56,7 @@ class RowWriter:
 
     def append(self, row: Row) -> None:
         """Write a row; it is on the disk when this returns. Raises OutputError, DiskFullError of a full disk."""
-        data = (json.dumps(asdict(row), ensure_ascii=False) + "\n").encode()
+        data = (json.dumps(asdict(row), ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
         try:
             if self._file < 0:
                 make_folder(self._folder)
@@ -132,7 +132,7 @@ def _read(lines: Iterable[bytes], rows: Rows) -> int:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError
-            raw = json.loads(line)
+            raw = json.loads(line.decode("utf-8", "surrogateescape"))
             raw["files"] = {name: tuple(facts) for name, facts in raw["files"].items()}
             rows.add(Row(**raw))
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,7 +1,8 @@
 """The sources of a cohort: one row each in ``sources.csv``, and how they are found among files.
 
-This file alone leads from an edit back to a path, which may hold a patient's name; what is written later holds
-:attr:`SourceRow.name`.
+Paths stand in this file, and they may hold a patient's name: keep it to yourself. What is written later, rows, manifest
+and messages, holds :attr:`SourceRow.name`, which is the path too unless that reveals what the header, or the patient
+column of a table, calls the patient. Who has the sources can still find the one of an edit by its key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.dicom import header
@@ -30,9 +33,9 @@ class SourceRow:
 
     ``key``: SHA-256 in hex, of the content or of data set and path; noise and ids depend on it. ``sha256``: of the
     content, empty where it was not read. ``path``: from the plan's root on, or the seed of images that are
-    generated; ``member`` of a zip archive. ``name``: for
-    messages and tables. ``age`` in years and ``sex`` (F, M) are empty where unknown. ``labels``: values of the label
-    columns, each ``1``, ``0`` or empty.
+    generated; ``member`` of a zip archive. ``name``: for messages and tables, always valid Unicode. ``patient``: by
+    which splits go; a pseudonym where edits are de-identified. ``age`` in years and ``sex`` (F, M) are empty where
+    unknown. ``labels``: values of the label columns, each ``1``, ``0`` or empty.
     """
 
     key: str
@@ -89,7 +92,12 @@ def label_names(text: str) -> tuple[str, ...]:
 
 def name_key(dataset: str, path: str) -> str:
     """Return the key of a source that is known by data set and path, with ``/`` between folders."""
-    return hashlib.sha256(f"{dataset}\0{path}".encode()).hexdigest()
+    return hashlib.sha256(f"{dataset}\0{path}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def readable(name: str) -> str:
+    """Return a file's name as valid Unicode: bytes that are not UTF-8 are replaced."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def rows_of_files(
@@ -118,7 +126,7 @@ def rows_of_files(
             continue
         facts = _header_facts(source, path, member, deidentify, pseudonyms)
         name = facts.pop("name", f"{path}:{member}" if member else path) or f"source {row_key[:16]}"
-        row = SourceRow(row_key, sha256, path, member, name)
+        row = SourceRow(row_key, sha256, path, member, readable(name))
         rows[row_key] = replace(row, **facts)  # type: ignore[arg-type]
     notes = []
     if twice:
@@ -140,14 +148,46 @@ def _header_facts(source: Source, path: str, member: str, deidentify: str, pseud
             age = header.text(dataset, "PatientAge")
             facts["age"] = str(int(age[:3])) if age.endswith("Y") and age[:3].isdigit() else ""
             facts["sex"] = header.text(dataset, "PatientSex")
-            facts["patient"] = header.text(dataset, "PatientID")
+            facts["patient"] = _own_patient(dataset, known)
         elif not known.startswith("none"):
             facts["patient"] = f"SYN-{pseudonyms.code('patient', known)}"
-        if deidentify != NONE:
-            words = identifying_words(dataset)
-            if any(reveals(part, words) for part in (*Path(path).parts, stem_of(Path(path).name), *Path(member).parts)):
-                facts["name"] = ""
+        if deidentify != NONE and _reveals(path, member, dataset):
+            facts["name"] = ""
     return facts
+
+
+def _own_patient(dataset: Dataset, known: str) -> str:
+    """Return what tells patients apart where nothing is de-identified: the Patient ID, with its issuer if it has one.
+
+    A header with a placeholder or no Patient ID gives a hash of what tells its patient apart, empty where nothing does.
+    """
+    kind, identifier, *_ = known.split("\0")
+    if kind == "none":
+        return ""
+    if kind != "id":
+        return f"{kind}-{hashlib.sha256(known.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    issuer = header.text(dataset, "IssuerOfPatientID")
+    return f"{identifier}^^^{issuer}" if issuer else identifier  # as HL7 writes it (CX)
+
+
+def _reveals(path: str, member: str, dataset: Dataset) -> bool:
+    words = identifying_words(dataset)
+    parts = (*Path(path).parts, stem_of(Path(path).name), *Path(member).parts)
+    return any(reveals(part, words) for part in parts)
+
+
+def table_patient(patient: str, pseudonyms: Pseudonyms) -> str:
+    """Return the pseudonym of a patient of a table: the one of a header with this Patient ID and no issuer."""
+    code = pseudonyms.code("patient", "\0".join(("id", patient, "")))
+    return f"SYN-{code}" if patient else ""
+
+
+def table_path_reveals(source: Source, path: str, patient: str) -> bool:
+    """Tell whether a path holds what a table, or the header of a DICOM file, calls the patient."""
+    with header.unvalidated():
+        given, own = Dataset(), source.header()
+        given.PatientID = given.PatientName = patient
+        return _reveals(path, "", given) or (own is not None and _reveals(path, "", own))
 
 
 def split_of(patient: str, splits: dict[str, float]) -> str:

@@ -47,7 +47,7 @@ def write_tables(cohort: Cohort, labels: Labels) -> tuple[list[Path], int]:
     sources = cohort.sources()
     if cohort.plan.splits is not None or any(row.split for row in sources):
         check_splits(sources)
-    names = label_names((cohort.folder / SOURCES).read_text(encoding="utf-8"))
+    names = label_names((cohort.folder / SOURCES).read_text(encoding="utf-8", errors="surrogateescape"))
     findings = _findings(cohort, labels, names)
     rows = read_rows(cohort.folder).by_id
     path, count = cohort.folder / "manifest.csv", 0
@@ -72,7 +72,7 @@ def write_tables(cohort: Cohort, labels: Labels) -> tuple[list[Path], int]:
 
 def _findings(cohort: Cohort, labels: Labels, names: Sequence[str]) -> list[str]:
     known = labels.of_edit("", dict.fromkeys(names, ""), "")
-    asked = [finding for prompt in cohort.plan.prompts for finding in asked_findings(prompt)]
+    asked = [finding for prompt in cohort.plan.prompts for finding in asked_findings(prompt, names)]
     return list(dict.fromkeys([*known, *(name for name in asked if name in known)]))
 
 
@@ -91,18 +91,19 @@ def _values(
             identity = _identity_values(source)
             for edit in edits:
                 labelled = labels.of_image(edit.prompt, names, edit.id)
-                values = {**identity, **_edit_values(cohort, edit, rows.get(edit.id)), "kind": GENERATED_KIND}
+                values = {**identity, **_edit_values(cohort, edit, rows.get(edit.id), names), "kind": GENERATED_KIND}
                 values["compose"] = GENERATED
                 yield [*values.values(), *(labelled.get(name) for name in findings)]
             continue
         own = dict(zip(names, source.labels, strict=True))
-        read = source.sha256 or next((row.source_sha256 for e in edits if (row := rows.get(e.id)) is not None), "")
+        found = (row.source_sha256 for edit in edits if (row := rows.get(edit.id)) is not None)
+        read = source.sha256 or next(filter(None, found), "")  # a row that failed has none
         values = _source_values(source, read)
         yield [*values.values(), *(_number(own.get(name, "")) for name in findings)]
         for edit in edits:
             row = rows.get(edit.id)
             labelled = labels.of_edit(edit.prompt, own, edit.id)
-            values |= _edit_values(cohort, edit, row)
+            values |= _edit_values(cohort, edit, row, names)
             yield [*values.values(), *(labelled.get(name) for name in findings)]
 
 
@@ -119,10 +120,10 @@ def _source_values(source: SourceRow, sha256: str) -> dict[str, Any]:
     return values | {"age": age, "sex": source.sex}
 
 
-def _edit_values(cohort: Cohort, edit: Edit, row: Row | None) -> dict[str, Any]:
+def _edit_values(cohort: Cohort, edit: Edit, row: Row | None, names: Sequence[str]) -> dict[str, Any]:
     plan = cohort.plan
     values: dict[str, Any] = {"kind": "edit", "edit_id": edit.id, "prompt": edit.prompt}
-    values |= {"finding": "|".join(asked_findings(edit.prompt)), "repeat": edit.repeat, "seed": edit.seed}
+    values |= {"finding": "|".join(asked_findings(edit.prompt, names)), "repeat": edit.repeat, "seed": edit.seed}
     values |= {name: plan.settings[name] for name in ("strength", "guidance", "steps", "solver", "calls", "compose")}
     values |= {"precision": plan.precision, "preset": plan.preset, "engine": plan.engine}
     values |= {"engine_sha256": plan.engine_sha256, "version": row.version if row else None}
@@ -141,7 +142,7 @@ def _number(text: str) -> float | None:
 def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue().encode()
+    return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _pyarrow() -> Any:

@@ -7,8 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
 
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.dicom.write import write_sample
 from tests.cli.conftest import Ran
 from tests.study import metadata
 from tests.study.conftest import TINY, make_sources
@@ -74,6 +77,21 @@ def test_a_failure_is_counted_and_gives_status_3(roentmod: Run, cohort: Path) ->
     assert roentmod("cohort", "run", cohort).code == 0, "nothing to make"
     ran = roentmod("cohort", "run", cohort, "--retry-failed")
     assert ran.code == 0 and "1 done" in ran.err
+
+
+def test_a_run_in_which_all_were_refused_has_done_nothing(roentmod: Run, tmp_path: Path) -> None:
+    cohort = tmp_path / "c"
+    write_sample(tmp_path / "lateral.dcm", draw(96, 1).image, seed=1, findings=())
+    dataset = pydicom.dcmread(tmp_path / "lateral.dcm")
+    dataset.ViewPosition = "LL"
+    dataset.save_as(tmp_path / "lateral.dcm")
+    arguments = ("--engine", TINY, "--device", "cpu", "--steps", 3, "--no-estimate", "--force", "content,synthetic")
+    ran = roentmod("cohort", "plan", tmp_path / "lateral.dcm", "-p", "edema", "-p", "no mass", "-o", cohort, *arguments)
+    assert ran.code == 0 and "prompt 'no mass' gives no label" in ran.err, ran.err
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 1 and "2 refused" in ran.err
+    ran = roentmod("cohort", "run", cohort)
+    assert ran.code == 0 and "nothing to make" in ran.err
 
 
 def test_a_data_set_is_counted_beside_the_paper(roentmod: Run, tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, patient_key, pseudonym_key
+from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.study import datasets
 from roentmod_fast.study.datasets import NAMES, PAPER, Filters, describe, read_label_map, rows_of
 from roentmod_fast.study.planning import dataset_rows, filters_of
@@ -131,6 +136,7 @@ def test_a_table_has_labels_of_its_own_and_unknown_ones(tmp_path: Path) -> None:
         ("path\nx\n", "lacks the column source"),
         ("source,y_edema\na.png,2\n", "row 2: y_edema is neither 0 nor 1 nor empty"),
         ("source\na.png\n \n", "row 3 has no source"),
+        ("patient,source\n1,a.png\n2\n", "row 3 ends before the column source"),
         ("", "lacks the column source"),
     ],
 )
@@ -200,3 +206,56 @@ def test_the_shipped_files_agree() -> None:
     numbers = {row["finding"]: row for row in paper}
     assert numbers["scans"]["chexpert"] == "29453" and numbers["patients"]["padchest"] == "59085"
     assert read_label_map(None, "padchest")["effusion"][0] == "pleural effusion"
+
+
+SHORT = {
+    "nih": "Data_Entry_2017_v2020.csv",
+    "chexpert": "train.csv",
+    "padchest": "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
+}
+
+
+@pytest.mark.parametrize("dataset", SHORT)
+def test_a_row_that_is_cut_off_is_named(tmp_path: Path, dataset: str) -> None:
+    getattr(metadata, dataset)(tmp_path)
+    path = tmp_path / SHORT[dataset]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], lines[3].partition(",")[0]]) + "\n")
+    with pytest.raises(SettingError, match=r"csv: row 4 ends before the column \w+"):
+        dataset_rows(dataset, tmp_path, Filters())
+
+
+def test_a_label_map_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("dataset,finding,label\nnih,edema,Edema\nnih\n")
+    with pytest.raises(SettingError, match=r"map\.csv: row 3 ends before the column finding"):
+        read_label_map(tmp_path / "map.csv", "nih")
+
+
+@pytest.mark.parametrize("hash_by", ["name", "content"])
+def test_a_table_keeps_patients_out_of_what_is_written(tmp_path: Path, hash_by: str) -> None:
+    places = ("77123455/a.png", "ward/Quixworth_Zebediah.png", "ward/b.png", "ward/c.png", "ward/d.png")
+    for number, place in enumerate(places):
+        metadata.touch(tmp_path / place, number)
+    (tmp_path / "Vole Anna").mkdir()
+    write_sample(tmp_path / "Vole Anna" / "e.dcm", draw(64, 1).image, seed=1, findings=())
+    dataset = pydicom.dcmread(tmp_path / "Vole Anna" / "e.dcm")
+    dataset.PatientName, dataset.PatientID = "Vole^Anna", "88123466"
+    dataset.save_as(tmp_path / "Vole Anna" / "e.dcm")
+    table = tmp_path / "cases.csv"
+    people = ("77123455", "Quixworth^Zebediah", "77123455", "", "9" * 80, "88123466")
+    lines = [f"{place},{person}" for place, person in zip((*places, "Vole Anna/e.dcm"), people, strict=True)]
+    table.write_text("source,patient\n" + "\n".join(lines) + "\n")
+    options = {"metadata": table, "hash_by": hash_by}
+    rows, _, _ = dataset_rows("table", tmp_path, Filters(), **options)
+    by_key = [f"source {row.key[:16]}" for row in rows]
+    assert [row.name for row in rows] == [*by_key[:2], "ward/b.png", "ward/c.png", "ward/d.png", by_key[5]]
+    assert [row.path for row in rows] == [*places, "Vole Anna/e.dcm"]
+    assert rows[0].patient == rows[2].patient != rows[1].patient and rows[3].patient == ""
+    assert all(re.fullmatch(r"SYN-[A-Z2-7]{12}", row.patient) for row in rows if row.path != "ward/c.png")
+    assert rows[5].patient == f"SYN-{Pseudonyms(pseudonym_key()).code('patient', patient_key(dataset))}", "as its edits"
+    again, _, _ = dataset_rows("table", tmp_path, Filters(), **options)
+    assert again == rows
+    anonymous, _, _ = dataset_rows("table", tmp_path, Filters(), **options, deidentify="anonymize")
+    assert anonymous[0].patient == anonymous[2].patient != rows[0].patient and anonymous[0].name == by_key[0]
+    kept, _, _ = dataset_rows("table", tmp_path, Filters(), **options, deidentify="none")
+    assert [row.patient for row in kept] == list(people) and kept[0].name == places[0]

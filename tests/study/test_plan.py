@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.presets import Measurements
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.study import planning
+from roentmod_fast.study.labels import Labels
+from roentmod_fast.study.page.cohort import CohortPages
 from roentmod_fast.study.plan import PLAN, SOURCES, Cohort, Origin, Output, check_plan, edit_of, write_plan
+from roentmod_fast.study.rows import Row, RowWriter, read_rows
 from roentmod_fast.study.sources import SourceRow, check_splits, name_key, read_sources, render_sources, split_of
-from tests.study.conftest import TINY, MakeCohort
+from roentmod_fast.study.table import write_tables
+from tests.study.conftest import TINY, MakeCohort, run
 
 
 def test_ids_and_seeds_never_change() -> None:
@@ -74,6 +81,7 @@ def test_a_damaged_cohort_is_one_line(cohort_of: MakeCohort, damage: object, mes
     [
         ({"prompts": ()}, "no prompt"),
         ({"prompts": ("edema", " ")}, "a prompt is empty"),
+        ({"prompts": ("\udcf6dema",)}, "not UTF-8"),
         ({"prompts": ("edema", "edema")}, "a prompt comes twice"),
         ({"repeats": 0}, "start at 1"),
         ({"noise": "none"}, "noise 'none': expected one of edit, source"),
@@ -102,8 +110,6 @@ def test_sources_of_one_content_are_planned_once_and_of_one_name_apart(
 
 
 def test_names_that_tell_the_patient_stay_out_of_messages_and_tables(cohort_of: MakeCohort, tmp_path: Path) -> None:
-    import pydicom
-
     folder = tmp_path / "export" / "Quixworth Zebediah"
     folder.mkdir(parents=True)
     dataset = pydicom.dcmread(tmp_path / "sources" / "p0" / "chest1.dcm")
@@ -190,3 +196,56 @@ def test_a_plan_of_170000_rows_takes_less_than_30_seconds_and_500_mb(tmp_path: P
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert time.process_time() - started < 30
     assert grown < 500
+
+
+def test_names_that_are_not_utf8_are_planned_run_and_listed(
+    cohort_of: MakeCohort, sources: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9") / os.fsdecode(b"th\xf6rax\xff.png")
+    try:
+        odd.parent.mkdir()
+        odd.write_bytes((sources / "p0" / "chest0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    cohort = cohort_of(paths=[odd])
+    [row] = Cohort.open(cohort.folder).sources()
+    assert row.path == odd.name and row.source(odd.parent).path == odd
+    assert row.name == "th\ufffdrax\ufffd.png" and cohort.plan.origin.root == str(odd.parent)
+    assert {state for outcome in run(cohort) for state in outcome.states} == {"done"}
+    write_tables(cohort, Labels())
+    assert "th\ufffdrax" in (cohort.folder / "manifest.csv").read_text(encoding="utf-8")
+    assert [outcome.state for outcome in CohortPages(cohort, tmp_path / "look").make()] == ["written"]
+    assert name_key("", row.path) != name_key("", row.name)
+
+
+def test_a_row_keeps_text_that_is_not_utf8(tmp_path: Path) -> None:
+    writer = RowWriter(tmp_path)
+    writer.append(Row("ab", "failed", "th\udcf6rax.png: cut off"))
+    writer.close()
+    rows = read_rows(tmp_path)
+    assert rows.by_id["ab"].error == "th\udcf6rax.png: cut off" and not rows.torn
+
+
+def test_patients_of_headers_that_are_kept_stay_apart_as_their_edits_do(cohort_of: MakeCohort, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(tmp_path / "sources" / "p0" / "chest1.dcm")
+    (tmp_path / "export").mkdir()
+    people = [("7", "A", "Vole^Anna"), ("7", "B", "Vole^Anna"), ("7", "", "x"), ("0", "", "Vole^Anna")]
+    people += [("0", "", "Quixworth^Z"), ("", "", "Vole^Anna")]
+    for number, (identifier, issuer, name) in enumerate(people):
+        dataset.PatientID, dataset.IssuerOfPatientID, dataset.PatientName = identifier, issuer, name
+        dataset.SOPInstanceUID = f"1.2.{number}"
+        dataset.save_as(tmp_path / "export" / f"{number}.dcm")
+    rows = cohort_of(paths=[tmp_path / "export"], output=Output("png", deidentify="none")).sources()
+    patients = [row.patient for row in rows]
+    assert patients[:3] == ["7^^^A", "7^^^B", "7"]
+    assert patients[3] == patients[5] != patients[4] and all(each.startswith("name-") for each in patients[3:])
+    assert not any("Vole" in each for each in patients)
+
+
+def test_a_time_is_measured_by_tune_in_the_precision_of_the_preset_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "read_measurements", lambda *_: Measurements({}, 12.5))
+    engine = planning.Engine.choose(str(TINY), "cpu", "exact", None, EditConfig())
+    assert engine.seconds(EditConfig()) == (12.5, "measured by tune")
+    other = replace(engine, precision="int8" if engine.precision != "int8" else "fp32")
+    monkeypatch.setattr(planning.backends.get("cpu").__class__, "missing", lambda self: "away", raising=False)
+    assert other.seconds(EditConfig()) == (None, "device cpu is not here: tune it there")

@@ -18,6 +18,7 @@ from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.raster import is_marked_synthetic
 from roentmod_fast.settings import EditConfig
 from roentmod_fast.study import rows as rows_module
+from roentmod_fast.study.locks import hold
 from roentmod_fast.study.plan import Cohort, Output
 from roentmod_fast.study.rows import DONE, FAILED, REFUSED, read_rows
 from roentmod_fast.study.run import parse_shard, pending_units, run_cohort
@@ -260,6 +261,21 @@ def test_sources_that_moved_are_found_below_another_root(cohort_of: MakeCohort, 
     cohort = cohort_of(prompts=["edema"])
     moved = sources.rename(sources.with_name("moved"))
     assert [outcome.states for outcome in run(cohort, root=moved)] == [(DONE,)] * 4
+
+
+def test_shards_of_other_numbers_are_refused_while_one_runs(cohort_of: MakeCohort) -> None:
+    cohort = cohort_of(prompts=["edema"])
+    with hold(cohort.folder, (1, 3)):
+        for shard in ((1, 2), (2, 4)):
+            with pytest.raises(SettingError, match="a run with --shard i/3 is going on: use 3 shards too"):
+                run(cohort, shard=shard)
+        with pytest.raises(SettingError, match="another run is making these edits"):
+            run(cohort)
+        run(cohort, shard=(2, 3))
+    with hold(cohort.folder, (2, 2)), hold(cohort.folder, (1, 2)):
+        pass
+    run(cohort)
+    assert pending_units(cohort) == []
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/2", "3/2", "a/b", "1/2/3", "-1/4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import NORMAL_PROMPT
 from roentmod_fast.study import planning
-from roentmod_fast.study.labels import READ, Labels, asked_findings, read_rates
+from roentmod_fast.study.labels import READ, Labels, asked_findings, label_hint, read_rates
 from roentmod_fast.study.plan import Cohort, Origin, Output, write_plan
 from roentmod_fast.study.rows import Row, RowWriter
 from roentmod_fast.study.sources import SourceRow, name_key
@@ -170,3 +171,51 @@ def test_a_failure_stands_in_the_table_with_its_reason(tmp_path: Path) -> None:
     assert (own["y_edema"], own["y_rare"], own["y_hernia"]) == ("0.0", "", "")
     assert (failed["status"], failed["error"], failed["output"]) == ("failed", 'a "x", y: cut off', "")
     assert failed["y_rare"] == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "column"),
+    [
+        ("large left pneumothorax", "pneumothorax"),
+        ("bilateral pneumothoraces", "pneumothorax"),
+        ("bibasilar atelectases", "atelectasis"),
+        ("rib fractures", "fracture"),
+        ("patchy lung opacities", "lung_opacity"),
+        ("support devices", "support_devices"),
+    ],
+)
+def test_a_label_column_is_a_finding_that_prompts_ask_for(prompt: str, column: str) -> None:
+    source = {column: "0", "no_finding": "1"}
+    values = Labels("absent").of_edit(prompt, source, "id")
+    assert values[column] == 1.0 and values["edema"] == 0.0 and values["no_finding"] == 0.0
+    assert asked_findings(prompt, source) == (column,) and asked_findings(prompt) == ()
+    assert label_hint(prompt, source) is None
+    assert "gives no label" in str(label_hint(prompt))
+
+
+@pytest.mark.parametrize("policy", ["absent", "ignore", "cooccurrence"])
+def test_what_a_prompt_negates_has_no_label(policy: str) -> None:
+    labels = Labels(policy, rates=RATES)
+    source = {"edema": "1", "fracture": "0", "no_finding": "0"}
+    values = labels.of_edit("no edema or fracture", source, "id")
+    assert values["edema"] is values["fracture"] is values["no_finding"] is None
+    values = labels.of_edit("cardiomegaly without edema", source, "id")
+    assert values["cardiomegaly"] == 1.0 and values["edema"] is None
+    assert "negates edema" in str(label_hint("cardiomegaly without edema"))
+    assert "gives no label" in str(label_hint("no edema"))
+    assert label_hint(NORMAL_PROMPT) is None
+
+
+def test_the_hash_of_a_source_is_of_an_edit_that_was_made(cohort_of: MakeCohort, sources: Path) -> None:
+    cohort = cohort_of()
+    first = cohort.sources()[0]
+    assert first.sha256
+    named = replace(first, sha256="")
+    cohort = write_plan(cohort.folder.with_name("named"), cohort.plan, [named], ())
+    edits = cohort.edits_of(named)
+    writer = RowWriter(cohort.folder)
+    writer.append(Row(edits[0].id, "failed", "cut off"))
+    writer.append(Row(edits[1].id, "done", source_sha256="ab" * 32))
+    writer.close()
+    write_tables(cohort, Labels())
+    assert read(cohort.folder / "manifest.csv")[0]["source_sha256"] == "ab" * 32

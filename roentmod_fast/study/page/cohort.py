@@ -10,6 +10,7 @@ by now is left as it is. Patients are shown by pseudonyms, sources by what the m
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -273,13 +274,17 @@ class _Shown:
         origin = cohort.plan.origin.kind
         # A public data set has no other numbers; a user's own table or a header that is not de-identified may.
         self._reveals = origin == "table" or (origin == "files" and cohort.plan.output.deidentify == NONE)
+        self._deidentifies = cohort.plan.output.deidentify != NONE
         self._pseudonyms = Pseudonyms(pseudonym_key()) if self._reveals else None
 
     def patient(self, source: SourceRow) -> str:
         """Return a pseudonym, or nothing where no patient is known."""
-        if self._pseudonyms is None or not source.patient:
+        if self._pseudonyms is None or not source.patient or self._planned_pseudonym(source):
             return source.patient
         return f"SYN-{self._pseudonyms.code('patient', source.patient)}"
+
+    def _planned_pseudonym(self, source: SourceRow) -> bool:
+        return self._deidentifies and re.fullmatch(r"SYN-[A-Z2-7]{12}", source.patient) is not None
 
     def name(self, source: SourceRow) -> str:
         """Return what a source is called."""

@@ -43,13 +43,15 @@ def page_of_files(source: Radiograph, edits: Iterable[EditFile], title: str, nam
 
     Edits that store values as the source does are shown in native depth. Others, such as PNG of a given size, are shown
     as they are displayed, with 12 bits and the source in their size, and so are all edits of that page; the first one
-    decides. Raises SettingError for no edit and for one whose shape fits neither, and as ``read_radiograph`` does.
+    decides. The edits are taken as the chest radiographs that they were made of, whatever their header says. Raises
+    SettingError for no edit and for one whose shape fits neither, and as ``read_radiograph`` does.
     """
     page: Page | None = None
     shown = source
     native = True
     for edit in edits:
-        edited = read_radiograph(edit.path, force="synthetic")
+        # An edit of ours says in its header what the prompt was: "vertebral fracture" raises a doubt of its own.
+        edited = read_radiograph(edit.path, force=True)
         if page is None:
             native = _same_values(source, edited)
             shown = source if native else displayed(_in_size(source, edited.shape, edit.name), "source")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.letterbox import Letterbox, resample
@@ -49,6 +50,26 @@ def test_png_edits_of_a_png_keep_its_values(tmp_path: Path) -> None:
     page = page_of_files(source, [edit_file(tmp_path / "e.png")], "title")
     assert page.content.source.bits == 8
     assert np.array_equal(shown(page), source.to_stored(result.image))
+
+
+@pytest.mark.parametrize(
+    "prompt", ["lateral rib fracture", "vertebral fracture", "dog", "lumbar spine mass", "hand in front of the chest"]
+)
+def test_an_edit_is_taken_whatever_its_prompt_says(tmp_path: Path, radiograph: Radiograph, prompt: str) -> None:
+    result_of(radiograph, prompt).save(tmp_path / "e.dcm")
+    page = page_of_files(radiograph, [edit_file(tmp_path / "e.dcm", prompt)], "title")
+    assert [edit.prompt for edit in page.content.edits] == [prompt]
+
+
+def test_an_edit_of_a_forced_source_is_taken(tmp_path: Path) -> None:
+    def lateral(dataset: Dataset) -> None:
+        dataset.ViewPosition = "LL"
+
+    with pytest.raises(SourceError):
+        write_source(tmp_path / "s.dcm", lateral)
+    source = read_radiograph(tmp_path / "s.dcm", force="view")
+    result_of(source).save(tmp_path / "e.dcm")
+    assert len(page_of_files(source, [edit_file(tmp_path / "e.dcm")], "title").content.edits) == 1
 
 
 @pytest.mark.parametrize("bits", [8, 16])
