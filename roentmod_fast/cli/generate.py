@@ -122,7 +122,7 @@ def command(
     todo = {path: pair for path, pair in paths.items() if path not in existing}
     for path in todo:
         check_writable(path, overwrite=overwrite)
-    config = EditConfig(guidance=guidance, steps=steps, seed=seed, solver=solver, calls=calls)
+    config = EditConfig(strength=1.0, guidance=guidance, steps=steps, seed=seed, solver=solver, calls=calls)
     written, failed = 0, 0
     with heed_signals() as stop:
         if todo:

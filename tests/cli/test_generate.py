@@ -28,6 +28,14 @@ def test_one_image_into_a_file(roentmod: Run, tmp_path: Path) -> None:
     assert (dataset.Rows, dataset.Columns) == (256, 256) and "SourceImageSequence" not in dataset
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_few_steps_are_all_run(roentmod: Run, tmp_path: Path, steps: int) -> None:
+    """The default strength of an edit, which would leave none of them, does not count."""
+    ran = roentmod("generate", "-p", "edema", "-o", tmp_path / "a.dcm", *QUICKEST, "--steps", steps)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "a.dcm").is_file() and ran.err.splitlines()[-1] == "1 written"
+
+
 def test_several_into_a_folder_and_on_from_there(roentmod: Run, tmp_path: Path) -> None:
     arguments = ("generate", "-p", "edema", "-p", "hernia", "-o", f"{tmp_path / 'out'}/", "--format", "png", *QUICK)
     ran = roentmod(*arguments, "--count", 2, "--seed", 3)
