@@ -1,6 +1,6 @@
 """How long does one edit take as a user types it, and how much memory? From process start to process end.
 
-    python benchmarks/edit_process.py                 # 7 runs of one 1024x1024 DICOM on the built-in engine
+    python benchmarks/edit_process.py                 # 7 runs of one 1024x1024 DICOM with the default engine
     python benchmarks/edit_process.py --runs 3 -- --compose replace
 
 Each run is a process of its own; the first one, which also warms the disk cache, is not counted. Also ``--help``.

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from process import names_only
 from stub_cuda import Stubs
 
 ROOT = Path(__file__).parent.parent
@@ -142,7 +143,7 @@ def main() -> None:
         "seconds": {name: statistics.median(each["seconds"][name] for each in rounds) for name in rounds[0]["seconds"]},
         "peak_gb": max(each["peak_gb"] for each in rounds),
     }
-    report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **found}
+    report = {"date": time.strftime("%Y-%m-%d"), "command": names_only(sys.argv), **found}
     print(json.dumps(found, indent=1))
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -35,7 +35,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from process import ROENTMOD
+from process import ROENTMOD, names_only
 
 RESULTS = Path(__file__).parent / "results"
 PROMPT, STEP = "edema", 500
@@ -295,14 +295,17 @@ def main() -> None:
         parser.error("give peers as NAME=ENVIRONMENT, such as cuda=/path/to/venv")
     prepare(args.work, args.layout, [name for name, _ in named])
     ours = {(name.partition("-")[0], place) for name, place in named if name not in DIFFUSERS}
-    parity = {f"{device}={place}": verify(device, Path(place), args.work / "engine") for device, place in sorted(ours)}
+    parity = {
+        f"{device}={Path(place).name}": verify(device, Path(place), args.work / "engine")
+        for device, place in sorted(ours)
+    }
     rows: list[dict[str, Any]] = []
     for batch in args.batches:
         peers = [Peer(name, Path(place), args.work, batch, args.precision) for name, place in named]
         rows += measure(peers, args.rounds)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": sys.argv,
+        "command": names_only(sys.argv),
         **machine_facts(),
         "gpus": [gpu.__dict__ for gpu in gpus.list_gpus()],
         "layout": args.layout,

@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from process import names_only
 from stub_cuda import Stubs
 
 ROOT = Path(__file__).parent.parent
@@ -118,7 +119,7 @@ def main() -> None:
     command += ["--edits", str(args.edits), "--batches", *map(str, args.batches)]
     done = subprocess.run(command, env=stubs.variables(), check=True, stdout=subprocess.PIPE)
     found = json.loads(done.stdout)
-    report = {"date": time.strftime("%Y-%m-%d"), "command": sys.argv, **found}
+    report = {"date": time.strftime("%Y-%m-%d"), "command": names_only(sys.argv), **found}
     print(json.dumps(found, indent=1))
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -1,9 +1,9 @@
 """Does an engine do what it is asked, on radiographs whose truth is known? Writes a report.
 
     python benchmarks/phantom_fidelity.py                      # 70 phantoms, all seven prompts: minutes on two cores
-    python benchmarks/phantom_fidelity.py --phantoms 4 --out /tmp/try.json
+    python benchmarks/phantom_fidelity.py --phantoms 4 --out build/try.json
 
-The phantoms are those of the seeds from 0 on; the built-in engine is trained on seeds from 100,000 on. Every edit is
+The phantoms are those of the seeds from 0 on; the engine phantom is trained on seeds from 100,000 on. Every edit is
 put back in each compose mode and read by ``phantom_reader``: is the asked finding there, which others are, how much of
 the patient is kept outside the finding's true mask, how near is the whole to the perfect edit. Then two dose curves:
 guidance against the amount of the finding, strength against what is kept of the patient.

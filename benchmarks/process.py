@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 ROENTMOD = (sys.executable, "-m", "roentmod_fast")
@@ -36,3 +37,8 @@ def run_process(command: Sequence[str], **options: Any) -> Took:
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
     return Took(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
+
+
+def names_only(command: Sequence[str]) -> list[str]:
+    """Return a command line for a report: of each path its last part, also in ``NAME=PATH``; the rest as it is."""
+    return ["=".join(PurePath(part).name or part.strip("/") for part in argument.split("=")) for argument in command]

@@ -1,6 +1,6 @@
 """The edit, from a radiograph and a prompt to an edited radiograph: the one path to read first.
 
-    editor = Editor.load("phantom", device="cpu")
+    editor = Editor.load("cxr-mini", device="cpu")
     result = editor.edit("chest.dcm", "edema", strength=0.4, guidance=4, seed=0)
     result.save("chest.edema.dcm")
 
@@ -51,6 +51,10 @@ Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called after each step with the number of steps done and that of all steps."""
+
+
+class StopRequestedError(Exception):
+    """Raised by a ``Progress`` to leave the denoising loop where a run is asked to stop."""
 
 
 class Editor:

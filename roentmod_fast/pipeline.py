@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from roentmod_fast.atomic import check_writable, make_folder
-from roentmod_fast.editor import Editor
+from roentmod_fast.editor import Editor, StopRequestedError
 from roentmod_fast.errors import DiskFullError, OutputError, RefusedError, RoentmodError, SettingError, SourceError
 from roentmod_fast.jobs import Job
 from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, deidentification, pseudonym_key
@@ -112,10 +112,6 @@ class Stopped:
 
 
 Event: TypeAlias = "Edited | Skipped | Failed | Stopped"
-
-
-class _StopRequestedError(Exception):
-    """Leaves the denoising loop."""
 
 
 @dataclass(eq=False)
@@ -218,7 +214,7 @@ class _Run:
                     self._make(editor, batch, behind)
                     # A single edit is written and yielded before the next; a batch is written behind the next one.
                     yield from behind.written(until_left=editor.batch if editor.batch > 1 else 0)
-            except _StopRequestedError:
+            except StopRequestedError:
                 pass
             except RoentmodError:
                 yield from behind.written(until_left=0)
@@ -298,7 +294,7 @@ class _Run:
             if self.progress is not None:
                 self.progress(jobs, done, total)
             if self.stop.is_set() and done < total:
-                raise _StopRequestedError
+                raise StopRequestedError
 
         new = [ready for ready in dict.fromkeys(ready for _, ready in batch) if ready.prepared is None]
         for ready, prepared in zip(new, editor.encode([ready.placed for ready in new]), strict=True):

@@ -17,7 +17,7 @@ from roentmod_fast.cli import cli
 from tests.cli.conftest import run_process
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("", "docs", "benchmarks", "benchmarks/archive", "engines/phantom")
+FOLDERS = ("", "docs", "benchmarks", "benchmarks/archive", "engines/phantom", "engines/cxr-mini")
 PAGES = tuple(
     page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md")) if page.name != "CHANGELOG.md"
 )

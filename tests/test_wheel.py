@@ -1,4 +1,4 @@
-"""The built wheel holds what a user needs: the runtime, the torch side, the built-in engine with all its files."""
+"""The built wheel holds what a user needs: the runtime, the torch side, the built-in engines with all their files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+ENGINES = ("phantom", "cxr-mini")
 PARTS = ("roentmod_fast", "export", "engines", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -39,17 +40,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_holds_the_engine_and_every_module(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        manifest = json.loads(archive.read("roentmod_fast_engines/phantom/manifest.json"))
-    assert {f"roentmod_fast_engines/phantom/{name}" for name in manifest["files"]} <= names
-    assert "roentmod_fast_engines/phantom/CARD.md" in names
+        for engine in ENGINES:
+            manifest = json.loads(archive.read(f"roentmod_fast_engines/{engine}/manifest.json"))
+            assert {"unet.onnx", "tokenizer.json"} <= set(manifest["files"]), engine
+            expected = set(manifest["files"]) | {
+                path.name
+                for path in (ROOT / "engines" / engine).iterdir()
+                if path.name in ("CARD.md", "LICENSE") or path.name.startswith("presets.")
+            }
+            assert "CARD.md" in expected, engine
+            assert {f"roentmod_fast_engines/{engine}/{name}" for name in expected} <= names
+    assert "roentmod_fast_engines/cxr-mini/LICENSE" in names
     for folder, package in (("roentmod_fast", "roentmod_fast"), ("export", "roentmod_fast_export")):
         for path in (ROOT / folder).rglob("*.py"):
             assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert "roentmod_fast/py.typed" in names
     assert {f"roentmod_fast/study/data/{name}.csv" for name in ("labels", "paper_counts", "cooccurrence")} <= names
-    for path in (ROOT / "roentmod_fast" / "study" / "page").glob("*.[chj]*s*"):
-        assert f"roentmod_fast/study/page/{path.name}" in names
-    assert {"page.html", "page.css", "page.js"} <= {Path(name).name for name in names}
+    page = ROOT / "roentmod_fast" / "study" / "page"
+    parts = {path.name for path in page.iterdir() if path.suffix in {".css", ".html", ".js"}}
+    assert {"page.html", "page.css", "page.js", "index.html", "index.js"} <= parts
+    assert {f"roentmod_fast/study/page/{part}" for part in parts} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
@@ -81,8 +91,10 @@ def test_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import roentmod_fast; "
         f"assert roentmod_fast.__file__.startswith({str(tmp_path)!r}); "
-        "from roentmod_fast.bundle.bundle import find_bundle, verify_files; bundle = find_bundle('phantom'); "
-        f"assert str(bundle.folder).startswith({str(tmp_path)!r}); verify_files(bundle); "
+        "from roentmod_fast.bundle.bundle import find_bundle, verify_files; "
+        f"bundles = [find_bundle(name) for name in {ENGINES!r}]; "
+        f"assert all(str(bundle.folder).startswith({str(tmp_path)!r}) for bundle in bundles); "
+        "[verify_files(bundle) for bundle in bundles]; "
         "from roentmod_fast.cli import main; main()"
     )
     chest = tmp_path / "chest.dcm"

@@ -10,6 +10,7 @@ import click
 from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 from roentmod_fast.cli.cohort_page import page
 from roentmod_fast.cli.cohort_plan import plan
+from roentmod_fast.cli.duration import duration
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import PATH
 
@@ -198,14 +199,3 @@ def table_(folder: Path, policy: str, cooccurrence: Path | None, asked: str, dra
     logger.info(f"{count} rows")
     for path in paths:
         click.echo(path)
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in words of two units: ``3 d 4 h``."""
-    if seconds is None:
-        return "an unknown time"
-    minutes = max(round(seconds / 60), 0)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

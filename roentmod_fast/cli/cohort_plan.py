@@ -8,7 +8,8 @@ import click
 from click.core import ParameterSource
 
 from roentmod_fast.cli import DEVICES, ENGINE_HELP
-from roentmod_fast.cli.log import logger, verbosity
+from roentmod_fast.cli.duration import duration
+from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
 from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_option
 
 OF_GENERATE = frozenset(
@@ -173,9 +174,8 @@ def plan(
       roentmod-fast cohort plan study/ -p edema --repeats 5 --compose replace --split 70/30 -o cohort/
       roentmod-fast cohort plan --generate "no acute cardiopulmonary process" --count 10000 -o normals/
     """
-    from roentmod_fast.cli.cohort import duration
     from roentmod_fast.errors import SettingError
-    from roentmod_fast.findings import FINDINGS, prompt_hint
+    from roentmod_fast.findings import FINDINGS
     from roentmod_fast.radiograph.model import GENERATED
     from roentmod_fast.settings import EditConfig
     from roentmod_fast.study import planning
@@ -191,9 +191,7 @@ def plan(
     elif bool(sources) == (dataset is not None):
         raise SettingError("name either files and folders, or --dataset with --root, or --generate with --count")
     chosen = texts or (*prompts, *((finding.prompt for finding in FINDINGS) if named else ()))
-    for prompt in chosen:
-        if (hint := prompt_hint(prompt)) is not None and prompt.strip():
-            logger.warning(hint)
+    log_prompt_hints(chosen)
     config = EditConfig(strength, guidance, steps, 0, compose, solver, calls)
     if texts:
         config = planning.generating(config)

@@ -16,10 +16,9 @@ import click
 
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
-from roentmod_fast.cli.log import logger, shows_progress
+from roentmod_fast.cli.log import log_prompt_hints, logger, shows_progress
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import OutputError, RoentmodError
-from roentmod_fast.findings import prompt_hint
 from roentmod_fast.jobs import Job, Pair, pairs_of, read_table
 from roentmod_fast.pipeline import Edited, Event, Failed, Reading, Skipped, Writing, edit_many
 from roentmod_fast.radiograph.sources import SourceList, find_sources
@@ -89,10 +88,7 @@ def find_pairs(
         logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
     for name, reason in found.unreadable.items():
         logger.error(f"{name}: {reason}")
-    for prompt in dict.fromkeys(prompt for _, prompt in pairs):
-        hint = prompt_hint(prompt)
-        if hint is not None:
-            logger.warning(hint)
+    log_prompt_hints(prompt for _, prompt in pairs)
     return found, pairs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
-from roentmod_fast.cli.log import logger, verbosity
+from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
 from roentmod_fast.cli.options import OUTPUT
 
 
@@ -86,9 +86,9 @@ def command(
     from roentmod_fast.atomic import check_writable, make_folder
     from roentmod_fast.cli.count_progress import CountProgress
     from roentmod_fast.cli.edit_run import heed_signals
-    from roentmod_fast.editor import Editor
-    from roentmod_fast.errors import OutputError, SettingError
-    from roentmod_fast.findings import prompt_hint, prompt_slug
+    from roentmod_fast.editor import Editor, StopRequestedError
+    from roentmod_fast.errors import DeviceError, EngineError, NotFiniteError, OutputError, SettingError
+    from roentmod_fast.findings import prompt_slug
     from roentmod_fast.generate import generate_each
     from roentmod_fast.radiograph.write import SUFFIXES, format_of
     from roentmod_fast.settings import EditConfig
@@ -98,9 +98,7 @@ def command(
     for prompt in prompts:
         if not prompt.strip():
             raise SettingError("a prompt is empty: say what to show, such as --prompt edema")
-        hint = prompt_hint(prompt)
-        if hint is not None:
-            logger.warning(hint)
+    log_prompt_hints(prompts)
     target, is_folder = output if output is not None else (Path(), True)
     is_folder = is_folder or target.is_dir()
     if not is_folder and count * len(prompts) == 1:
@@ -124,37 +122,53 @@ def command(
     todo = {path: pair for path, pair in paths.items() if path not in existing}
     for path in todo:
         check_writable(path, overwrite=overwrite)
-    config = EditConfig(guidance=guidance, steps=steps, seed=seed, solver=solver, calls=calls)
+    config = EditConfig(strength=1.0, guidance=guidance, steps=steps, seed=seed, solver=solver, calls=calls)
     written, failed = 0, 0
     with heed_signals() as stop:
         if todo:
             editor = Editor.load(engine, device, precision, batch=batch)
             speed = editor.settings(config).speed
             logger.info(f"engine {editor.bundle.name}, device {editor.device.name}, {speed.describe()}")
-            images = generate_each(editor, list(todo.values()), config)
+
+            def heed(done: int, total: int) -> None:
+                if done < total and stop.is_set():
+                    raise StopRequestedError
+
             with CountProgress(len(todo)) as progress:
-                for path in todo:
+                for start in range(0, len(todo), editor.batch):
+                    part = list(todo)[start : start + editor.batch]
                     if stop.is_set():
                         break
-                    image = next(images)
-                    if image.truncated:
-                        logger.warning(f"the prompt is too long for the engine, left out: {image.truncated!r}")
                     try:
-                        make_folder(path.parent)
-                        image.save(
-                            path,
-                            file_format=file_format,
-                            transfer_syntax=transfer_syntax,
-                            label=label,
-                            overwrite=overwrite,
-                        )
+                        pairs = [todo[path] for path in part]
+                        images = list(generate_each(editor, pairs, config, progress=heed))
+                    except StopRequestedError:
+                        break
+                    except (EngineError, DeviceError) as error:
+                        logger.error(f"{', '.join(path.name for path in part)}: {error}")
+                        failed += len(part)
+                        if isinstance(error, NotFiniteError):  # says nothing of other seeds and prompts
+                            continue
+                        break
+                    try:
+                        for path, image in zip(part, images, strict=True):
+                            if image.truncated:
+                                logger.warning(f"the prompt is too long for the engine, left out: {image.truncated!r}")
+                            make_folder(path.parent)
+                            image.save(
+                                path,
+                                file_format=file_format,
+                                transfer_syntax=transfer_syntax,
+                                label=label,
+                                overwrite=overwrite,
+                            )
+                            click.echo(path)
+                            written += 1
+                            progress.done(path.name)
                     except OutputError as error:
                         logger.error(str(error))
                         failed += 1
                         break
-                    click.echo(path)
-                    written += 1
-                    progress.done(path.name)
     left = len(todo) - written - failed
     counts = {"written": written, "existing": len(existing), "failed": failed, "not made": left}
     logger.info(", ".join(f"{n} {what}" for what, n in counts.items() if n or what == "written"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -31,6 +31,15 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         logger.addHandler(_Stderr())
     logger.setLevel(level)
     ort_errors.silence(level > logging.DEBUG)
+
+
+def log_prompt_hints(prompts: Iterable[str]) -> None:
+    """Log what a user should know of the words of each prompt, once; an empty prompt has no hint."""
+    from roentmod_fast.findings import prompt_hint
+
+    for prompt in dict.fromkeys(prompts):
+        if prompt.strip() and (hint := prompt_hint(prompt)) is not None:
+            logger.warning(hint)
 
 
 def shows_progress() -> bool:

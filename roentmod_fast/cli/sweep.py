@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE
-from roentmod_fast.cli.log import logger, verbosity
+from roentmod_fast.cli.duration import duration
+from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
 from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, box_option, doubts_option, orientation_option
 
 
@@ -92,7 +93,7 @@ def command(
     from roentmod_fast.diffusion.denoise import SOLVERS
     from roentmod_fast.editor import Editor
     from roentmod_fast.errors import SettingError
-    from roentmod_fast.findings import prompt_hint, prompt_slug
+    from roentmod_fast.findings import prompt_slug
     from roentmod_fast.radiograph.read import read_radiograph
     from roentmod_fast.settings import COMPOSE_MODES
     from roentmod_fast.study.page.edits import ENDINGS
@@ -117,10 +118,7 @@ def command(
         if html.suffix.lower() not in ENDINGS:
             raise SettingError(f"{html}: end the name of a page with {' or '.join(ENDINGS)}")
         check_writable(html, overwrite=True)
-    for prompt in chosen.prompt:
-        hint = prompt_hint(prompt)
-        if hint is not None:
-            logger.warning(hint)
+    log_prompt_hints(chosen.prompt)
     folder = Path(f"sweep.{prompt_slug(prompts[0])}") if output is None else output
     check_writable(folder / "sweep.json", overwrite=True)
     radiograph = read_radiograph(source, voi=voi, force=force, orientation=orientation)
@@ -142,7 +140,7 @@ def command(
     if there:
         text += f"; {len(there)} runs are there"
     if left.calls:
-        text += f"; at most about {_duration(left.calls * seconds_a_call(editor))}"
+        text += f"; at most about {duration(left.calls * seconds_a_call(editor))}"
     logger.info(text)
     if dry_run:
         return
@@ -162,11 +160,3 @@ def command(
         make_folder(html.parent)
     for path in store.finish(html, ", ".join(chosen.prompt)):
         click.echo(path)
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the two units that matter."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

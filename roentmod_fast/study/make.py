@@ -20,7 +20,7 @@ from typing import Protocol
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.diffusion.noise import edit_noise
-from roentmod_fast.editor import Editor
+from roentmod_fast.editor import Editor, StopRequestedError
 from roentmod_fast.errors import (
     NotFiniteError,
     OutputError,
@@ -53,10 +53,6 @@ class Outcome:
     key: str
     states: tuple[str, ...]
     errors: tuple[str, ...] = ()
-
-
-class _StopRequestedError(Exception):
-    """Leaves the denoising loop."""
 
 
 class Feed(Protocol):
@@ -207,7 +203,7 @@ class Maker:
             todo = [edit for edit in edits if edit.id in unit.pending]
             try:
                 made = self._editor.run([(prepared[edit.seed], edit.prompt) for edit in edits], progress=self._heed)
-            except _StopRequestedError:
+            except StopRequestedError:
                 break
             except NotFiniteError as error:
                 written += [writer.submit(self._append, self._failure(edit, error)) for edit in todo]
@@ -228,7 +224,7 @@ class Maker:
         for edits in self._batches(unit):
             try:
                 made = list(make_images(self._editor, self._plan, edits, self._heed))
-            except _StopRequestedError:
+            except StopRequestedError:
                 break
             except NotFiniteError as error:
                 todo = [edit for edit in edits if edit.id in unit.pending]
@@ -239,7 +235,7 @@ class Maker:
 
     def _heed(self, done: int, total: int) -> None:
         if done < total and self._stop():
-            raise _StopRequestedError
+            raise StopRequestedError
 
     def _outcome(self, key: str, written: Sequence[Future[Row]]) -> Outcome:
         rows = [future.result() for future in written]

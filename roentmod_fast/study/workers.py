@@ -19,6 +19,7 @@ from typing import Any
 from roentmod_fast.errors import RoentmodError, SettingError, WorkerError
 from roentmod_fast.runtime import backends, gpus
 from roentmod_fast.study.make import Maker, Outcome, load_editor
+from roentmod_fast.study.parent import end_with_parent
 from roentmod_fast.study.plan import Cohort, Unit
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def _work(pipe: Connection, folder: Path, index: int, count: int, root: Path | N
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of the terminal; the parent decides
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     logging.getLogger("roentmod_fast").setLevel(max(level, logging.ERROR))  # the parent has logged it all once
     cohort = Cohort.open(folder)
     _take_share(cohort.plan.device, index, count)
@@ -188,14 +189,6 @@ def _work(pipe: Connection, folder: Path, index: int, count: int, root: Path | N
             pipe.send(error)
     except BrokenPipeError:
         pass  # the parent has ended
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, even by SIGKILL: a later run must not meet it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _take_share(device: str, index: int, count: int) -> None:

@@ -19,7 +19,7 @@ stored. Recorded with torch 2.13.0 (a CPU with AVX2 or more), diffusers 0.42.1 a
 The edits belong to the checkpoints of tiny.py. For a test of the whole runtime against ``edit_sd1.npz`` the first one's
 bundle has its place in ``tiny_bundle/``:
 
-    python tests/goldens/tiny.py sd1 /tmp/tiny && roentmod-fast export /tmp/tiny -o tests/goldens/tiny_bundle
+    python tests/goldens/tiny.py sd1 build/tiny && roentmod-fast export build/tiny -o tests/goldens/tiny_bundle
 
 and for tests of the device cuda the same in fp16 in ``tiny_half/``, with ``--precision fp16``; and beside it
 ``gate.cuda.onnx``, which ``tests/export/test_cuda_graph.py`` holds against what the exporter makes.

@@ -27,7 +27,7 @@ from roentmod_fast.folders import data_folder
 from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.codes import BASIC_PROFILE, MODIFIED_DATES, code_item
 from roentmod_fast.radiograph.dicom.retained import copy_retained
-from roentmod_fast.radiograph.dicom.stamp import Stamp
+from roentmod_fast.radiograph.dicom.stamp import Stamp, uid_of
 
 
 def fold(text: str) -> str:
@@ -113,11 +113,8 @@ class Pseudonyms:
         return base64.b32encode(self.digest(kind, value)).decode()[:12]
 
     def uid(self, value: str) -> UID:
-        """Return the UID that stands for the UID ``value`` (PS3.5 B.2, from a version 8 UUID of RFC 9562)."""
-        number = int.from_bytes(self.digest("uid", value.strip(" \0"))[:16], "big")
-        number = number & ~(0xF << 76) | 8 << 76
-        number = number & ~(0x3 << 62) | 2 << 62
-        return UID(f"2.25.{number}")
+        """Return the UID that stands for the UID ``value``."""
+        return uid_of(self.digest("uid", value.strip(" \0")))
 
     def days(self, patient: str) -> int:
         """Return by how many days the dates of ``patient`` move back, 30 to about ten years."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.editor import Editor
 from roentmod_fast.runtime.host import physical_cores
+from roentmod_fast.study.parent import end_with_parent
 from roentmod_fast.study.sweep.plan import Group
 from roentmod_fast.study.sweep.run import SweepRun
 
@@ -132,7 +133,7 @@ _run: SweepRun | None = None
 def _begin(engine: EngineArguments, image: Array, aspect: float, protect_markers: bool, cores: Any) -> None:
     global _run  # noqa: PLW0603  # a pool's process has no other place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_parent()
     core = cores.get()
     if core is not None:
         os.sched_setaffinity(0, core)
@@ -145,14 +146,6 @@ def _begin(engine: EngineArguments, image: Array, aspect: float, protect_markers
     radiograph = dataclasses.replace(as_radiograph(image), aspect=aspect)
     editor = Editor.load(engine.engine, engine.device, engine.precision)
     _run = SweepRun(editor, radiograph, protect_markers=protect_markers)
-
-
-def _end_with_the_parent() -> None:
-    """End this process when the one that began it is gone, killed for instance: nobody would take what it makes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _make(group: Group) -> dict[int, Array]:
