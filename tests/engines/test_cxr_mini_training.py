@@ -14,14 +14,14 @@ pytest.importorskip("diffusers", reason="the recipe needs the export extra")
 from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked  # noqa: E402
 from roentmod_fast_engines.cxr_mini.learning import Length, rate_at, train  # noqa: E402
 from roentmod_fast_engines.cxr_mini.pairs import choose_findings  # noqa: E402
-from roentmod_fast_engines.cxr_mini.unet import Course, Pairs, train_guidance  # noqa: E402
+from roentmod_fast_engines.cxr_mini.unet import Cases, Course, Pairs, train_guidance  # noqa: E402
 from roentmod_fast_engines.cxr_mini.vocabulary import UNKNOWN  # noqa: E402
 from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def make_course() -> tuple[Course, Pairs]:
+def make_course(kind: type[Course] = Course) -> tuple[Course, Pairs]:
     """Four pairs whose latents say which they are: plain k, edited 10 + k; the last is a phantom's."""
 
     def stored(value: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def make_course() -> tuple[Course, Pairs]:
         captions=[[f"edema {k}", f"mild edema {k}"] for k in range(4)],
         phantom=np.array([False, False, False, True]),
     )
-    return Course(pairs, FakeTokenizer(), 1.0, ("clear lungs",), torch.device("cpu")), pairs
+    return kind(pairs, FakeTokenizer(), 1.0, ("clear lungs",), torch.device("cpu")), pairs
 
 
 class FakeTokenizer:
@@ -68,25 +68,36 @@ def test_a_caption_leads_to_the_finding_and_any_other_text_to_what_is_there() ->
     assert float(cases.loss(cases.noise(), cases.noise())) == 0
 
 
-def test_guidance_shrinks_what_a_prompt_changes(tmp_path: Path) -> None:
-    course, _ = make_course()
+def test_guidance_makes_of_what_a_prompt_changes_a_part_of_the_way(tmp_path: Path) -> None:
+    drawn: list[Cases] = []
+
+    class Remembering(Course):
+        def draw(self, size: int, shares: tuple[float, float, float, float]) -> Cases:
+            drawn[:] = [super().draw(size, shares)]
+            return drawn[0]
+
+    course, _ = make_course(Remembering)
+    empty = int(course.ids[course.empty][0, 0])
 
     class Text(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.change = torch.nn.Parameter(torch.tensor(1.0))
+            self.share = torch.nn.Parameter(torch.tensor(1.0))
 
         def forward(self, ids: torch.Tensor) -> SimpleNamespace:
-            is_caption = (ids[:, 0] != int(course.ids[course.empty][0, 0])).float()
-            return SimpleNamespace(last_hidden_state=self.change * is_caption)
+            return SimpleNamespace(last_hidden_state=self.share * (ids[:, 0] != empty))
 
     class Noise(torch.nn.Module):
-        def forward(self, x_t: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> SimpleNamespace:
-            return SimpleNamespace(sample=0.5 + states.view(-1, 1, 1, 1) * torch.ones_like(x_t))
+        """Goes the share of the way that the text gives."""
+
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, shares: torch.Tensor) -> SimpleNamespace:
+            [cases] = drawn
+            way = (cases.alpha_bar / (1 - cases.alpha_bar)).sqrt() * (cases.wanted - cases.state)
+            return SimpleNamespace(sample=0.5 - shares.view(-1, 1, 1, 1) * way)
 
     networks = torch.nn.ModuleList([Text(), Noise()])
     train_guidance(course, networks, tmp_path, Length(300, 16), rate=0.02, pull=0.25)
-    assert float(networks[0].change.detach()) == pytest.approx(0.25, abs=0.03)
+    assert float(networks[0].share.detach()) == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_training_ends_by_the_clock(tmp_path: Path) -> None:
