@@ -12,26 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .films import SIZE
-from .learning import Length, half_rounded, train
+from roentmod_fast_engines import small_diffusion
+from roentmod_fast_engines.small_diffusion import FACTOR, half_rounded
 
-FACTOR = 8
+from .films import SIZE
+from .learning import Length, train
+
 KL = 3e-5
 """Weight of the KL term: enough that latents stay near a unit deviation, too little to blur the image."""
 
 
 def make_autoencoder() -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        latent_channels=4,
-        sample_size=SIZE,
-        block_out_channels=(24, 48, 96, 128),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        norm_num_groups=8,
-    )
+    return small_diffusion.make_autoencoder((24, 48, 96, 128))
 
 
 def gradient_l1(a: Tensor, b: Tensor) -> Tensor:

@@ -110,11 +110,3 @@ def train(
         optimizer.step()
         average.update(network, step)
         total, seen, step = total + loss.detach(), seen + 1, step + 1
-
-
-def half_rounded(network: nn.Module) -> nn.Module:
-    """Round the weights to what float16 can hold; they stay float32."""
-    with torch.no_grad():
-        for value in network.parameters():
-            value.copy_(value.half().float())
-    return network.eval()

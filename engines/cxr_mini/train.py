@@ -22,26 +22,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from roentmod_fast_engines.small_diffusion import Stage, half_rounded, run_stages, write_pipeline
 
 from .autoencoder import carried, encode, make_autoencoder, train_autoencoder
 from .drawing.asked import NORMAL_WORDINGS
 from .films import Film, hand_masks, load_squares, read_index
-from .learning import Length, half_rounded
+from .learning import Length
 from .lungs import lung_figures, train_lungs
 from .masks import faults_of, largest_part
 from .pairs import Patient, film_patients, phantom_patients
 from .segment import LungNet, find_lungs
-from .unet import BETAS, Course, Pairs, make_text_encoder, make_unet, train_edits, train_guidance
+from .unet import Course, Pairs, make_text_encoder, make_unet, train_edits, train_guidance
 from .vocabulary import make_tokenizer
 from .wording import teach_words
 
@@ -108,9 +109,7 @@ QUICK = Plan(
 )
 
 
-def stages(
-    plan: Plan, folder: Path, work: Path, device: torch.device
-) -> Iterator[tuple[str, Path, Callable[[], None]]]:
+def stages(plan: Plan, folder: Path, work: Path, device: torch.device) -> Iterator[Stage]:
     """Yield each stage: its name, the file that says it is done, and what it does."""
     checkpoint = work / "checkpoint"
     films = read_index(folder)
@@ -258,27 +257,6 @@ def load_pairs(work: Path) -> Pairs:
         )
 
 
-def write_pipeline(checkpoint: Path) -> None:
-    """Write the scheduler and the index of a diffusers folder."""
-    scheduler = DDIMScheduler(
-        **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading"
-    )
-    scheduler.save_pretrained(checkpoint / "scheduler")
-    parts = {
-        "_class_name": "StableDiffusionImg2ImgPipeline",
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (checkpoint / "model_index.json").write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
-
-
 def load_lung_network(path: Path, device: torch.device) -> LungNet:
     network = LungNet().to(device)
     network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
@@ -325,13 +303,5 @@ def main(arguments: list[str] | None = None) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     if options.start is not None and not (options.work / "words").exists():
         unpack_start(options.start, options.work)
-    for name, done, run in stages(plan, options.films, options.work, torch.device(options.device)):
-        if options.only and name not in options.only:
-            continue
-        if done.exists():
-            print(f"{name}: done before", flush=True)
-            continue
-        started = time.monotonic()
-        run()
-        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    run_stages(stages(plan, options.films, options.work, torch.device(options.device)), options.only)
     print(options.work / "checkpoint")

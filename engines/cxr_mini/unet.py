@@ -18,15 +18,14 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from .autoencoder import FACTOR
+from roentmod_fast_engines import small_diffusion
+from roentmod_fast_engines.small_diffusion import BETAS, FACTOR, MAX_TOKENS
+
 from .films import SIZE
 from .learning import Length, train
-from .vocabulary import MAX_TOKENS, UNKNOWN
-
-WIDTH = 128
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+from .vocabulary import UNKNOWN
 
 PULL = 0.3
 """How far towards the finding one prediction under a prompt points in the end: guidance 4 makes 1.2 of it, which the
@@ -34,34 +33,11 @@ caution of a mean over all ways in which a finding could look turns into about t
 
 
 def make_text_encoder(vocabulary: int) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=WIDTH,
-            intermediate_size=2 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=MAX_TOKENS,
-            bos_token_id=vocabulary - 2,
-            eos_token_id=vocabulary - 1,
-            pad_token_id=vocabulary - 1,
-        )
-    )
+    return small_diffusion.make_text_encoder(vocabulary, layers=2)
 
 
 def make_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=SIZE // FACTOR,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 128, 192),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=16,
-    )
+    return small_diffusion.make_unet((64, 128, 192))
 
 
 @dataclass(frozen=True)

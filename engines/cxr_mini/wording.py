@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from roentmod_fast_engines.small_diffusion import MAX_TOKENS
+
 from .drawing.asked import KEYS, LOBES, NORMAL_WORDINGS, Asked, caption
 from .learning import Length, train
 from .pairs import choose_findings
-from .vocabulary import MAX_TOKENS, UNKNOWN
+from .vocabulary import UNKNOWN
 
 PLACES = [("effusion", "right", ""), ("effusion", "left", "")] + [
     (key, side, lobe) for key in ("pneumonia", "mass") for side, lobe in LOBES

@@ -29,22 +29,17 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from roentmod_fast import phantom
 from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT
+from roentmod_fast_engines import small_diffusion
+from roentmod_fast_engines.small_diffusion import BETAS, FACTOR, MAX_TOKENS, SIZE, Stage, half_rounded
 
 FIRST_TRAINING_SEED = 100_000
 """Phantoms below this seed are never trained on: measurements use them."""
-
-SIZE = 256
-FACTOR = 8
-MAX_TOKENS = 77
-WIDTH = 128
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
 @dataclass(frozen=True)
@@ -139,35 +134,7 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     """Train a byte-level BPE on captions and radiology words; write and return it in CLIP's format."""
     rng = np.random.default_rng(1)
     texts = [caption(choose_findings(rng), rng) for _ in range(4000)] + list(VOCABULARY_TEXTS) * 200
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=900,
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        special_tokens=[],
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    trained = json.loads(bpe.to_str())["model"]
-    # CLIP's order: every byte, every byte that ends a word, the merges' results, start and end of text.
-    merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in trained["merges"]]
-    words = [*alphabet, *(letter + "</w>" for letter in alphabet)]
-    words += [word for word in dict.fromkeys("".join(merge) for merge in merges) if word not in set(words)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = {word: index for index, word in enumerate(words)}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
-    tokenizer.save_pretrained(folder)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n", encoding="utf-8")
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return tokenizer
+    return small_diffusion.make_tokenizer(folder, texts, 900)
 
 
 # --- images --------------------------------------------------------------------------------------------------------
@@ -248,48 +215,15 @@ def crop(image: NDArray[np.float32], edge: int, rng: np.random.Generator) -> NDA
 
 
 def make_autoencoder() -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        latent_channels=4,
-        sample_size=SIZE,
-        block_out_channels=(16, 32, 64, 64),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        norm_num_groups=8,
-    )
+    return small_diffusion.make_autoencoder((16, 32, 64, 64))
 
 
 def make_text_encoder(vocabulary: int) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=WIDTH,
-            intermediate_size=2 * WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=MAX_TOKENS,
-            bos_token_id=vocabulary - 2,
-            eos_token_id=vocabulary - 1,
-            pad_token_id=vocabulary - 1,
-        )
-    )
+    return small_diffusion.make_text_encoder(vocabulary, layers=3)
 
 
 def make_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=SIZE // FACTOR,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 96, 128),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=16,
-    )
+    return small_diffusion.make_unet((64, 96, 128))
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -370,14 +304,6 @@ def train(
             torch.save(state, saved.with_suffix(".tmp"))
             saved.with_suffix(".tmp").replace(saved)
     return average.weights
-
-
-def half_rounded(network: nn.Module) -> nn.Module:
-    """Round the weights to what float16 can hold; they stay float32."""
-    with torch.no_grad():
-        for value in network.parameters():
-            value.copy_(value.half().float())
-    return network.eval()
 
 
 def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
@@ -580,7 +506,7 @@ def train_edits(plan: Plan, work: Path, scaling: float, networks: nn.ModuleList)
 # --- stages ----------------------------------------------------------------------------------------------------------
 
 
-def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], None]]]:
+def stages(plan: Plan, work: Path) -> Iterator[Stage]:
     """Yield each stage: its name, the file that says it is done, and what it does."""
     checkpoint = work / "checkpoint"
 
@@ -632,25 +558,6 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
         networks = nn.ModuleList([text, network]).to(device())
         save(train_edits(plan, work, scaling_factor(), networks), checkpoint)
 
-    def pipeline() -> None:
-        scheduler = DDIMScheduler(
-            **BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading"
-        )
-        scheduler.save_pretrained(checkpoint / "scheduler")
-        parts = {
-            "_class_name": "StableDiffusionImg2ImgPipeline",
-            "feature_extractor": [None, None],
-            "image_encoder": [None, None],
-            "requires_safety_checker": False,
-            "safety_checker": [None, None],
-            "scheduler": ["diffusers", "DDIMScheduler"],
-            "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
-            "unet": ["diffusers", "UNet2DConditionModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        }
-        (checkpoint / "model_index.json").write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
-
     yield "tokenizer", checkpoint / "tokenizer" / "merges.txt", tokenizer
     yield "images", work / "autoencoder-images.npy", images
     yield "autoencoder", checkpoint / "vae" / "config.json", autoencoder
@@ -658,7 +565,7 @@ def stages(plan: Plan, work: Path) -> Iterator[tuple[str, Path, Callable[[], Non
     yield "unet", work / "before-edits" / "unet" / "config.json", unet
     yield "pairs", work / "pairs.npy", pairs
     yield "edits", checkpoint / "unet" / "config.json", edits
-    yield "checkpoint", checkpoint / "model_index.json", pipeline
+    yield "checkpoint", checkpoint / "model_index.json", lambda: small_diffusion.write_pipeline(checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -671,13 +578,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.unet_steps is not None:
         plan = replace(plan, unet_steps=args.unet_steps)
     args.work.mkdir(parents=True, exist_ok=True)
-    for name, done, run in stages(plan, args.work):
-        if done.exists():
-            print(f"{name}: done before", flush=True)
-            continue
-        started = time.monotonic()
-        run()
-        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    small_diffusion.run_stages(stages(plan, args.work))
     print(args.work / "checkpoint")
 
 
