@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fidelity import psnr, write_model_card
 from film_classifier import BATCH, FindingNet, scores, shrink, train_classifier
 from film_reader import read
 from roentmod_fast.editor import Editor
@@ -45,19 +46,12 @@ from roentmod_fast_engines.cxr_mini.pairs import to_bytes
 from roentmod_fast_engines.cxr_mini.processes import spread
 
 RESULTS = Path(__file__).parent / "results"
-MODEL_CARD_MARKS = ("<!-- fidelity: written by benchmarks/film_fidelity.py -->", "<!-- end of fidelity -->")
 CLASSES = ("cardiomegaly", "edema", "pneumonia", "effusion", "hernia", "mass")
 NORMAL = PROMPTS[0]
 UNKNOWN = ("rib fracture",)
 """Prompts that name nothing the engine was taught: their edits are measured for what they change."""
 
 Array = NDArray[np.float32]
-
-
-def psnr(a: Array, b: Array, where: NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of two images in [0, 1], over ``where``."""
-    error = np.square(a - b) if where is None else np.square(a - b)[where]
-    return float(-10 * np.log10(max(float(error.mean()), 1e-12)))
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
@@ -342,13 +336,6 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_model_card(model_card: Path, text: str) -> None:
-    """Put ``text`` between the marks of an engine's model card."""
-    head, rest = model_card.read_text(encoding="utf-8").split(MODEL_CARD_MARKS[0])
-    tail = rest.split(MODEL_CARD_MARKS[1])[1]
-    model_card.write_text(f"{head}{MODEL_CARD_MARKS[0]}\n\n{text}\n{MODEL_CARD_MARKS[1]}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="the recipe's folder")
@@ -423,7 +410,7 @@ def main() -> None:
         Image.fromarray((np.clip(np.concatenate(sheet), 0, 1) * 255).round().astype(np.uint8)).save(options.sheet)
     text = table(report)
     if options.model_card:
-        write_model_card(editor.bundle.path("CARD.md"), text)
+        write_model_card(editor.bundle.path("CARD.md"), text, "film_fidelity.py")
     print(text)
 
 

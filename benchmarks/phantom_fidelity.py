@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fidelity import psnr, write_model_card
 from phantom_reader import read
 from roentmod_fast.editor import Editor
 from roentmod_fast.findings import FINDINGS, NORMAL_PROMPT, PROMPTS
@@ -36,15 +37,8 @@ from roentmod_fast.settings import COMPOSE_MODES, EditConfig
 
 RESULTS = Path(__file__).parent / "results"
 KEY_OF = {finding.prompt: finding.key for finding in FINDINGS}
-MODEL_CARD_MARKS = ("<!-- fidelity: written by benchmarks/phantom_fidelity.py -->", "<!-- end of fidelity -->")
 
 Array = NDArray[np.float32]
-
-
-def psnr(a: Array, b: Array, where: NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of two images in [0, 1], over ``where``."""
-    error = np.square(a - b) if where is None else np.square(a - b)[where]
-    return float(-10 * np.log10(max(float(error.mean()), 1e-12)))
 
 
 def amount(source: Phantom, truth: Phantom, edited: Array) -> float:
@@ -181,13 +175,6 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_model_card(model_card: Path, text: str) -> None:
-    """Put ``text`` between the marks of an engine's model card."""
-    head, rest = model_card.read_text(encoding="utf-8").split(MODEL_CARD_MARKS[0])
-    tail = rest.split(MODEL_CARD_MARKS[1])[1]
-    model_card.write_text(f"{head}{MODEL_CARD_MARKS[0]}\n\n{text}\n{MODEL_CARD_MARKS[1]}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="phantom", help="name or folder (default: phantom)")
@@ -222,7 +209,7 @@ def main() -> None:
     sheets.save(args.out.with_suffix(".png"))
     text = table(report)
     if args.model_card:
-        write_model_card(editor.bundle.path("CARD.md"), text)
+        write_model_card(editor.bundle.path("CARD.md"), text, "phantom_fidelity.py")
     print(text)
 
 

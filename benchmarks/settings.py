@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from phantom_fidelity import KEY_OF, RESULTS, psnr
 
+from fidelity import psnr
+from phantom_fidelity import KEY_OF, RESULTS
 from phantom_reader import read
 from roentmod_fast.diffusion.denoise import SOLVERS, denoise
 from roentmod_fast.diffusion.schedule import CALLS_POWER, Timesteps
