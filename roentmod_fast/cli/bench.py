@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP
+from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, PRESET, engine_option
 
 
 @click.command("bench")
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
+@engine_option
 @click.option(
     "--device",
     "devices",
@@ -24,7 +24,7 @@ from roentmod_fast.cli.options import PATH
     "--preset",
     "names",
     multiple=True,
-    type=click.Choice(["exact", "balanced", "fast"]),
+    type=PRESET,
     help="Repeat for more. [default: exact, and those that were measured]",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Edits for each, interleaved.")

@@ -7,10 +7,22 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP
+from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.duration import duration
 from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
-from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, doubts_option
+from roentmod_fast.cli.options import (
+    COMPOSE,
+    DEIDENTIFY,
+    PATH,
+    PRECISION,
+    PRESET,
+    SOLVER,
+    SOP_CLASS,
+    TRANSFER_SYNTAX,
+    EditCommand,
+    engine_option,
+    force_option,
+)
 
 OF_GENERATE = frozenset(
     {"texts", "count", "seed", "folder", "split", "engine", "device", "preset", "precision", "guidance", "steps"}
@@ -67,18 +79,18 @@ def _check_generate(context: click.Context) -> None:
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Edits of one prompt.")
 @click.option("-o", "--output", "folder", type=PATH, required=True, metavar="COHORT", help="The cohort's folder.")
 @click.option("--split", default="80/10/10", show_default=True, help="Train/validate/test by patient, or 'dataset'.")
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
+@engine_option
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As for 'edit'.")
-@click.option("--preset", type=click.Choice(["exact", "balanced", "fast"]), default="exact", show_default=True)
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]))
+@click.option("--preset", type=PRESET, default="exact", show_default=True)
+@click.option("--precision", type=PRECISION)
 @click.option("--strength", type=float, metavar="0..1", help="As for 'edit', and so are the next ones.")
 @click.option("--guidance", type=float, metavar="SCALE", help="[default: the engine's]")
 @click.option("--steps", type=int, metavar="N", help="[default: the engine's]")
-@click.option("--solver", type=click.Choice(["ddim", "dpm++"]))
+@click.option("--solver", type=SOLVER)
 @click.option("--sampling-steps", "calls", type=int, metavar="N", help="Calls of the UNet.")
 @click.option(
     "--compose",
-    type=click.Choice(["contrast", "delta", "replace"]),
+    type=COMPOSE,
     default="contrast",
     show_default=True,
     help="replace is what the paper did.",
@@ -105,17 +117,15 @@ def _check_generate(context: click.Context) -> None:
 @click.option("--label", is_flag=True, help="Burn SYNTHETIC into the image; off, as a network would learn it.")
 @click.option(
     "--deidentify",
-    type=click.Choice(["pseudonymize", "none", "anonymize"]),
+    type=DEIDENTIFY,
     default="pseudonymize",
     show_default=True,
     help="As for 'edit'. With anonymize, splits differ from plan to plan, and the same command is another plan.",
 )
-@click.option("--sop-class", type=click.Choice(["source", "secondary-capture"]), default="source", show_default=True)
-@click.option(
-    "--transfer-syntax", type=click.Choice(["explicit", "rle", "jpeg2000"]), default="explicit", show_default=True
-)
+@click.option("--sop-class", type=SOP_CLASS, default="source", show_default=True)
+@click.option("--transfer-syntax", type=TRANSFER_SYNTAX, default="explicit", show_default=True)
 @click.option("--no-estimate", is_flag=True, help="Do not measure how long an edit takes.")
-@click.option("--force", multiple=True, callback=doubts_option, metavar="[DOUBT,...]", help=FORCE_HELP)
+@force_option
 @verbosity
 def plan(
     sources: tuple[Path, ...],

@@ -7,16 +7,25 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import (
-    FORCE_HELP,
+    COMPOSE,
+    DEIDENTIFY,
     OUTPUT,
     PATH,
+    PRECISION,
+    PRESET,
+    SOLVER,
+    SOP_CLASS,
     EditCommand,
-    box_option,
-    doubts_option,
-    orientation_option,
+    check_orientation,
+    device_option,
+    engine_option,
+    force_option,
+    label_option,
+    parse_box,
+    protect_markers_option,
+    transfer_syntax_option,
 )
 
 QUICK_STEPS = 10
@@ -38,18 +47,18 @@ QUICK_STEPS = 10
     metavar="PATH",
     help="A file for one edit of a file, else a folder. [default: STEM.PROMPT.dcm beside the source]",
 )
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
+@engine_option
+@device_option
 @click.option(
     "--preset",
-    type=click.Choice(["exact", "balanced", "fast"]),
+    type=PRESET,
     default="exact",
     show_default=True,
     help="Fidelity or speed: exact is the reference, the others are as measured by 'roentmod-fast tune'.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]),
+    type=PRECISION,
     help="Precision of the networks; bf16 computes fp32 or int8 ones in bfloat16, on device openvino. "
     "[default: the preset's]",
 )
@@ -58,7 +67,7 @@ QUICK_STEPS = 10
     "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 or less is none. [default: 4]"
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the full schedule; strength of them run. [default: 50]")
-@click.option("--solver", type=click.Choice(["ddim", "dpm++"]), help="Solver of the noise. [default: the preset's]")
+@click.option("--solver", type=SOLVER, help="Solver of the noise. [default: the preset's]")
 @click.option(
     "--sampling-steps",
     "calls",
@@ -81,19 +90,11 @@ QUICK_STEPS = 10
     metavar="FILE",
     help="Edit only where this PNG or DICOM mask, of the source's matrix, is not 0.",
 )
-@click.option(
-    "--box", callback=box_option, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels."
-)
-@click.option(
-    "--no-protect-markers",
-    "protect_markers",
-    flag_value=False,
-    default=True,
-    help="Edit burned-in side markers and text too; by default they stay as they are.",
-)
+@click.option("--box", callback=parse_box, metavar="X0,Y0,X1,Y1", help="Edit only in this box, in the source's pixels.")
+@protect_markers_option
 @click.option(
     "--compose",
-    type=click.Choice(["contrast", "delta", "replace"]),
+    type=COMPOSE,
     default="contrast",
     show_default=True,
     help="How the edit is put into the source: the change against an edit without text (contrast) or against the "
@@ -101,7 +102,7 @@ QUICK_STEPS = 10
 )
 @click.option(
     "--deidentify",
-    type=click.Choice(["pseudonymize", "none", "anonymize"]),
+    type=DEIDENTIFY,
     default="pseudonymize",
     show_default=True,
     help="De-identification of the written DICOM file (PS3.15 Annex E).",
@@ -114,19 +115,13 @@ QUICK_STEPS = 10
 )
 @click.option(
     "--sop-class",
-    type=click.Choice(["source", "secondary-capture"]),
+    type=SOP_CLASS,
     default="source",
     show_default=True,
     help="SOP class of the written DICOM file: the source's own, or Secondary Capture.",
 )
-@click.option(
-    "--transfer-syntax",
-    type=click.Choice(["explicit", "rle", "jpeg2000"]),
-    default="explicit",
-    show_default=True,
-    help="How DICOM pixels are encoded, lossless all.",
-)
-@click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the image.")
+@transfer_syntax_option
+@label_option
 @click.option(
     "--voi",
     type=click.IntRange(min=0),
@@ -142,11 +137,11 @@ QUICK_STEPS = 10
 @click.option("--skip-existing", is_flag=True, help="Leave edits that exist: go on after an interruption.")
 @click.option(
     "--orientation",
-    callback=orientation_option,
+    callback=check_orientation,
     metavar="L/F|...|stored",
     help="Where rows and columns of the source run, in place of its Patient Orientation; L/F is upright, as stored.",
 )
-@click.option("--force", multiple=True, callback=doubts_option, metavar="[DOUBT,...]", help=FORCE_HELP)
+@force_option
 @click.option("--quick", is_flag=True, help=f"A first look: {QUICK_STEPS} steps instead of 50.")
 @verbosity
 def command(

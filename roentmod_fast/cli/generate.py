@@ -7,9 +7,17 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE, EXIT_SOME_FAILED
+from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
-from roentmod_fast.cli.options import OUTPUT
+from roentmod_fast.cli.options import (
+    OUTPUT,
+    PRECISION,
+    SOLVER,
+    device_option,
+    engine_option,
+    label_option,
+    transfer_syntax_option,
+)
 
 
 @click.command("generate")
@@ -24,12 +32,12 @@ from roentmod_fast.cli.options import OUTPUT
     metavar="PATH",
     help="A file for one image, else a folder. [default: PROMPT.SEED.dcm in the current folder]",
 )
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]), help="As for edit.")
+@engine_option
+@device_option
+@click.option("--precision", type=PRECISION, help="As for edit.")
 @click.option("--guidance", type=float, metavar="SCALE", help="How strongly to follow the text. [default: 4]")
 @click.option("--steps", type=int, metavar="N", help="Steps of the schedule; all of them run. [default: 50]")
-@click.option("--solver", type=click.Choice(["ddim", "dpm++"]), help="Solver of the noise. [default: ddim]")
+@click.option("--solver", type=SOLVER, help="Solver of the noise. [default: ddim]")
 @click.option(
     "--sampling-steps",
     "calls",
@@ -42,14 +50,8 @@ from roentmod_fast.cli.options import OUTPUT
 @click.option(
     "--format", "format_", type=click.Choice(["dicom", "png"]), help="What to write. [default: by -o, else dicom]"
 )
-@click.option(
-    "--transfer-syntax",
-    type=click.Choice(["explicit", "rle", "jpeg2000"]),
-    default="explicit",
-    show_default=True,
-    help="How DICOM pixels are encoded, lossless all.",
-)
-@click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the image.")
+@transfer_syntax_option
+@label_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave images that exist: go on after an interruption.")
 @verbosity

@@ -1,4 +1,4 @@
-"""What click does not have: paths that are not empty, boxes, ``--force`` without a value, former names."""
+"""Options of several commands, and what click does not have: paths that are not empty, ``--force`` without a value."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from roentmod_fast.cli import DEVICES, ENGINE_HELP
 from roentmod_fast.radiograph.doubts import ALL, DOUBTS, forced_doubts
 
 SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
@@ -87,12 +88,12 @@ class EditCommand(click.Command):
         return super().parse_args(ctx, result)
 
 
-def doubts_option(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
+def _parse_doubts(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
     """Return the names of all doubts to set aside; a callback of the option, which may come several times."""
     return forced_doubts(values)
 
 
-def orientation_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def check_orientation(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Check where rows and columns run before any work is done; a callback."""
     if value is not None:
         from roentmod_fast.radiograph.dicom.orientation import given_orientation
@@ -101,7 +102,7 @@ def orientation_option(ctx: click.Context, param: click.Parameter, value: str | 
     return value
 
 
-def box_option(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
+def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
     """Parse four whole numbers with commas between them; a callback."""
     if value is None:
         return None
@@ -121,3 +122,34 @@ def _names_doubts(argument: str) -> bool:
     if all(name in known for name in names):
         return True
     return not Path(argument).exists() and all(difflib.get_close_matches(name, known, 1, 0.75) for name in names)
+
+
+PRESET = click.Choice(["exact", "balanced", "fast"])
+PRECISION = click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"])
+SOLVER = click.Choice(["ddim", "dpm++"])
+COMPOSE = click.Choice(["contrast", "delta", "replace"])
+DEIDENTIFY = click.Choice(["pseudonymize", "none", "anonymize"])
+SOP_CLASS = click.Choice(["source", "secondary-capture"])
+TRANSFER_SYNTAX = click.Choice(["explicit", "rle", "jpeg2000"])
+"""Values that several commands take; written out, so that ``--help`` imports nothing for them."""
+
+engine_option = click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
+device_option = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run."
+)
+transfer_syntax_option = click.option(
+    "--transfer-syntax",
+    type=TRANSFER_SYNTAX,
+    default="explicit",
+    show_default=True,
+    help="How DICOM pixels are encoded, lossless all.",
+)
+label_option = click.option("--label", is_flag=True, help="Burn SYNTHETIC into a corner of the image.")
+protect_markers_option = click.option(
+    "--no-protect-markers",
+    "protect_markers",
+    flag_value=False,
+    default=True,
+    help="Edit burned-in side markers and text too; by default they stay as they are.",
+)
+force_option = click.option("--force", multiple=True, callback=_parse_doubts, metavar="[DOUBT,...]", help=FORCE_HELP)

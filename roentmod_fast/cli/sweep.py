@@ -7,10 +7,20 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP, EXIT_NOTHING_DONE
+from roentmod_fast.cli import EXIT_NOTHING_DONE
 from roentmod_fast.cli.duration import duration
 from roentmod_fast.cli.log import log_prompt_hints, logger, verbosity
-from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, box_option, doubts_option, orientation_option
+from roentmod_fast.cli.options import (
+    PATH,
+    PRECISION,
+    EditCommand,
+    check_orientation,
+    device_option,
+    engine_option,
+    force_option,
+    parse_box,
+    protect_markers_option,
+)
 
 
 @click.command("sweep", cls=EditCommand)
@@ -26,30 +36,24 @@ from roentmod_fast.cli.options import FORCE_HELP, PATH, EditCommand, box_option,
 @click.option("--html", type=PATH, metavar="FILE", help="Write a page to look at the cells in a browser, offline.")
 @click.option(
     "--box",
-    callback=box_option,
+    callback=parse_box,
     metavar="X0,Y0,X1,Y1",
     help="Measure change inside and outside this box, in the source's pixels.",
 )
 @click.option("--mask", type=PATH, metavar="FILE", help="The same for a mask, as for edit. The edit is not confined.")
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "bf16", "int8-bf16"]), help="As for edit.")
+@engine_option
+@device_option
+@click.option("--precision", type=PRECISION, help="As for edit.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
     help="Processes, each with an engine of its own. [default: one a core for a small engine on a CPU, else 1]",
 )
-@click.option(
-    "--no-protect-markers",
-    "protect_markers",
-    flag_value=False,
-    default=True,
-    help="Edit burned-in side markers and text too; by default they stay as they are.",
-)
+@protect_markers_option
 @click.option("--voi", type=click.IntRange(min=0), default=0, metavar="N", help="Which VOI LUT or window, as for edit.")
-@click.option("--orientation", callback=orientation_option, metavar="L/F|...|stored", help="As for edit.")
-@click.option("--force", multiple=True, callback=doubts_option, metavar="[DOUBT,...]", help=FORCE_HELP)
+@click.option("--orientation", callback=check_orientation, metavar="L/F|...|stored", help="As for edit.")
+@force_option
 @click.option("--dry-run", is_flag=True, help="Show the cells and what they cost; make nothing.")
 @verbosity
 def command(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from roentmod_fast.cli import DEVICES, ENGINE_HELP
+from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, engine_option
 
 
 @click.command("tune")
-@click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
+@engine_option
 @click.option(
     "--device",
     type=click.Choice(DEVICES),
