@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from roentmod_fast.errors import SettingError
@@ -57,10 +58,11 @@ class Labels:
 
         ``source``: the labels of its source, ``1``, ``0`` or empty.
         """
-        asked, columns = asked_findings(prompt, source), list(dict.fromkeys((*READ, *source)))
+        columns = tuple(dict.fromkeys((*READ, *source)))
+        asked, negated = _read(prompt, columns)
         values = {name: self._value(name, asked, source.get(name, "")) for name in columns}
         # Whether an edit takes away what its prompt negates nobody knows.
-        values |= dict.fromkeys(_negated(prompt, columns))
+        values |= dict.fromkeys(negated)
         if asked == (NO_FINDING,):
             # What the edit takes away of the source's findings nobody knows.
             values = {name: None if self.policy == "ignore" or source.get(name) == "1" else 0.0 for name in columns}
@@ -94,19 +96,18 @@ def asked_findings(prompt: str, columns: Iterable[str] = ()) -> tuple[str, ...]:
 
     ``columns``: of labels, whose names are findings too. What the prompt negates is not asked for.
     """
-    if _is_normal(prompt):
-        return (NO_FINDING,)
-    return _found(split_negated(prompt)[0], find_findings(prompt), columns)
+    return _read(prompt, tuple(columns))[0]
 
 
-def _negated(prompt: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the findings that a prompt only negates."""
+@lru_cache(maxsize=1024)
+def _read(prompt: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the findings that a prompt asks for and those that it only negates; a cohort has few prompts."""
     if _is_normal(prompt):
-        return ()
-    columns = tuple(columns)
-    asked = asked_findings(prompt, columns)
-    found = _found(split_negated(prompt)[1], negated_findings(prompt), columns)
-    return tuple(name for name in found if name not in asked)
+        return (NO_FINDING,), ()
+    stated, negated = split_negated(prompt)
+    asked = _found(stated, find_findings(prompt), columns)
+    found = _found(negated, negated_findings(prompt), columns)
+    return asked, tuple(name for name in found if name not in asked)
 
 
 def _found(text: str, paper: tuple[str, ...], columns: Iterable[str]) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ def label_hint(prompt: str, columns: Iterable[str] = ()) -> str | None:
     columns = tuple(columns)
     if not asked_findings(prompt, columns):
         return f"prompt {prompt!r} gives no label: its edits have no finding of their own in the table"
-    if lost := _negated(prompt, (*READ, *columns)):
+    if lost := _read(prompt, (*READ, *columns))[1]:
         return f"prompt {prompt!r} negates {', '.join(lost)}: its edits have no label of it"
     return None
 
