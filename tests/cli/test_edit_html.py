@@ -41,6 +41,7 @@ def test_a_page_of_one_source_with_its_prompts(roentmod: Run, chest: Path, tmp_p
     assert again.code == 1 and "--overwrite" in again.err and not (tmp_path / "b.dcm").exists()
 
 
+@pytest.mark.slow
 def test_pages_of_several_sources_and_their_index(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     write_sample(chest.with_name("other.dcm"), draw(160, 5).image, seed=5)
     page = tmp_path / "edits.html"

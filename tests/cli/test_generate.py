@@ -36,6 +36,7 @@ def test_few_steps_are_all_run(roentmod: Run, tmp_path: Path, steps: int) -> Non
     assert (tmp_path / "a.dcm").is_file() and ran.err.splitlines()[-1] == "1 written"
 
 
+@pytest.mark.slow
 def test_several_into_a_folder_and_on_from_there(roentmod: Run, tmp_path: Path) -> None:
     arguments = ("generate", "-p", "edema", "-p", "hernia", "-o", f"{tmp_path / 'out'}/", "--format", "png", *QUICK)
     ran = roentmod(*arguments, "--count", 2, "--seed", 3)
