@@ -90,7 +90,10 @@ class Drawing:
         return "\n".join(parts).encode()
 
     def png(self) -> bytes:
-        """Return a PNG file, RGB, of :data:`PNG_SCALE` times the size. Letters that pillow's font lacks are replaced."""
+        """Return a PNG file, RGB, of :data:`PNG_SCALE` times the size.
+
+        Accents that pillow's built-in font lacks are left out, other letters that it lacks become ``?``.
+        """
         image = Image.new("RGB", (self.width * PNG_SCALE, self.height * PNG_SCALE), "#ffffff")
         draw = ImageDraw.Draw(image)
         for shape in self.shapes:

@@ -298,7 +298,7 @@ def _draw_key(
     entries: list[tuple[str, str]],
 ) -> tuple[float, float]:
     """Draw the colour bar and the key; return the place below and the right end."""
-    x, length, steps = float(_MARGIN), 240, 60
+    x, length, steps = float(_MARGIN), 240, 120
     for step in range(steps):
         value = scale.low + (scale.high - scale.low) * (step + 0.5) / steps
         shapes.append(Box(x + length * step / steps, y, length / steps, 12, scale.colour(value)))
@@ -309,9 +309,9 @@ def _draw_key(
         text = number_text(value, max(digits, 0 if float(value).is_integer() else 1), signed=scale.diverging)
         # What is beyond the scale has the colour of its end.
         if place == 1 and (found > scale.high).any():
-            text = f"\u2265 {text}"
+            text += " or more"
         if place == 0 and (found < scale.low).any():
-            text = f"\u2264 {text}"
+            text += " or less"
         shapes.append(Line(x + length * place, y + 12, x + length * place, y + 16, GREY))
         shapes.append(Words(x + length * place, y + 28, text, _NOTE, INK, ("start", "middle", "end")[round(2 * place)]))
     shapes.append(Words(x + length + 14, y + 11, unit, _NAME))
@@ -333,7 +333,7 @@ def _draw_caption(shapes: list[Box | Line | Words], y: float, right: float, capt
     """Draw the caption in lines as wide as the figure; return the place below."""
     if not caption.strip():
         return y
-    for line in wrap(caption, _CAPTION, min(right - _MARGIN, 900)):
+    for line in wrap(caption, _CAPTION, min(right - _MARGIN, 1100)):
         y += 17
         shapes.append(Words(_MARGIN, y, line, _CAPTION, GREY))
     return y + 6
@@ -457,7 +457,7 @@ def _intervals(
         y = top + height * (number + 0.5)
         shapes.append(Words(left - 10, y + 4, wrap(name, _NAME, side - 14, 1)[0], _NAME, INK, "end"))
         shapes.append(Words(left + length + 16, y + 4, text, _NAME))
-        if np.isfinite([each.low, each.high]).all() and each.high >= low and each.low <= high:
+        if np.isfinite([each.estimate, each.low, each.high]).all() and each.high >= low and each.low <= high:
             shapes.append(Line(across(each.low), y, across(each.high), y, "#3074ba", 2))
             for end in (each.low, each.high):
                 if low <= end <= high:  # an end beyond the axis has no cap
