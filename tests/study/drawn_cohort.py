@@ -43,19 +43,33 @@ def drawn_cohort(
     repeats: int = 1,
     films: int = 1,
     compose: str = "replace",
+    split: Callable[[int], str] = lambda number: "",
+    labels: Callable[[int], dict[str, str]] = lambda number: {},
     edit: Callable[[int, str, int, int], Array] = drawn_edit,
 ) -> Cohort:
     """Write phantoms, a plan, edits as PNG of 8 bits and their rows into ``folder``.
 
-    ``films``: sources of each patient. ``edit``: makes an edit of a patient, a prompt and a repeat in a size.
+    ``films``: sources of each patient. ``split`` and ``labels``: of a source by its number; findings of its labels are
+    drawn. ``edit``: makes an edit of a source, a prompt and a repeat in a size.
     """
     (folder / "sources").mkdir(parents=True)
     sources = []
     for number in range(patients * films):
         name = f"{number:04d}.png"
-        data = _write(folder / "sources" / name, draw(size, number).image)
+        own = labels(number)
+        data = _write(folder / "sources" / name, draw(size, number, [key for key in own if own[key] == "1"]).image)
         key = hashlib.sha256(f"{number}".encode()).hexdigest()
-        sources.append(SourceRow(key, data, name, name=name, patient=f"patient-{number // films}"))
+        sources.append(
+            SourceRow(
+                key,
+                data,
+                name,
+                name=name,
+                patient=f"patient-{number // films}",
+                split=split(number),
+                labels=tuple(own.values()),
+            )
+        )
     plan = Plan(
         created=CREATED,
         version="0",
@@ -71,7 +85,7 @@ def drawn_cohort(
         origin=Origin("table", str((folder / "sources").absolute()), "name"),
         output=Output("png", png_bits=8),
     )
-    cohort = write_plan(folder, plan, sources, [])
+    cohort = write_plan(folder, plan, sources, list(labels(0)))
     writer = RowWriter(folder)
     for number, source in enumerate(sources):
         for each in cohort.edits_of(source):

@@ -1,0 +1,122 @@
+"""What a classifier is trained on: labels, splits and patients, read from manifests and tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roentmod_fast.errors import SettingError
+from roentmod_fast.study.labels import Labels
+from roentmod_fast.study.plan import Cohort
+from roentmod_fast.study.samples import REAL, SYNTHETIC, TRAIN, check_trainable, read_samples
+from roentmod_fast.study.table import write_tables
+from tests.study.drawn_cohort import drawn_cohort
+
+SPLITS = ("train", "validate", "test")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    cohort = drawn_cohort(
+        tmp_path_factory.mktemp("samples") / "cohort",
+        ("hernia", "edema"),
+        patients=6,
+        size=32,
+        split=lambda number: SPLITS[number % 3],
+        labels=lambda number: {"hernia": "1" if number > 2 else "0"},
+    )
+    write_tables(cohort, Labels("ignore"))
+    return cohort
+
+
+def test_a_cohort_gives_sources_and_edits_with_their_labels(cohort: Cohort) -> None:
+    data = read_samples([cohort.folder], findings=["hernia", "edema"])
+    assert len(data.of(TRAIN, REAL)) == 2 and len(data.of(TRAIN, SYNTHETIC)) == 4
+    by_name = {each.name: each for each in data.samples}
+    for source in cohort.sources():
+        for edit in cohort.edits_of(source):
+            sample = by_name[edit.id]
+            assert (sample.patient, sample.split, sample.source) == (source.patient, source.split, source.key)
+            hernia, edema = sample.labels
+            assert (edema if edit.prompt == "edema" else hernia) == 1
+            assert sample.file.read() == (cohort.folder / cohort.paths(edit.id)["png"]).read_bytes()
+    first = by_name[cohort.sources()[0].key]
+    assert first.kind == REAL and first.labels[0] == 0 and np.isnan(first.labels[1])
+
+
+def test_another_label_is_another_digest(cohort: Cohort, tmp_path: Path) -> None:
+    data = read_samples([cohort.folder])
+    assert data.digest == read_samples([cohort.folder]).digest
+    assert data.digest != read_samples([cohort.folder], findings=["hernia"]).digest
+
+
+def write_table(folder: Path, change: Callable[[list[list[str]]], object] = lambda rows: None) -> Path:
+    rows = [["source", "patient", "split", "y_hernia"]]
+    for at, split in enumerate(("train", "train", "validate", "validate")):
+        Image.fromarray(np.full((40, 40), 90, np.uint8)).save(folder / f"{at}.png")
+        rows.append([f"{at}.png", f"p{at}", split, str(at % 2)])
+    change(rows)
+    path = folder / "real.csv"
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_a_table_gives_real_radiographs(tmp_path: Path) -> None:
+    data = read_samples([], [write_table(tmp_path)])
+    assert data.findings == ("hernia",) and [each.kind for each in data.samples] == [REAL] * 4
+    check_trainable(data, synthetic=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[4].__setitem__(1, "p0"), "1 patients are in two splits"),
+        (lambda rows: rows[1].__setitem__(3, "1.5"), "row 2, column y_hernia: '1.5' is no label"),
+        (lambda rows: rows[1].__setitem__(3, "-1"), "'-1' is no label"),
+        (lambda rows: rows[1].__setitem__(3, "yes"), "'yes' is no label"),
+        (lambda rows: rows[1].__setitem__(0, "gone.png"), "row 2: gone.png: no such file"),
+        (lambda rows: rows[1].__setitem__(2, "training"), "split 'training'"),
+        (lambda rows: rows[1].__setitem__(1, " "), "row 2: no patient"),
+        (lambda rows: rows[1].pop(), "row 2 has not as many cells"),
+        (lambda rows: rows[0].__setitem__(1, "person"), "no column patient"),
+        (lambda rows: rows[0].__setitem__(3, "hernia"), "no image with a finding"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path: Path, change: Callable[[list[list[str]]], object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        read_samples([], [write_table(tmp_path, change)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[2].__setitem__(3, "0"), "no positive of hernia among the real images of the split train"),
+        (lambda rows: rows[3].__setitem__(3, "1"), "no negative of hernia among the real images of the split validate"),
+        (lambda rows: [row.__setitem__(2, "train") for row in rows[1:]], "no real images in the split validate"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(
+    tmp_path: Path, change: Callable[[list[list[str]]], object], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        check_trainable(read_samples([], [write_table(tmp_path, change)]), synthetic=False)
+
+
+def test_a_cohort_without_a_manifest_names_the_command(tmp_path: Path) -> None:
+    bare = drawn_cohort(tmp_path / "bare", ("hernia",), patients=1, size=32)
+    with pytest.raises(SettingError, match="no manifest: type roentmod-fast cohort table"):
+        read_samples([bare.folder])
+    write_tables(bare, Labels("absent"))
+    with pytest.raises(SettingError, match="no image with a finding and a split"):
+        read_samples([bare.folder])
+
+
+def test_an_unknown_finding_is_named(cohort: Cohort) -> None:
+    with pytest.raises(SettingError, match="finding 'fracture': no label of it"):
+        read_samples([cohort.folder], findings=["fracture"])
