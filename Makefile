@@ -18,7 +18,7 @@ VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
 EXPORT_TESTS := tests/export $(addprefix tests/engines/test_,cxr_mini_recipe.py cxr_mini_training.py phantom_recipe.py) \
-	tests/test_import_diet.py tests/test_telemetry.py tests/runtime/test_devices.py tests/cuda
+	tests/test_import_diet.py tests/test_telemetry.py tests/runtime/test_devices.py tests/cuda tests/train
 
 .PHONY: demo docs stubs test test-all test-export test-openvino test-cuda lint clean
 

@@ -20,7 +20,20 @@ DEVICES = backends.choices()
 
 ENGINE_HELP = "The engine. [default: the only imported one, else cxr-mini]"
 
-COMMANDS = ("edit", "generate", "sweep", "cohort", "stress", "sample", "export", "engines", "tune", "bench", "doctor")
+COMMANDS = (
+    "edit",
+    "generate",
+    "sweep",
+    "cohort",
+    "stress",
+    "train",
+    "sample",
+    "export",
+    "engines",
+    "tune",
+    "bench",
+    "doctor",
+)
 
 EXIT_NOTHING_DONE = 1
 EXIT_USAGE = 2
