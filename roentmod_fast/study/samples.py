@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.sources import Source
+from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort
 from roentmod_fast.study.sources import SourceRow
 
@@ -84,14 +85,20 @@ def read_samples(
 ) -> SampleSet:
     """Read the samples of cohorts and of tables of real radiographs.
 
-    ``findings``: to learn, None for all that some image has. ``root``: where a cohort's sources lie, in place of the
-    plan's. Raises SettingError for a table without labels, labels outside [0, 1], and a patient in two splits.
+    ``findings``: to learn, None for all that some image has; ``y_no_finding`` of 1 is a 0 of each that has no label.
+    ``root``: where a cohort's sources lie, in place of the plan's. Raises SettingError for a table without labels,
+    labels outside [0, 1], and a patient in two splits.
     """
     found = _Found()
     for folder in cohorts:
         _read_cohort(folder, root, found)
     for table in tables:
         _read_table(table, found)
+    for _, values in found.samples:
+        # Whoever says that there is no finding says it of each.
+        if values.pop(NO_FINDING, 0) == 1:
+            values.update({name: 0.0 for name in found.findings if name not in values})
+    found.findings.pop(NO_FINDING, None)
     seen = {name for _, values in found.samples for name, value in values.items() if value > 0.5}
     names = (
         tuple(name for name in found.findings if name in seen) if findings is None else tuple(dict.fromkeys(findings))

@@ -49,6 +49,19 @@ def test_a_cohort_gives_sources_and_edits_with_their_labels(cohort: Cohort) -> N
     assert first.kind == REAL and first.labels[0] == 0 and np.isnan(first.labels[1])
 
 
+def test_no_finding_is_a_label_of_each(tmp_path: Path) -> None:
+    def change(rows: list[list[str]]) -> None:
+        more = (["y_edema", "y_no_finding"], ["1", ""], ["", "1"], ["", "0"], ["", "1"])
+        for row, values in zip(rows, more, strict=True):
+            row += values
+        rows[2][3] = rows[4][3] = ""
+        rows[3][3] = "1"
+
+    data = read_samples([], [write_table(tmp_path, change)])
+    assert data.findings == ("hernia", "edema")
+    assert np.nan_to_num(data.labels(), nan=9).tolist() == [[0, 1], [0, 0], [1, 9], [0, 0]]
+
+
 def test_another_label_is_another_digest(cohort: Cohort, tmp_path: Path) -> None:
     data = read_samples([cohort.folder])
     assert data.digest == read_samples([cohort.folder]).digest
