@@ -77,6 +77,57 @@ def speed(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{note}"
 
 
+def stress(report: dict[str, Any]) -> str:
+    """The planted shortcut and its reverse by cohort and model, with the time of the whole command."""
+    rows = []
+    for cohort, found in report["cohorts"].items():
+        for model, facts in found["models"].items():
+            for cell in facts["cells"]:
+                what = f"{cell['prompt']} to {cell['finding']}"
+                ends = [with_limits(cell[name], 1) for name in ("shift", "excess")]
+                rows.append((cohort, model, what, *ends, cell["verdict"]))
+    lines = []
+    for cohort, found in report["cohorts"].items():
+        verdicts = "; ".join(
+            f"{model}: " + ", ".join(f"{count} {name}" for name, count in sorted(facts["verdicts"].items()))
+            for model, facts in found["models"].items()
+        )
+        size = f"{found['pairs']} pairs of {found['patients']} patients"
+        lines.append(f"{cohort}: {size}, {found['seconds']} s for both models. Cells off the diagonal: {verdicts}.")
+    head = ("cohort", "model", "added, and output", "shift, points", "excess over the control", "verdict")
+    return f"{table(head, rows)}\n\n{' '.join(lines)} {provenance(report)}"
+
+
+def training(report: dict[str, Any]) -> str:
+    """AUC and shifts of each arm, and the differences that edits make, with intervals over seeds."""
+    names = {
+        "auc hernia": ("AUC of hernia", 3),
+        "auc cardiomegaly": ("AUC of cardiomegaly", 3),
+        "auc mean": ("AUC, mean of six", 3),
+        "shift cardiomegaly to hernia": ("shift of hernia by cardiomegaly, points", 1),
+        "shift hernia to cardiomegaly": ("shift of cardiomegaly by hernia, points", 1),
+        "shift hernia to hernia": ("shift of hernia by hernia, points", 1),
+    }
+    rows = [
+        (arm, *(with_limits(found[name], digits) for name, (_, digits) in names.items()))
+        for arm, found in {**report["arms"], **report["differences"]}.items()
+    ]
+    head = ("training", *(title for title, _ in names.values()))
+    note = (
+        f"Means and 95 % intervals (Student) over {report['seeds']} seeds, each with {report['real_images']} real images of"
+        f" its own; {report['edits']} edits. {provenance(report)}"
+    )
+    return f"{table(head, rows)}\n\n{note}"
+
+
+def with_limits(values: list[float | None], digits: int) -> str:
+    """Return an estimate with the limits of its interval."""
+    if values[0] is None:
+        return "-"
+    estimate, low, high = (f"{value:.{digits}f}" for value in values)
+    return f"{estimate} ({low} to {high})"
+
+
 def reported(value: float | None) -> float | str:
     """Return a value, - where the peer does not report it."""
     return "-" if value is None else value
@@ -324,6 +375,8 @@ PAGES: dict[str, dict[str, Table]] = {
     "benchmarks/README.md": LABORATORY,
     "benchmarks/archive/README.md": ARCHIVE,
     "docs/performance.md": USERS,
+    "docs/stress.md": {"stress": ("results/stress.json", stress)},
+    "docs/training.md": {"training": ("results/shortcut_training.json", training)},
     "engines/phantom/CARD.md": {"autoencoder": ("results/autoencoder_psnr.json", autoencoder)},
 }
 """The tables of each page, by the name in its marks."""
