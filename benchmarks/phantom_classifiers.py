@@ -3,7 +3,7 @@
 In the shortcut's training data hernia comes with cardiomegaly in 90 % of the cases, and hardly ever without; in the
 clean one's all findings are independent. Both end as ONNX files with the contract that ``roentmod-fast stress`` reads.
 
-    python benchmarks/phantom_classifiers.py classifiers/          # 15 minutes of two cores; needs the extra export
+    python benchmarks/phantom_classifiers.py classifiers/          # 5 minutes of two cores; needs the extra export
     roentmod-fast stress cohort/ --model classifiers/clean.onnx --model classifiers/shortcut.onnx
 """
 
@@ -23,7 +23,7 @@ from roentmod_fast.study.models.contract import Contract
 
 FINDINGS = tuple(BY_KEY)
 PATIENTS = 3000
-STEPS = 900
+STEPS = 200
 FIRST_SEED = 300_000
 """Of the patients of the training; tests take others."""
 
