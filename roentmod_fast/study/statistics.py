@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Method = Literal["percentile", "bca"]
+Score = Literal["mean", "sign"]
 Answer = Literal["equivalent", "different", "undecided"]
 
 COUNT = 2000
@@ -478,17 +479,32 @@ def mean_interval(
 # Tests
 
 
-def sign_flip(differences: ArrayLike, groups: ArrayLike, *, rng: np.random.Generator, count: int = FLIPS) -> Floats:
-    """Return the two-sided p of "patient means are symmetric about 0" for each column: (k,), without axes for (n,).
+def sign_flip(
+    differences: ArrayLike,
+    groups: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    count: int = FLIPS,
+    score: Score = "mean",
+) -> Floats:
+    """Return the two-sided p of "differences are symmetric about 0" for each column: (k,), without axes for (n,).
 
     ``differences``: (n, k) or (n,). The statistic is the mean over patients of each patient's mean. Where all
     2 ** patients sign patterns are at most ``count``, all are taken and p is exact; else ``count`` random patterns and
     the observed one: p = (1 + as extreme) / (1 + count), never 0 (Phipson and Smyth 2010). A patient's differences
-    flip together, and so do all columns. Source: Fisher 1935; Good, Permutation Tests, 2000, section 3.2.
+    flip together, and so do all columns.
+
+    ``score``: ``mean`` takes the differences, ``sign`` their signs (-1, 0, 1). ``sign`` tests the median, "as many up
+    as down", and so fits :func:`median_interval`: percentile points are curved, and noise that is symmetric in a
+    model's logits moves the mean of points but not their median. Source: Fisher 1935; Good 2000, section 3.2.
     """
+    if score not in ("mean", "sign"):
+        raise SettingError(f"score {score!r}: expected mean or sign")
     array = _columns("differences", differences)
     codes, patients = _codes(groups, array, "differences")
     _count(count)
+    if score == "sign":
+        array = np.sign(array)
     means = np.zeros((patients, array.shape[1]))
     np.add.at(means, codes, array)
     means /= np.bincount(codes)[:, None]
