@@ -595,7 +595,7 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _shares(values: Floats, positive: Bools) -> tuple[Floats, Floats]:
-    """Return DeLong's placement values: V10 of each positive (m,), V01 of each negative (n,).
+    """Return DeLong's structural components: V10 of each positive (m,), V01 of each negative (n,).
 
     V10: share of negatives below it; V01: share of positives above it; ties are half. Sun and Xu 2014, equation 5.
     """
@@ -609,7 +609,7 @@ def _shares(values: Floats, positive: Bools) -> tuple[Floats, Floats]:
 def _delong_covariance(columns: Sequence[Floats], positive: Bools, codes: Integers | None) -> tuple[Floats, Floats]:
     """Return AUCs (k,) of score columns on the same cases and their covariance (k, k).
 
-    DeLong 1988; by patient where ``codes`` are given, Obuchowski 1997 (sums of placement values over a patient's
+    DeLong 1988; by patient where ``codes`` are given, Obuchowski 1997 (sums of components over a patient's
     cases, and the covariance of a patient's positives with its negatives). The second is the first where each patient
     has one case.
     """
