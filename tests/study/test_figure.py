@@ -60,8 +60,9 @@ def test_an_svg_holds_numbers_as_text_and_a_description() -> None:
         assert text in found, text
     assert {"prompt", "prediction", "added", "pale: not significant", "n/a: not measured"} <= set(found)
     assert root.get("role") == "img"
-    assert root.get("aria-labelledby") == "title description"
-    assert root[0].get("id") == "title" and root[1].get("id") == "description"
+    assert root.get("aria-labelledby") == f"{root[0].get('id')} {root[1].get('id')}"
+    other = ElementTree.fromstring(heat_map_svg([replace(PANEL, title="b")], **OPTIONS))
+    assert root[0].get("id") != other[0].get("id"), "several figures fit in one page"
     description = root.findtext(f"{SVG}desc") or ""
     assert "highest 71 at pleural effusion, pleural effusion; lowest -12.6 at edema, pleural effusion" in description
     titles = [part.text for part in root.iter(f"{SVG}title")]
