@@ -55,7 +55,7 @@ def _values(name: str, values: ArrayLike, *, dimensions: int | None = None, miss
     """Return ``values`` as float64, checked. ``missing``: NaN is allowed, infinity is not."""
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "c":
+        if array.dtype.kind not in "biufO":  # text, dates and complex numbers would be converted in silence
             raise TypeError
         array = array.astype(np.float64)
     except (TypeError, ValueError):

@@ -486,6 +486,8 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "infinity in values": (lambda: percentiles([1, 2], [np.inf]), "values: holds NaN or infinity"),
     "two-dimensional reference": (lambda: percentiles([[1, 2]], [1]), "expected 1 dimension"),
     "text": (lambda: percentiles([1, 2], ["a"]), "values: expected numbers"),
+    "numbers as text": (lambda: percentiles([1, 2], ["1"]), "values: expected numbers"),
+    "dates": (lambda: percentiles([1, 2], np.array(["2026-11-27"], "M8[D]")), "values: expected numbers"),
     "None": (lambda: percentiles([1, 2], [None, object()]), "values: expected numbers"),
     "complex": (lambda: percentiles([1, 2], [1j]), "values: expected numbers"),
     "ragged": (lambda: median_interval([[1, 2], [1]], [0, 1], rng=rng()), "expected numbers"),  # type: ignore[list-item]
