@@ -18,7 +18,6 @@ import argparse
 import datetime
 import json
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -30,18 +29,13 @@ from roentmod_fast.machine import machine_facts
 from roentmod_fast.study import statistics
 
 Floats = NDArray[np.float64]
-Hits = dict[str, Floats]
-"""1 or 0 of each trial (trials, ...), by names whose parts are separated by slashes."""
 OUT = Path(__file__).parent / "results" / "study_statistics.json"
 PATIENTS, REPEATS, PROMPTS, FINDINGS = 100, 2, 6, 6
 REACTION, NOISE = 0.2, 0.2
 """Standard deviations of a patient's reaction and of an edit's noise, in logits of a cohort with deviation 1."""
 PLANTED = (2.0, 5.0, 10.0)
-RESAMPLES, FLIPS = 1000, 5000
-"""Half of the defaults: less time, and if anything less coverage and less power."""
-BLOCK = 100
-"""Trials of one task of a worker."""
-SCORES: tuple[statistics.Score, ...] = ("sign", "mean")
+RESAMPLES = 1000
+"""Half of the default: less time, and if anything less coverage."""
 REFERENCE = np.array([NormalDist().inv_cdf((rank + 0.5) / 5000) for rank in range(5000)])
 
 
@@ -77,121 +71,95 @@ def summary(hits: Floats) -> dict[str, Any]:
     return {"share": round(float(by_trial.mean()), 4), "simulation_error": round(float(error), 4), "trials": len(hits)}
 
 
-def median_hits(rng: np.random.Generator, trials: int, shifts: dict[float, float]) -> Hits:
-    """Hits of the median's interval over the 36 cells: a sixth has a shift of 10 points, the others none."""
+def median_coverage(rng: np.random.Generator, trials: int) -> dict[str, Any]:
+    """Coverage of the median's interval over the 36 cells: a sixth has a shift of 10 points, the others none."""
+    shift = shift_for(10.0)
     on_target = np.eye(PROMPTS, FINDINGS).ravel()
     groups = np.repeat(np.arange(PATIENTS), REPEATS)
-    cells = []
-    for _ in range(trials):
-        differences = points(rng, PATIENTS, REPEATS, shifts[10.0] * on_target)
-        found = statistics.median_interval(differences, groups, rng=rng, count=RESAMPLES)
-        cells.append(holds(found, 10.0 * on_target))
-    hits = np.stack(cells)
-    return {
-        "median/all cells": hits,
-        "median/no shift": hits[:, on_target == 0],
-        "median/10 points": hits[:, on_target == 1],
-    }
-
-
-def few_patients_hits(rng: np.random.Generator, trials: int, shifts: dict[float, float]) -> Hits:
-    """Hits of the median's interval with fewer patients, six cells without a shift."""
-    result: Hits = {}
+    hits = np.empty((trials, PROMPTS * FINDINGS))
+    for trial in range(trials):
+        found = statistics.median_interval(
+            points(rng, PATIENTS, REPEATS, shift * on_target), groups, rng=rng, count=RESAMPLES
+        )
+        hits[trial] = holds(found, 10.0 * on_target)
+    off, on = on_target == 0, on_target == 1
+    result = {"all cells": summary(hits), "no shift": summary(hits[:, off]), "10 points": summary(hits[:, on])}
     for patients in (10, 20, 50):
         groups = np.repeat(np.arange(patients), REPEATS)
-        cells = []
-        for _ in range(trials):
-            differences = points(rng, patients, REPEATS, np.zeros(6))
-            found = statistics.median_interval(differences, groups, rng=rng, count=RESAMPLES)
-            cells.append(holds(found, np.zeros(6)))
-        result[f"median/{patients} patients, no shift"] = np.stack(cells)
+        small = np.stack(
+            [
+                holds(
+                    statistics.median_interval(
+                        points(rng, patients, REPEATS, np.zeros(6)), groups, rng=rng, count=RESAMPLES
+                    ),
+                    np.zeros(6),
+                )
+                for _ in range(trials)
+            ]
+        )
+        result[f"{patients} patients, no shift"] = summary(small)
     return result
 
 
-def auc_hits(rng: np.random.Generator, trials: int, shifts: dict[float, float]) -> Hits:
-    """Hits of AUC intervals: independent cases, and three cases a patient that share most of their score."""
-    result: dict[str, list[float]] = {}
+def auc_coverage(rng: np.random.Generator, trials: int) -> dict[str, Any]:
+    """Coverage of AUC intervals: independent cases, and three cases a patient that share most of their score."""
+    result: dict[str, Any] = {}
     for name, patients, cases, shared in (("independent", 200, 1, 0.0), ("clustered", 100, 3, 0.7)):
         groups = np.repeat(np.arange(patients), cases)
         for area in (0.75, 0.9):
             distance = np.sqrt(2) * NormalDist().inv_cdf(area)
+            ways: dict[str, list[float]] = {"delong": [], "delong by patient": [], "bootstrap by patient": []}
             for _ in range(trials):
-                # A patient has the finding in all of its cases or in none.
+                # A patient has the finding in all of its cases or in none, as in follow-up.
                 sick = rng.random(patients) < 0.3
                 sick[:2], sick[2:4] = True, False
                 labels = sick[groups].astype(int)
                 scores = np.sqrt(shared) * rng.normal(size=patients)[groups]
                 scores = scores + np.sqrt(1 - shared) * rng.normal(size=len(groups)) + distance * labels
-                for way, one in (
-                    ("delong", statistics.delong(scores, labels)),
-                    ("delong by patient", statistics.delong(scores, labels, groups)),
-                    (
-                        "bootstrap by patient",
-                        statistics.auc_bootstrap(scores, labels, groups, rng=rng, count=RESAMPLES),
-                    ),
-                ):
-                    hit = float(one.low <= area <= one.high)
-                    result.setdefault(f"auc/{name}, AUC {area:g}/{way}", []).append(hit)
-    return {name: np.array(hits) for name, hits in result.items()}
+                found = (
+                    statistics.delong(scores, labels),
+                    statistics.delong(scores, labels, groups),
+                    statistics.auc_bootstrap(scores, labels, groups, rng=rng, count=RESAMPLES),
+                )
+                for way, one in zip(ways, found, strict=True):
+                    ways[way].append(float(one.low <= area <= one.high))
+            result[f"{name}, AUC {area:g}"] = {way: summary(np.array(hits)) for way, hits in ways.items()}
+    return result
 
 
-def wilson_hits(rng: np.random.Generator, trials: int, shifts: dict[float, float]) -> Hits:
-    """Hits of Wilson's interval over shares from 0.02 to 0.98."""
+def wilson_coverage(rng: np.random.Generator, trials: int) -> dict[str, Any]:
+    """Mean coverage of Wilson's interval over shares from 0.02 to 0.98."""
     shares = np.linspace(0.02, 0.98, 49)
-    result: Hits = {}
+    result = {}
     for size in (20, 50, 100):
         table = [statistics.wilson(found, size) for found in range(size + 1)]
         low, high = (np.array([getattr(one, end) for one in table]) for end in ("low", "high"))
         drawn = rng.binomial(size, shares, (trials, len(shares)))
-        result[f"wilson/n {size}"] = ((low[drawn] <= shares) & (shares <= high[drawn])).astype(float)
+        result[f"n {size}"] = summary(((low[drawn] <= shares) & (shares <= high[drawn])).astype(float))
     return result
 
 
-def error_hits(rng: np.random.Generator, trials: int, shifts: dict[float, float]) -> Hits:
-    """Families with a false finding, without and with planted shifts that are found, for both scores."""
+def errors_and_power(rng: np.random.Generator, trials: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Family-wise error over the 30 off-diagonal cells and power for planted shifts, for both scores."""
     groups = np.repeat(np.arange(PATIENTS), REPEATS)
     cells = PROMPTS * (FINDINGS - 1)
-    logits = np.zeros(cells)
-    logits[: len(PLANTED)] = [shifts[size] for size in PLANTED]
-    result: dict[str, list[float]] = {}
+    shifts = np.zeros(cells)
+    shifts[: len(PLANTED)] = [shift_for(size) for size in PLANTED]
+    error: dict[str, list[float]] = {}
+    power: dict[str, list[list[float]]] = {"sign": [], "mean": []}
     for _ in range(trials):
-        null, planted = points(rng, PATIENTS, REPEATS, np.zeros(cells)), points(rng, PATIENTS, REPEATS, logits)
-        for score in SCORES:
-            p = statistics.sign_flip(null, groups, rng=rng, count=FLIPS, score=score)
-            result.setdefault(f"error/{score}", []).append(float((statistics.holm(p) <= 0.05).any()))
-            result.setdefault(f"error/{score}, without Holm", []).append(float((p <= 0.05).any()))
-            adjusted = statistics.holm(statistics.sign_flip(planted, groups, rng=rng, count=FLIPS, score=score))
-            for size, one in zip(PLANTED, adjusted, strict=False):
-                result.setdefault(f"power/{score}/{size:g} points", []).append(float(one <= 0.05))
-    return {name: np.array(hits) for name, hits in result.items()}
-
-
-PARTS = (median_hits, error_hits, auc_hits, few_patients_hits, wilson_hits)
-
-
-def simulate(seed: int, trials: int, workers: int) -> dict[str, Any]:
-    """Run all parts in blocks of trials, each with a generator of its own; nest the summaries by their names."""
-    shifts = {size: shift_for(size) for size in PLANTED}
-    blocks = [min(BLOCK, trials - first) for first in range(0, trials, BLOCK)]
-    tasks = [(part, block) for part in PARTS for block in blocks]
-    seeds = np.random.SeedSequence(seed).spawn(len(tasks))
-    merged: dict[str, list[Floats]] = {}
-    with ProcessPoolExecutor(workers) as pool:
-        waiting = [
-            pool.submit(part, np.random.default_rng(own), block, shifts)
-            for (part, block), own in zip(tasks, seeds, strict=True)
-        ]
-        for one in waiting:
-            for name, hits in one.result().items():
-                merged.setdefault(name, []).append(hits)
-    result: dict[str, Any] = {}
-    for name, parts in merged.items():
-        *path, last = name.split("/")
-        inner = result
-        for step in path:
-            inner = inner.setdefault(step, {})
-        inner[last] = summary(np.concatenate(parts))
-    return result
+        null, planted = points(rng, PATIENTS, REPEATS, np.zeros(cells)), points(rng, PATIENTS, REPEATS, shifts)
+        for score in ("sign", "mean"):
+            p = statistics.sign_flip(null, groups, rng=rng, score=score)  # type: ignore[arg-type]
+            error.setdefault(score, []).append(float((statistics.holm(p) <= 0.05).any()))
+            error.setdefault(f"{score}, without Holm", []).append(float((p <= 0.05).any()))
+            adjusted = statistics.holm(statistics.sign_flip(planted, groups, rng=rng, score=score))  # type: ignore[arg-type]
+            power[score].append((adjusted[: len(PLANTED)] <= 0.05).astype(float).tolist())
+    found = {
+        score: {f"{size:g} points": summary(np.array(hits)[:, place]) for place, size in enumerate(PLANTED)}
+        for score, hits in power.items()
+    }
+    return {score: summary(np.array(hits)) for score, hits in error.items()}, found
 
 
 def seconds_of_a_study(rng: np.random.Generator) -> dict[str, float]:
@@ -210,10 +178,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--workers", type=int, default=2, help="processes; the numbers do not depend on it")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    found = simulate(args.seed, args.trials, args.workers)
+    rng = np.random.default_rng(args.seed)
+    error, power = errors_and_power(rng, args.trials)
     report = {
         "date": datetime.date.today().isoformat(),
         "command": f"python benchmarks/study_statistics.py --trials {args.trials} --seed {args.seed}",
@@ -222,11 +190,15 @@ def main() -> None:
         "edits_a_patient_and_prompt": REPEATS,
         "cells": PROMPTS * FINDINGS,
         "resamples": RESAMPLES,
-        "flips": FLIPS,
-        "family_wise_error": found["error"],
-        "power": found["power"],
-        "coverage": {name: found[name] for name in ("median", "auc", "wilson")},
-        "seconds": seconds_of_a_study(np.random.default_rng(args.seed)),
+        "flips": statistics.FLIPS,
+        "family_wise_error": error,
+        "power": power,
+        "coverage": {
+            "median": median_coverage(rng, args.trials),
+            "auc": auc_coverage(rng, args.trials),
+            "wilson": wilson_coverage(rng, args.trials),
+        },
+        "seconds": seconds_of_a_study(rng),
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
