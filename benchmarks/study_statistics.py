@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import time
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -162,18 +161,6 @@ def errors_and_power(rng: np.random.Generator, trials: int) -> tuple[dict[str, A
     return {score: summary(np.array(hits)) for score, hits in error.items()}, found
 
 
-def seconds_of_a_study(rng: np.random.Generator) -> dict[str, float]:
-    """Return the time of one study's statistics, best of five."""
-    differences, groups = points(rng, PATIENTS, 1, np.zeros(36)), np.arange(PATIENTS)
-    best: dict[str, float] = {}
-    for _ in range(5):
-        for name, call in (("median_interval", statistics.median_interval), ("sign_flip", statistics.sign_flip)):
-            started = time.perf_counter()
-            call(differences, groups, rng=rng)  # type: ignore[operator]
-            best[name] = min(best.get(name, np.inf), round(time.perf_counter() - started, 4))
-    return best
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
@@ -198,7 +185,6 @@ def main() -> None:
             "auc": auc_coverage(rng, args.trials),
             "wilson": wilson_coverage(rng, args.trials),
         },
-        "seconds": seconds_of_a_study(rng),
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
