@@ -189,6 +189,35 @@ def full_size_int8(report: dict[str, Any]) -> str:
     return full_size({**report, "parity": {"int8": report["parity"]["int8"]}})
 
 
+def study_coverage(report: dict[str, Any]) -> str:
+    """Coverage of the study's intervals in simulation."""
+    coverage = report["coverage"]
+    rows = [("median difference", name, *percent(values)) for name, values in coverage["median"].items()]
+    for name, ways in coverage["auc"].items():
+        rows += [(f"AUC, {way}", name, *percent(values)) for way, values in ways.items()]
+    rows += [("Wilson", name, *percent(values)) for name, values in coverage["wilson"].items()]
+    return table(("interval", "data", "coverage, %", "simulation error, %"), rows)
+
+
+def study_tests(report: dict[str, Any]) -> str:
+    """Family-wise error and power of the study's tests in simulation."""
+    rows = [
+        (f"no shift: any of 30 found, {name}", *percent(values)) for name, values in report["family_wise_error"].items()
+    ]
+    for score, sizes in report["power"].items():
+        rows += [(f"shift of {size} found, {score}", *percent(values)) for size, values in sizes.items()]
+    note = (
+        f"{report['patients']} patients, {report['edits_a_patient_and_prompt']} edits a patient and prompt, "
+        f"{report['resamples']} resamples, {report['flips']} sign flips. {provenance(report)}"
+    )
+    return f"{table(('trials with', 'share, %', 'simulation error, %'), rows)}\n\n{note}"
+
+
+def percent(values: dict[str, Any]) -> tuple[str, str]:
+    """Return a simulated share and its error in percent."""
+    return f"{100 * values['share']:.1f}", f"{100 * values['simulation_error']:.1f}"
+
+
 def int8_kernels(report: dict[str, Any]) -> str:
     """Fidelity and speed of OpenVINO's int8 kernels of each instruction set."""
     names = ("kernels", "activations", "db", "db_lowest", "integer_convolutions", "ms")
@@ -358,6 +387,8 @@ LABORATORY: dict[str, Table] = {
     "fp16, trained weights": ("results/half-phantom.json", half),
     "sameness, tiny": ("results/sameness-tiny-sd1.json", sameness),
     "sameness, full size": ("results/sameness-sd1.json", sameness),
+    "study, coverage": ("results/study_statistics.json", study_coverage),
+    "study, tests": ("results/study_statistics.json", study_tests),
     "installed sizes": ("results/sizes.json", sizes),
 }
 ARCHIVE: dict[str, Table] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -77,12 +78,14 @@ class Drawing:
 
     def svg(self) -> bytes:
         """Return an SVG file in UTF-8, with title and description for screen readers and text as text."""
+        # Of this drawing alone, so that several fit in one page.
+        mark = f"{zlib.crc32(repr((self.title, self.description)).encode()):08x}"
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-            f'viewBox="0 0 {self.width} {self.height}" role="img" aria-labelledby="title description" '
+            f'viewBox="0 0 {self.width} {self.height}" role="img" aria-labelledby="title-{mark} desc-{mark}" '
             'font-family="Aileron, Helvetica, Arial, sans-serif">',
-            f'<title id="title">{xml(self.title)}</title>',
-            f'<desc id="description">{xml(self.description)}</desc>',
+            f'<title id="title-{mark}">{xml(self.title)}</title>',
+            f'<desc id="desc-{mark}">{xml(self.description)}</desc>',
             f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>',
             *map(_svg_shape, self.shapes),
             "</svg>\n",

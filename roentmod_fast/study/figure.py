@@ -28,6 +28,7 @@ SHARE: tuple[Colour, ...] = ((255, 255, 255), (194, 188, 224), (118, 98, 178), (
 MUTED = 0.3
 """How much of its colour a muted cell keeps."""
 
+_PALE_INK = "#4a535f"
 _MARGIN, _GAP = 20, 28
 _NAME, _VALUE, _NOTE, _TITLE, _CAPTION = 12, 14, 10, 15, 12
 _LEAST_CELL, _MOST_NAME = 58, 104
@@ -261,12 +262,17 @@ def _luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, 1 to 21: WCAG 2.2."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def _ink(fill: str, muted: bool) -> str:
-    """Return the colour of text on a cell: the one with the higher contrast, grey on muted cells."""
-    back = _luminance(fill)
-    if muted:
-        return "#4a535f"
-    return INK if (back + 0.05) / (_luminance(INK) + 0.05) >= 1.05 / (back + 0.05) else "#ffffff"
+    """Return the colour of text on a cell, with a contrast of at least 4.5; grey on muted cells where that suffices."""
+    if muted and _contrast(fill, _PALE_INK) >= 4.5:
+        return _PALE_INK
+    return "#000000" if _contrast(fill, "#000000") >= _contrast(fill, "#ffffff") else "#ffffff"
 
 
 def _draw_frames(shapes: list[Box | Line | Words], panel: Panel, left: float, top: float, cell: float) -> None:
