@@ -114,8 +114,8 @@ def training(report: dict[str, Any]) -> str:
     ]
     head = ("training", *(title for title, _ in names.values()))
     note = (
-        f"Means and 95 % intervals (Student) over {report['seeds']} seeds, each with {report['real_images']} real images"
-        f" of its own; {report['edits']} edits. {provenance(report)}"
+        f"Means and 95 % intervals (Student) over {report['seeds']} seeds, each with {report['real_images']} real"
+        f" images of its own; {report['edits']} edits. {provenance(report)}"
     )
     return f"{table(head, rows)}\n\n{note}"
 

@@ -159,7 +159,8 @@ def _method(results: Results) -> list[str]:
     lines = [
         "Shift: median over pairs of the percentile of the edit less that of its source. Percentiles are mid-ranks"
         f" among scores of real radiographs: {origins}.",
-        f"Intervals: percentile bootstrap by patient, {options.count} resamples. p: sign-flip test on patient means."
+        f"Intervals: percentile bootstrap by patient, {options.count} resamples. p: sign-flip test by patient"
+        " on the signs of differences."
         f" Excess: shift less the control's on the same sources. Margin: {options.margin:g} points.",
     ]
     cohort = f"Cohort {results.cohort.digest.hex()[:16]}, engine {results.cohort.plan.engine_sha256[:16]}"

@@ -47,10 +47,10 @@ class Cell:
     """What one output of a model does when one finding is added.
 
     ``role``: ``target`` where the output is of the finding that was asked for, ``off-target``, or ``control``.
-    ``shift``: median paired difference in percentile points. ``p``: sign-flip test on patient means; ``p_holm`` over
-    the model's off-target cells, ``q`` by Benjamini and Hochberg. ``null_shift``: of the control, ``excess``: shift
-    less that, with its own test. ``before`` and ``after``: median probabilities. ``cooccurrence``: share of edits in
-    which readers, or rules, saw the finding.
+    ``shift``: median paired difference in percentile points. ``p``: sign-flip test on the signs of differences;
+    ``p_holm`` over the model's off-target cells, ``q`` by Benjamini and Hochberg. ``null_shift``: of the control,
+    ``excess``: shift less that, with its own test. ``before`` and ``after``: median probabilities. ``cooccurrence``:
+    share of edits in which readers, or rules, saw the finding.
     """
 
     model: str
@@ -209,7 +209,7 @@ def _cells(pairs: ModelPairs, prompt: str, own: Pairs, options: Options, rng: np
     if patients < 2:
         raise SettingError(f"{prompt}: pairs of {patients} patient: intervals by patient need at least 2")
     intervals = median_interval(own.points, own.patients, rng=rng, count=options.count)
-    p = sign_flip(own.points, own.patients, rng=rng, count=5 * options.count)
+    p = sign_flip(own.points, own.patients, rng=rng, count=5 * options.count, score="sign")
     before, after = np.median(own.before, axis=0), np.median(own.after, axis=0)
     return [
         Cell(
@@ -243,7 +243,7 @@ def _excess(
     excess = median_contrast(mine, own.patients[shared], control, null.patients[theirs], rng=rng, count=options.count)
     of_source = _means(null.keys[theirs], control)
     paired = mine - np.stack([of_source[key] for key in own.keys[shared].tolist()])
-    p = sign_flip(paired, own.patients[shared], rng=rng, count=5 * options.count)
+    p = sign_flip(paired, own.patients[shared], rng=rng, count=5 * options.count, score="sign")
     return excess, p, np.median(control, axis=0)
 
 
@@ -321,7 +321,7 @@ def compare(first: ModelPairs, second: ModelPairs, options: Options) -> list[Dif
         if len(set(patients.tolist())) < 2:
             continue
         found = median_contrast(points[0], patients, points[1], patients, rng=rng, count=options.count)
-        p = sign_flip(points[0] - points[1], patients, rng=rng, count=5 * options.count)
+        p = sign_flip(points[0] - points[1], patients, rng=rng, count=5 * options.count, score="sign")
         asked = asked_findings(prompt, findings)
         result += [
             Difference(
