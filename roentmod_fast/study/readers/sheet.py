@@ -35,7 +35,7 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 # What spreadsheets make of a text that looks like a number or a date: 1E+05, 12345, 3,0E+10, 04.03.2026, 4-Mar, Mar-04.
 _CONVERTED = re.compile(
     r"[+-]?\d+([.,]\d+)?(e[+-]?\d+)?|\d{1,4}[-./]\d{1,2}([-./]\d{1,4})?"
-    r"|\d{1,2}[-. ][^\W\d]{3,}\.?|[^\W\d]{3,}[-. ]\d{1,4}|#+",
+    r"|\d{1,2}[-. ]+[^\W\d]{3,}\.?|[^\W\d]{3,}[-. ]+\d{1,4}|#+",
     re.IGNORECASE,
 )
 
