@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from roentmod_fast.errors import SettingError
 from roentmod_fast.findings import find_findings
-from roentmod_fast.radiograph.letterbox import Letterbox, resample
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.page.content import Facts, PageEdit, displayed, upright_values
 from roentmod_fast.study.page.edits import Page
 from roentmod_fast.study.page.pixels import encode_edit
+from roentmod_fast.study.pairs import in_size
 
 Array = NDArray[np.float32]
 
@@ -54,7 +53,7 @@ def page_of_files(source: Radiograph, edits: Iterable[EditFile], title: str, nam
         edited = read_radiograph(edit.path, force=True)
         if page is None:
             native = _same_values(source, edited)
-            shown = source if native else displayed(_in_size(source, edited.shape, edit.name), "source")
+            shown = source if native else displayed(in_size(source, edited.shape, edit.name), "source")
             page = Page(shown, title, name)
         if native and not _same_values(source, edited):
             raise SettingError(f"{edit.name}: other stored values than its source: give edits of one kind a page")
@@ -91,15 +90,3 @@ def _same_values(source: Radiograph, edited: Radiograph) -> bool:
         and len(source.grayscale.table) == len(edited.grayscale.table)
         and (source.dataset is None) == (edited.dataset is None)
     )
-
-
-def _in_size(source: Radiograph, shape: tuple[int, int], name: str) -> Array:
-    """Return what is shown of a source in an edit's size: scaled, or in a square with black around it."""
-    rows, columns = source.shape[0] * source.aspect, source.shape[1]
-    if shape == source.shape:
-        return source.image
-    if shape[0] == shape[1]:
-        return Letterbox.fit(source.shape, shape[0], source.aspect).apply(source.image)
-    if abs(shape[0] / shape[1] / (rows / columns) - 1) < 0.02:
-        return resample(source.image, shape, Image.Resampling.BICUBIC)
-    raise SettingError(f"{name}: {shape[1]} x {shape[0]} pixels: expected the source's proportions or a square")

@@ -59,8 +59,8 @@ def assemble(
     style = "".join(template(*part) for part in kind.styles)
     script = "".join(template(*part) for part in kind.scripts)
     policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; base-uri 'none';"
-        " form-action 'none'"
+        f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
     )
     facts = {**data, "warning": kind.mark, "made": f"{MANUFACTURER} {__version__}"}
     parts = {
@@ -75,8 +75,11 @@ def assemble(
             f'<script type="text/plain" id="{html.escape(name)}">{text}</script>' for name, text in blobs.items()
         ),
     }
-    page = template(*kind.page)
-    # One pass: what is put in is never searched for names of parts.
+    return fill(template(*kind.page), parts)
+
+
+def fill(page: str, parts: Mapping[str, str]) -> bytes:
+    """Return a template with its parts, ``{{name}}``, put in; what is put in is never searched for names of parts."""
     pieces = page.split("{{")
     result = [pieces[0]]
     for piece in pieces[1:]:
@@ -118,6 +121,6 @@ def embedded(value: Any) -> str:
     return text
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
     """Return the source expression of an inline script or style (CSP level 3, 2.3.1)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
