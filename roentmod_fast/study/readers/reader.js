@@ -220,7 +220,7 @@ const rows = QUESTIONS.map((q, i) => {
       const label = add(group, "label"), radio = add(label, "input", undefined, {type: "radio", name: `question${i}`, value});
       const text = add(label, "span");
       if (words) add(text, "i", value);
-      text.append(words || value);
+      text.append(words ? " " + words : value);
       radio.addEventListener("change", () => { question = i; answer(value); });
       // An answer is a digit or a click: Space, which would take the first one, is none.
       radio.addEventListener("keydown", event => { if (event.key === " ") event.preventDefault(); });
@@ -466,7 +466,7 @@ $("file").addEventListener("change", async () => {
 // --- start -----------------------------------------------------------------------------------------------------------
 
 for (const [name, row] of D.answers) answers[D.images.findIndex(i => i.name === name)] = answerOf(new Map(Object.entries(row)), text => text);
-sheet = answers;
+sheet = structuredClone(answers);
 position = Math.max(0, unread(-1));
 question = firstQuestion();
 load();
@@ -475,6 +475,7 @@ view.resize();
 await show(position);
 await claim();
 focusQuestion();
+// For tests, and for a page around this one.
 window.reader = {state: view.state, csv, keys: [...bound.keys()], draw: () => view.draw(), answers: () => answers};
 document.body.dataset.open = "yes";
 })().catch(error => {

@@ -48,7 +48,8 @@ function cellsOf(text) {
       if (c === "\r" && text[i + 1] === "\n") i++;
       end();
       lines.push([]);
-    } else if (!whole || c.trim()) cell += c;
+    } else if (!whole) cell += c;
+    else if (c.trim()) throw new SheetError(`row ${lines.length}: a quote in the middle of a cell`);
   }
   if (quoted) throw new SheetError("a quote is never closed: the file is cut off");
   end();
