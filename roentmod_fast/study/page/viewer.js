@@ -302,10 +302,14 @@ function keyboard(keys, mouse, ready) {
     const at = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]") || typing(at)) return;
     if ((event.key === " " || event.key === "Enter") && (at.tagName === "BUTTON" || at.tagName === "A")) return;
-    const act = bound.get(event.shiftKey && event.key.startsWith("Arrow") ? "Shift+" + event.key : event.key);
+    let {key} = event;
+    // Keyboards with digits on Shift (French) or without Latin letters: the place of the key counts.
+    const place = /^(?:Digit(\d)|Key([A-Z]))$/.exec(event.code);
+    if (place && !event.shiftKey && !bound.has(key) && (place[1] || key > "\x7f")) key = place[1] || place[2].toLowerCase();
+    const act = bound.get(event.shiftKey && key.startsWith("Arrow") ? "Shift+" + key : key);
     if (!act || !ready()) return;
     event.preventDefault();
-    act(event.key);
+    act(key, event.repeat);
   });
   const list = $("help").querySelector("tbody");
   for (const [names, words] of [...keys, ...mouse]) {

@@ -240,6 +240,7 @@ const rows = QUESTIONS.map((q, i) => {
       if (!way) return;
       event.preventDefault();
       event.stopPropagation();
+      if (event.repeat && key === "Enter") return;
       if (key === "Escape") question = LAST - 1;
       step(way);
     });
@@ -408,14 +409,16 @@ $("shut").addEventListener("click", () => $("overview").close());
 // --- keys and buttons ------------------------------------------------------------------------------------------------
 
 const preset = way => view.choosePreset((Math.max(0, view.state.preset) + way + D.windows.length) % D.windows.length);
+// A key that is held answers once.
+const once = act => (key, again) => again || act(key);
 const KEYS = [
-  [["1", "0", "2"], "present, absent, unsure; real, synthetic, unsure", k => answer(k)],
-  [["3", "4", "5"], "confidence, with 1 and 2", k => answer(k)],
-  [["a"], "absent: all findings of this image without an answer", absent],
+  [["1", "0", "2"], "present, absent, unsure; real, synthetic, unsure", once(answer)],
+  [["3", "4", "5"], "confidence, with 1 and 2", once(answer)],
+  [["a"], "absent: all findings of this image without an answer", once(absent)],
   [["ArrowUp", "ArrowDown"], "question before, after", k => step(k === "ArrowUp" ? -1 : 1)],
-  [["Backspace", "Delete"], "clear the answer", () => QUESTIONS[question]?.values && change(question, "")],
+  [["Backspace", "Delete"], "clear the answer", once(() => QUESTIONS[question]?.values && change(question, ""))],
   [["e", "n"], "other finding, notes", k => { question = QUESTIONS.findIndex(q => q.key === k); focusQuestion(); }],
-  [["Enter"], "finish the image and go on; in a text: next question", finish],
+  [["Enter"], "finish the image and go on; in a text: next question", once(finish)],
   [["ArrowLeft", "ArrowRight"], "image before, after", k => go(position + (k === "ArrowLeft" ? -1 : 1))],
   [["u"], "next image that is not read", () => { const next = unread(position); next < 0 ? message("All images are read.", true) : go(next); }],
   [["o"], "all images", overview],
@@ -442,7 +445,8 @@ add(add($("place"), "h1", " "), "small");
 button($("place"), "\u2192", () => go(position + 1), "", "Image after (\u2192)");
 button($("place"), "all", overview, "", "All images (o)");
 button($("acts"), "", finish, "finish").addEventListener("focus", () => { question = LAST; mark(); });
-button($("acts"), "Other findings absent (a)", absent, "rest");
+$("finish").addEventListener("keydown", event => { if (event.repeat) event.preventDefault(); });
+button($("acts"), "Remaining absent (a)", absent, "rest");
 const group = (words, id) => {
   const row = add($("tools"), "div");
   add(row, "span", words, {className: "words", id: id + "words"});

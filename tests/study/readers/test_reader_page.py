@@ -171,12 +171,28 @@ def test_an_image_is_read_by_the_readers_act_alone(browser: Browser, page: Path)
     assert "no longer read" in message(browser)
     keys(browser, "2", "Enter")
     assert browser.run("return document.querySelector('h1').textContent") == "Image 2 of 6not read"
+    press = (
+        "for (const facts of arguments[0]) document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', {bubbles: true, cancelable: true, ...facts}))"
+    )
+    browser.run(press, [{"key": "1"}] + [{"key": "1", "repeat": True}] * 3)
+    assert cells(browser, 1) == "1 - - - - - -", "a key that is held answers once"
+    azerty = {"key": "\u00e9", "code": "Digit2"}
+    cyrillic = {"key": "\u0444", "code": "KeyA"}
+    browser.run(press, [azerty, cyrillic, {"key": "1", "isComposing": True}, {"key": "2", "ctrlKey": True}])
+    assert cells(browser, 1) == "1 2 0 - - - -"
+    keys(browser, "e")
+    browser.run(press, [{"key": "Enter", "isComposing": True}])
+    assert browser.run("return document.activeElement.id") == "extra", "Enter ends what an input method composes"
+    browser.run(press, [{"key": "Enter"}, {"key": "Enter", "repeat": True}])
+    assert browser.run("return document.activeElement.id") == "notes"
+    keys(browser, "Escape", "ArrowUp", "ArrowUp", "ArrowUp", "ArrowUp")
     # With the mouse.
     x, y = browser.run(
         "const r = document.querySelectorAll('#questions input')[1].getBoundingClientRect(); return [r.x + 20, r.y + 9]"
     )
     browser.drag((int(x), int(y)), (int(x), int(y)))
-    assert cells(browser, 1) == "0 - - - - - -"
+    assert cells(browser, 1) == "0 2 0 - - - -"
     assert browser.run("return document.querySelector('.current').textContent").startswith("edema")
 
 
