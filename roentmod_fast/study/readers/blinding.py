@@ -84,8 +84,8 @@ def levels(image: Array, rng: np.random.Generator) -> Pixels:
     """Return an image in 256 grey levels with the same tails for all images: uint8 (H, W).
 
     The darkest and the brightest :data:`TAIL` of the pixels, ties broken by chance, are spread over the first and the
-    last :data:`TAIL_LEVELS` levels, the same number to each; what is between is windowed from end to end. So headroom and
-    what is clipped leave no trace, up to that share; a larger flat area is content.
+    last :data:`TAIL_LEVELS` levels, the same number to each; what is between is windowed from end to end. So headroom
+    and what is clipped leave no trace, up to that share; a larger flat area is content.
     """
     flat = image.ravel().astype(np.float64)
     order = np.argsort(flat + rng.random(flat.shape) * 1e-7, kind="stable")

@@ -65,6 +65,7 @@ def auc_of(table: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> tuple
     return found.estimate, found.low, found.high
 
 
+@pytest.mark.slow
 def test_all_but_content_tells_real_from_synthetic_at_chance(tmp_path: Path) -> None:
     # Edits that hold what their sources hold: whatever tells them apart is a trace of how they were written.
     cohort = drawn_cohort(tmp_path, PATIENTS, ("edema",), draws=False)
