@@ -58,7 +58,7 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
     assert {f"roentmod_fast/study/data/{name}.csv" for name in ("labels", "paper_counts", "cooccurrence")} <= names
     page = ROOT / "roentmod_fast" / "study" / "page"
     parts = {path.name for path in page.iterdir() if path.suffix in {".css", ".html", ".js"}}
-    assert {"page.html", "page.css", "page.js", "index.html", "index.js"} <= parts
+    assert {"page.html", "page.css", "page.js", "viewer.js", "index.html", "index.js"} <= parts
     assert {f"roentmod_fast/study/page/{part}" for part in parts} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
