@@ -126,46 +126,11 @@ class _Material:
         return CONTROL if self.edit is None else f"{EDIT} {self.edit.prompt}"
 
 
-def make_study(
-    cohort: Cohort,
-    folder: Path,
-    settings: StudySettings = StudySettings(),
-    *,
-    root: Path | None = None,
-    controls_from: Cohort | None = None,
-    controls_root: Path | None = None,
-    progress: Callable[[str], None] = lambda name: None,
-    started: Callable[[int], None] = lambda count: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> MadeStudy | None:
-    """Make a study in ``folder``, which must be new or empty; None where it was stopped.
-
-    ``root``: where the sources lie, in place of the plan's. ``controls_from``: a planned cohort of whose sources the
-    controls are taken, with its ``controls_root``. ``started`` is called with the number of files of images,
-    ``progress`` with the name of each. Raises SettingError, SourceError for an image that cannot be read, OutputError.
-    """
-    settings.check()
-    if cohort.plan.output.label:
-        raise SettingError(
-            f"{cohort.folder}: SYNTHETIC is burned into its edits: readers would see it; plan a cohort without --label"
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: not empty: choose another folder with -o, a study never changes")
-    maker = _Maker(cohort, settings, root, controls_from, controls_root)
-    started(len(maker.plan))
-    make_folder(folder.absolute().parent)
-    staging = folder.absolute().with_name(f".{folder.absolute().name}.{secrets.token_hex(4)}.part")
-    try:
-        made = maker.write(staging, progress, stop)
-        if made is not None:
-            if folder.exists():
-                folder.rmdir()
-            staging.rename(folder)
-        return made
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def make_study(cohort: Cohort, folder: Path, settings: StudySettings = StudySettings()) -> MadeStudy:
+    """Make a study in ``folder``; arguments and errors as of :class:`StudyMaker`."""
+    made = StudyMaker(cohort, folder, settings).make()
+    assert made is not None
+    return made
 
 
 @dataclass(frozen=True)
@@ -179,18 +144,33 @@ class _Planned:
     again: bool
 
 
-class _Maker:
-    """Draws the images, allocates them, and writes the folder."""
+class StudyMaker:
+    """Draws the images of a study and allocates them; then writes the folder.
+
+    ``folder`` must be new or empty. ``root``: where the sources lie, in place of the plan's. ``controls_from``: a
+    planned cohort of whose sources the controls are taken, with its ``controls_root``. ``count``: of image files.
+    Raises SettingError for settings and cohorts that make no blinded study, OutputError for a folder that is in use.
+    """
 
     def __init__(
         self,
         cohort: Cohort,
+        folder: Path,
         settings: StudySettings,
-        root: Path | None,
-        controls_from: Cohort | None,
-        controls_root: Path | None,
+        *,
+        root: Path | None = None,
+        controls_from: Cohort | None = None,
+        controls_root: Path | None = None,
     ) -> None:
+        settings.check()
+        if cohort.plan.output.label:
+            raise SettingError(
+                f"{cohort.folder}: SYNTHETIC is burned into its edits, which readers see: plan one without --label"
+            )
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"{folder}: not empty: choose another folder with -o, a study never changes")
         self._cohort, self._settings, self._root = cohort, settings, root
+        self._folder = folder
         self._pairs = CohortPairs(cohort, root)
         self._controls_from = controls_from
         self._controls_root = controls_root
@@ -219,6 +199,34 @@ class _Maker:
             for order, reading in enumerate(readings, 1)
         ]
         self._shuffle = rng
+
+    @property
+    def count(self) -> int:
+        """How many files of images there will be."""
+        return len(self.plan)
+
+    def make(
+        self, progress: Callable[[str], None] = lambda name: None, stop: Callable[[], bool] = lambda: False
+    ) -> MadeStudy | None:
+        """Write the study, or nothing and return None where ``stop`` asks for it.
+
+        ``progress`` is called with the name of each image. Raises SourceError for an image that cannot be read,
+        OutputError.
+        """
+        folder = self._folder.absolute()
+        make_folder(folder.parent)
+        staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+        try:
+            made = self._write(staging, progress, stop)
+            if made is not None:
+                if folder.exists():
+                    folder.rmdir()
+                staging.rename(folder)
+            return made
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     def _edits(self, rng: np.random.Generator) -> list[_Material]:
         """Return the edits of the study: of each prompt those of the same sources as far as they are there."""
@@ -266,7 +274,7 @@ class _Maker:
             )
         return [_Material(each, shown.patient(each) or _nameless(each)) for each in mixed[:wanted]]
 
-    def write(self, staging: Path, progress: Callable[[str], None], stop: Callable[[], bool]) -> MadeStudy | None:
+    def _write(self, staging: Path, progress: Callable[[str], None], stop: Callable[[], bool]) -> MadeStudy | None:
         """Write the whole folder; None where it was stopped."""
         settings = self._settings
         facts = asdict(settings) | {"detail": self._detail}

@@ -18,7 +18,7 @@ from roentmod_fast.errors import OutputError, SettingError, SourceError
 from roentmod_fast.study.labels import READ
 from roentmod_fast.study.plan import Cohort, Output
 from roentmod_fast.study.readers.key import CONTROL, read_key, study_id
-from roentmod_fast.study.readers.make import StudySettings, make_study
+from roentmod_fast.study.readers.make import StudyMaker, StudySettings, make_study
 from roentmod_fast.study.readers.sheet import COLUMNS, read_sheet
 from tests.study.readers.conftest import SETTINGS, MakeStudy, drawn_cohort, source_image, write_source
 
@@ -109,7 +109,7 @@ def test_controls_beyond_the_sources_are_noted(study_of: MakeStudy) -> None:
 
 def test_controls_of_another_cohort(cohort: Cohort, tmp_path: Path) -> None:
     others = drawn_cohort(tmp_path, 5, created="2026-05-05T12:00:00+00:00")
-    made = make_study(cohort, tmp_path / "study", SETTINGS, controls_from=others)
+    made = StudyMaker(cohort, tmp_path / "study", SETTINGS, controls_from=others).make()
     assert made is not None
     assert {each.source for each in made.key.images if each.real} <= {each.key for each in others.sources()}
     assert made.key.cohort["controls_digest"] == others.digest.hex()
@@ -143,7 +143,7 @@ def test_a_folder_with_something_in_it_is_left_alone(study_of: MakeStudy, tmp_pa
 
 def test_a_study_that_is_stopped_leaves_nothing(cohort: Cohort, tmp_path: Path) -> None:
     names: list[str] = []
-    made = make_study(cohort, tmp_path / "s", SETTINGS, progress=names.append, stop=lambda: len(names) > 3)
+    made = StudyMaker(cohort, tmp_path / "s", SETTINGS).make(names.append, lambda: len(names) > 3)
     assert made is None and len(names) == 4
     assert list(tmp_path.iterdir()) == []
 
