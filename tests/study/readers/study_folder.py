@@ -47,7 +47,7 @@ def write_study(
         rows = []
         for number, (name, pixels) in enumerate(zip(names(len(images)), images, strict=True)):
             Image.fromarray(pixels).save(folder / reader / "images" / f"{name}.png")
-            blank = SheetRow(study, name, number + 1, {finding: None for finding in findings})
+            blank = SheetRow(study, name, number + 1, dict.fromkeys(findings))
             rows.append((answers or {}).get(number, blank))
         write_sheet(folder / reader / "sheet.csv", sorted(rows, key=lambda row: row.image), findings)
     return folder
