@@ -20,7 +20,19 @@ DEVICES = backends.choices()
 
 ENGINE_HELP = "The engine. [default: the only imported one, else cxr-mini]"
 
-COMMANDS = ("edit", "generate", "sweep", "cohort", "sample", "export", "engines", "tune", "bench", "doctor")
+COMMANDS = (
+    "edit",
+    "generate",
+    "sweep",
+    "cohort",
+    "reader-study",
+    "sample",
+    "export",
+    "engines",
+    "tune",
+    "bench",
+    "doctor",
+)
 
 EXIT_NOTHING_DONE = 1
 EXIT_USAGE = 2

@@ -113,7 +113,7 @@ class CohortPairs:
                 self._leave_out("another size than the edits before it", 1)
                 continue
             shape = image.shape
-            edits.append(EditImage(edit, image, _file_of(row)[1]))
+            edits.append(EditImage(edit, image, file_of(row)[1]))
         if shape is None:
             return None
         try:
@@ -124,7 +124,7 @@ class CohortPairs:
         return SourceImage(source, radiograph, shown, digest, tuple(edits))
 
     def _image(self, row: Row) -> Array | None:
-        path, digest = _file_of(row)
+        path, digest = file_of(row)
         file = self.cohort.folder / path
         try:
             if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
@@ -141,7 +141,7 @@ class CohortPairs:
         self.left_out[reason] += count
 
 
-def _file_of(row: Row) -> tuple[str, str]:
+def file_of(row: Row) -> tuple[str, str]:
     """Return path and SHA-256 of the file that is looked at: the PNG where there is one, as classifiers read those."""
     path, digest, _ = row.files.get("png") or row.files["dicom"]
     return path, digest

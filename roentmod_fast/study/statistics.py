@@ -190,6 +190,38 @@ def _row_indices(codes: Integers, weights: Integers) -> Iterator[Integers]:
         yield order[np.repeat(starts[drawn] - (ends - lengths), lengths) + np.arange(ends[-1])]
 
 
+def _t_quantile(level: float, freedom: int) -> float:
+    """Return the two-sided quantile of Student's t: Abramowitz and Stegun 26.7.3 and 26.7.4, by bisection."""
+
+    def inside(t: float) -> float:
+        angle = np.arctan(t / np.sqrt(freedom))
+        terms = np.arange(1 + freedom % 2, freedom - 2, 2)
+        series = np.cumprod(np.cos(angle) ** 2 * terms / (terms + 1)).sum()
+        if freedom % 2 == 0:
+            return float(np.sin(angle) * (1 + series))
+        return float(2 / np.pi * (angle + (np.sin(angle) * np.cos(angle) * (1 + series) if freedom > 1 else 0)))
+
+    low, high = 0.0, 1e4
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < level else (low, middle)
+    return low
+
+
+def _percentile_levels(level: float, patients: int) -> tuple[float, float]:
+    """Return the quantiles of replicates that a percentile interval takes: Hesterberg's expanded percentiles.
+
+    A resample of G patients spreads like one with variance (G - 1) / G and normal quantiles, too little where patients
+    are few. So (1 - level) / 2 becomes Phi(-t sqrt(G / (G - 1))) with Student's t of G - 1. At a level of 0.95 it is
+    0.0231 for 100 patients and 0.0159 for 20. Source: Hesterberg 2015, The American Statistician 69, section 4.
+    """
+    _z(level)
+    freedom = patients - 1
+    quantile = _t_quantile(level, freedom) if freedom <= 1000 else _z(level)
+    low = NormalDist().cdf(-quantile * float(np.sqrt(patients / freedom)))
+    return low, 1 - low
+
+
 def _limits(replicates: Floats, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
     """Return quantiles ``low`` and ``high`` (shape of a replicate, or one number) of replicates (count, ...).
 
@@ -276,8 +308,9 @@ def bootstrap(
 
     ``values_by_row``: (n, ...). ``statistic`` takes such an array with another n and works along axis 0; where it gives
     a number the result is an Interval, where it gives an array the result is an object array of Intervals of its shape.
-    ``method``: ``percentile``, or ``bca`` with the jackknife by patient. ``missing``: NaN is allowed in the values.
-    Resamples with an undefined statistic (NaN) are left out; where they are more than half, the limits are NaN.
+    ``method``: ``percentile`` (levels expanded for the number of patients), or ``bca`` with the jackknife by patient.
+    ``missing``: NaN is allowed in the values. Resamples with an undefined statistic (NaN) are left out; where they are
+    more than half, the limits are NaN.
 
     The statistic is called for each resample: :func:`median_interval`, :func:`mean_interval` and :func:`auc_bootstrap`
     do the same for all resamples at once. Source: Efron and Tibshirani 1993, chapters 13 and 14.
@@ -292,8 +325,9 @@ def bootstrap(
     replicates = np.stack(
         [np.asarray(statistic(values[rows]), dtype=np.float64) for rows in _row_indices(codes, weights)]
     )
-    low: ArrayLike = (1 - level) / 2
-    high: ArrayLike = (1 + level) / 2
+    low: ArrayLike
+    high: ArrayLike
+    low, high = _percentile_levels(level, patients)
     if method == "bca":
         one_less = 1 - np.eye(patients, dtype=np.int64)
         jackknife = np.stack(
@@ -345,13 +379,17 @@ def _medians(array: Floats, codes: Integers, weights: Integers) -> Floats:
         part = weights[first : first + at_once].T.astype(np.int32)
         for column in range(array.shape[1]):
             rows = order[:, column]
-            below = np.cumsum(part[codes[rows]], axis=0, dtype=np.int32)
-            twice = 2 * below
+            below = part[codes[rows]]
+            np.cumsum(below, axis=0, out=below)
             total = below[-1]
             ascending = array[rows, column]
-            lower = np.minimum((twice < total).sum(axis=0), len(array) - 1)
-            upper = np.minimum((twice <= total).sum(axis=0), len(array) - 1)
-            middle = (ascending[lower] + ascending[upper]) / 2
+            # The first row that reaches half of the weights, and the first beyond half: another one only where a
+            # row reaches half exactly.
+            lower = np.minimum((below < (total + 1) // 2).sum(axis=0), len(array) - 1)
+            middle = ascending[lower]
+            halves = np.flatnonzero(2 * below[lower, np.arange(len(lower))] == total)
+            upper = np.minimum((below[:, halves] <= total[halves] // 2).sum(axis=0), len(array) - 1)
+            middle[halves] = (middle[halves] + ascending[upper]) / 2
             result[first : first + at_once, column] = np.where(total > 0, middle, np.nan)
     return result
 
@@ -366,13 +404,15 @@ def median_interval(
 ) -> list[Interval]:
     """Return the median of each column with its percentile bootstrap interval by patient: k Intervals.
 
-    ``differences``: (n, k), or (n,) for one column. All columns share their resamples.
+    ``differences``: (n, k), or (n,) for one column. All columns share their resamples. The percentile levels are
+    expanded for the number of patients: plain ones cover 90 % at 10 patients and 93 % at 20 where 95 % is asked for.
+    The interval errs towards wide where many differences are equal, such as 0.
     """
     array = _columns("differences", differences)
     codes, patients = _codes(groups, array, "differences")
     _z(level)
     replicates = _medians(array, codes, resample_groups(patients, count, rng))
-    ends = _limits(replicates, (1 - level) / 2, (1 + level) / 2)
+    ends = _limits(replicates, *_percentile_levels(level, patients))
     return list(_intervals(np.median(array, axis=0), *ends, level))
 
 
@@ -404,7 +444,7 @@ def median_contrast(
     codes, everyone = _codes(np.concatenate(patients), np.concatenate(patients), "first and second")
     weights = resample_groups(everyone, count, rng)
     replicates = _medians(one, codes[: len(one)], weights) - _medians(two, codes[len(one) :], weights)
-    ends = _limits(replicates, (1 - level) / 2, (1 + level) / 2)
+    ends = _limits(replicates, *_percentile_levels(level, everyone))
     return list(_intervals(np.median(one, axis=0) - np.median(two, axis=0), *ends, level))
 
 
@@ -432,7 +472,7 @@ def mean_interval(
     with np.errstate(invalid="ignore", divide="ignore"):
         replicates = (weights @ sums) / (weights @ sizes)
         estimate = sums.sum(axis=0) / sizes.sum(axis=0)
-    return list(_intervals(estimate, *_limits(replicates, (1 - level) / 2, (1 + level) / 2), level))
+    return list(_intervals(estimate, *_limits(replicates, *_percentile_levels(level, patients)), level))
 
 
 # Tests
@@ -723,7 +763,7 @@ def auc_bootstrap(
     if area in (0.0, 1.0):
         return Interval(area, *_separated(area, *_patients_of(positive, codes), z), level)
     replicates = _areas(values, positive, codes, resample_groups(patients, count, rng))
-    low, high = _limits(replicates, (1 - level) / 2, (1 + level) / 2)
+    low, high = _limits(replicates, *_percentile_levels(level, patients))
     return Interval(area, float(low), float(high), level)
 
 
@@ -746,7 +786,7 @@ def auc_bootstrap_paired(
     _z(level)
     weights = resample_groups(patients, count, rng)
     replicates = _areas(one, positive, codes, weights) - _areas(two, positive, codes, weights)
-    low, high = _limits(replicates, (1 - level) / 2, (1 + level) / 2)
+    low, high = _limits(replicates, *_percentile_levels(level, patients))
     return Interval(auc(one, positive) - auc(two, positive), float(low), float(high), level)
 
 

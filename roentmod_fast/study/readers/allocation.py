@@ -15,6 +15,9 @@ import numpy as np
 
 from roentmod_fast.errors import SettingError
 
+_ORDERS = 20
+"""Orders that are drawn at most until one has no two images of a patient after each other."""
+
 _TRIES = 50
 """Orders of a patient's images that are compared where one of them comes twice."""
 
@@ -121,9 +124,28 @@ def _ordered(
 ) -> tuple[tuple[Reading, ...], int]:
     """Return readings with those of a patient far apart, and how many follow one of the same patient.
 
-    The images of a patient take slots at equal distances over the whole order from a random one on. Which image takes
-    which slot is random, so that place and stratum have nothing to do with each other; of an image that comes twice
-    the slots are as far apart as a few random tries give.
+    With few patients some orders cannot be repaired; the first of a few that leaves no neighbours is taken.
+    """
+    best, least = list[Reading](), len(readings) + 1
+    for _ in range(_ORDERS):
+        order = _drawn_order(items, readings, rng)
+        close = sum(items[one.item].patient == items[two.item].patient for one, two in pairwise(order))
+        if close < least:
+            best, least = order, close
+        if not close:
+            break
+    seen, result = set[int](), []
+    for reading in best:  # the first of two is the first reading
+        result.append(Reading(reading.item, reading.item in seen))
+        seen.add(reading.item)
+    return tuple(result), least
+
+
+def _drawn_order(items: Sequence[Item], readings: Sequence[Reading], rng: np.random.Generator) -> list[Reading]:
+    """Return readings in random order, those of a patient at equal distances from a random place on.
+
+    Which image of a patient takes which place is random, so that place and stratum have nothing to do with each other;
+    of an image that comes twice the places are as far apart as a few random tries give.
     """
     groups = defaultdict(list)
     for reading in readings:
@@ -134,13 +156,8 @@ def _ordered(
         start = rng.random()
         slots += [((number + start) / len(own), rng.random(), reading) for number, reading in enumerate(own)]
     order = [reading for _, _, reading in sorted(slots, key=lambda slot: slot[:2])]
-    patients = [items[reading.item].patient for reading in order]
-    _part_neighbours(order, patients)
-    seen, result = set[int](), []
-    for reading in order:  # the first of two is the first reading
-        result.append(Reading(reading.item, reading.item in seen))
-        seen.add(reading.item)
-    return tuple(result), sum(one == two for one, two in pairwise(patients))
+    _part_neighbours(order, [items[reading.item].patient for reading in order])
+    return order
 
 
 def _apart(readings: list[Reading], rng: np.random.Generator) -> list[Reading]:

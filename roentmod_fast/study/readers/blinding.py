@@ -1,8 +1,8 @@
 """Bring real and synthetic images to one form, so that nothing but their content tells them apart.
 
-All images take the same way, whatever they are: square pixels, the same detail, one bicubic step to the canvas, the same
-noise against steps between grey levels, one rule for window and tails, 8 bits, a mark, and a PNG without compression
-and without any chunk that is not needed. An edit of 256 pixels and a source of 2000, an edit of 8 bits and a source of
+All images take the same way, whatever they are: square pixels, the same detail, one bicubic step to the canvas, noise
+against steps between grey levels, one rule for window and tails, 8 bits, a mark, and a PNG without compression and
+without any chunk that is not needed. An edit of 256 pixels and a source of 2000, an edit of 8 bits and a source of
 12, a clipped edit and a source with headroom come out alike in sharpness, in the levels that they use and in the tails
 of their histograms.
 """
@@ -33,7 +33,14 @@ TAIL = 0.01
 TAIL_LEVELS = 4
 """How many of the 256 levels each tail takes."""
 
+NOISE = np.float32(1 / 255)
+"""Standard deviation of the noise: it fills the gaps in the histogram of an image whose levels are two of 255 apart.
+
+The amplitude of a comb of period s is exp(-2 (pi NOISE / s)**2) of what it was: 0.7 % for two levels.
+"""
+
 MIN_SIZE = 64
+_STEP = np.float32(1 / 255)
 
 
 def blind(image: Array, size: int, detail: int, rng: np.random.Generator) -> Pixels:
@@ -45,13 +52,14 @@ def blind(image: Array, size: int, detail: int, rng: np.random.Generator) -> Pix
     """
     strip = mark_height(size)
     coarse = quantised(scaled(image, detail))
+    if np.ptp(coarse) < 2 * _STEP:
+        raise SettingError("an image of one grey level: nothing to read in it")
     box = Letterbox.fit(coarse.shape, size - strip)
     shown = resample(coarse, (box.height, box.width), Image.Resampling.BICUBIC)
-    # As wide as the step between two of the 256 levels, uniform noise fills the gaps of their histogram and no more.
-    noise = rng.random(shown.shape, dtype=np.float32) - np.float32(0.5)
+    noise = rng.standard_normal(shown.shape, dtype=np.float32)
     canvas = np.zeros((size, size), dtype=np.uint8)
     top, left = strip + box.top, (size - box.width) // 2
-    canvas[top : top + box.height, left : left + box.width] = levels(shown + noise / 255, rng)
+    canvas[top : top + box.height, left : left + box.width] = levels(shown + noise * NOISE, rng)
     canvas[:strip] = _mark(size)
     return canvas
 
@@ -68,22 +76,21 @@ def scaled(image: Array, detail: int) -> Array:
 
 def quantised(image: Array) -> Array:
     """Return an image rounded to 256 grey levels, which an edit written with 8 bits has and its source may not."""
-    return np.rint(image * np.float32(255)) / np.float32(255)
+    rounded: Array = np.rint(image * np.float32(255)) * _STEP
+    return rounded
 
 
 def levels(image: Array, rng: np.random.Generator) -> Pixels:
     """Return an image in 256 grey levels with the same tails for all images: uint8 (H, W).
 
     The darkest and the brightest :data:`TAIL` of the pixels, ties broken by chance, are spread over the first and the
-    last :data:`TAIL_LEVELS` levels, the same number to each; what is between is windowed from end to end. So clipping,
-    padding and headroom leave no trace. Raises SettingError where there is nothing between.
+    last :data:`TAIL_LEVELS` levels, the same number to each; what is between is windowed from end to end. So headroom
+    and what is clipped leave no trace, up to that share; a larger flat area is content.
     """
     flat = image.ravel().astype(np.float64)
     order = np.argsort(flat + rng.random(flat.shape) * 1e-7, kind="stable")
     tail = max(TAIL_LEVELS, round(TAIL * flat.size))
     low, high = flat[order[tail - 1]], flat[order[-tail]]
-    if not high - low > 1.5 / 255:
-        raise SettingError("an image of one grey level: nothing to read in it")
     result = np.empty(flat.shape, dtype=np.uint8)
     inner = order[tail:-tail]
     count = 256 - 2 * TAIL_LEVELS

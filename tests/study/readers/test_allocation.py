@@ -91,6 +91,7 @@ def test_the_same_generator_gives_the_same_allocation_and_another_another() -> N
 def test_few_patients_are_reported_and_not_an_endless_search() -> None:
     allocation = allocate(items(1), 1, rng(), repeat=0)
     assert allocation.neighbours == 3
+    assert all(allocate(items(4), 2, rng(seed)).neighbours == 0 for seed in range(20))
     alternating = [Item("a", "p"), Item("a", "q"), Item("b", "p"), Item("b", "q")]
     assert all(allocate(alternating, 1, rng(seed), repeat=0).neighbours == 0 for seed in range(20))
 
