@@ -56,9 +56,13 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
             assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert "roentmod_fast/py.typed" in names
     assert {f"roentmod_fast/study/data/{name}.csv" for name in ("labels", "paper_counts", "cooccurrence")} <= names
+    readers = ROOT / "roentmod_fast" / "study" / "readers"
+    parts = {path.name for path in readers.iterdir() if path.suffix in {".css", ".html", ".js"}}
+    assert {"reader.html", "reader.css", "reader.js", "sheet.js"} <= parts
+    assert {f"roentmod_fast/study/readers/{part}" for part in parts} <= names
     page = ROOT / "roentmod_fast" / "study" / "page"
     parts = {path.name for path in page.iterdir() if path.suffix in {".css", ".html", ".js"}}
-    assert {"page.html", "page.css", "page.js", "index.html", "index.js"} <= parts
+    assert {"page.html", "page.css", "page.js", "viewer.js", "index.html", "index.js"} <= parts
     assert {f"roentmod_fast/study/page/{part}" for part in parts} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 

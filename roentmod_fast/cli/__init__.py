@@ -21,18 +21,8 @@ DEVICES = backends.choices()
 ENGINE_HELP = "The engine. [default: the only imported one, else cxr-mini]"
 
 COMMANDS = (
-    "edit",
-    "generate",
-    "sweep",
-    "cohort",
-    "stress",
-    "train",
-    "sample",
-    "export",
-    "engines",
-    "tune",
-    "bench",
-    "doctor",
+    *("edit", "generate", "sweep", "cohort", "stress", "reader-study", "train"),
+    *("sample", "export", "engines", "tune", "bench", "doctor"),
 )
 
 EXIT_NOTHING_DONE = 1

@@ -162,7 +162,7 @@ class CohortPages:
     def _selected(self, limit: int | None) -> list[_Item]:
         """Return the sources with edits that are made and selected; count the edits that are not shown."""
         rows, items = read_rows(self._cohort.folder).by_id, list[_Item]()
-        shown = _Shown(self._cohort)
+        shown = Shown(self._cohort)
         for source in self._cohort.sources():
             edits = self._cohort.edits_of(source)
             found = [(edit, rows.get(edit.id)) for edit in edits]
@@ -267,7 +267,7 @@ class CohortPages:
         return PageOutcome(item.name, state)
 
 
-class _Shown:
+class Shown:
     """What pages call sources and patients: no name or number that leads to a person."""
 
     def __init__(self, cohort: Cohort) -> None:

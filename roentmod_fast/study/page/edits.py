@@ -26,7 +26,7 @@ from roentmod_fast.study.page.content import (
     first_image,
     source_of,
 )
-from roentmod_fast.study.page.html import assemble
+from roentmod_fast.study.page.html import EDITS, assemble
 from roentmod_fast.study.page.index import IndexRow, address, write_index
 from roentmod_fast.study.page.pixels import Blob
 
@@ -71,7 +71,7 @@ class Page:
             raise SettingError("a page without an edit: add one")
         data = {**content.data(), "predictor": self._source.predictor}
         blobs = {"source": self._source.text} | {f"edit{n}": edit.blob.text for n, edit in enumerate(content.edits)}
-        return assemble("page", content.title, data, blobs, content.first)
+        return assemble(EDITS, content.title, data, blobs, content.first)
 
 
 def write_page(

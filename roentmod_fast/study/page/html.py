@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -21,28 +22,51 @@ from roentmod_fast.errors import OutputError
 from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 
 
+@dataclass(frozen=True)
+class Template:
+    """The files of a kind of page, each as name and package; ``mark``: what its header and title say of all images.
+
+    Scripts are put together in their order, and so are styles.
+    """
+
+    page: tuple[str, str]
+    styles: tuple[tuple[str, str], ...]
+    scripts: tuple[tuple[str, str], ...]
+    mark: str = WARNING
+
+
+SHARED = "roentmod_fast.study.page"
+STYLE = "page.css", SHARED
+VIEWER = "viewer.js", SHARED
+EDITS = Template(("page.html", SHARED), (STYLE,), (VIEWER, ("page.js", SHARED)))
+INDEX = Template(("index.html", SHARED), (STYLE,), (("index.js", SHARED),))
+
+
 @cache
-def template(name: str) -> str:
-    """Return a file of the template."""
-    return files("roentmod_fast.study.page").joinpath(name).read_text(encoding="utf-8")
+def template(name: str, package: str = SHARED) -> str:
+    """Return a file of a template."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def assemble(kind: str, title: str, data: Mapping[str, Any], blobs: Mapping[str, str], first: bytes = b"") -> bytes:
+def assemble(
+    kind: Template, title: str, data: Mapping[str, Any], blobs: Mapping[str, str], first: bytes = b""
+) -> bytes:
     """Return a page as a file.
 
-    ``kind``: of the template, ``page`` or ``index``. ``data``: what JSON knows. ``blobs``: base64 by name. ``first``: a
-    JPEG to show until the script has decoded the pixels.
+    ``data``: what JSON knows. ``blobs``: base64 by name. ``first``: a JPEG to show until the script has decoded the
+    pixels.
     """
-    style, script = template("page.css"), template(f"{kind}.js")
+    style = "".join(template(*part) for part in kind.styles)
+    script = "".join(template(*part) for part in kind.scripts)
     policy = (
         f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; img-src data:;"
         " base-uri 'none'; form-action 'none'"
     )
-    facts = {**data, "warning": WARNING, "made": f"{MANUFACTURER} {__version__}"}
+    facts = {**data, "warning": kind.mark, "made": f"{MANUFACTURER} {__version__}"}
     parts = {
         "policy": policy,
-        "title": html.escape(f"{title} - {WARNING}"),
-        "warning": html.escape(WARNING),
+        "title": html.escape(f"{title} - {kind.mark}"),
+        "warning": html.escape(kind.mark),
         "style": style,
         "script": script,
         "data": embedded(facts),
@@ -51,7 +75,7 @@ def assemble(kind: str, title: str, data: Mapping[str, Any], blobs: Mapping[str,
             f'<script type="text/plain" id="{html.escape(name)}">{text}</script>' for name, text in blobs.items()
         ),
     }
-    return fill(template(f"{kind}.html"), parts)
+    return fill(template(*kind.page), parts)
 
 
 def fill(page: str, parts: Mapping[str, str]) -> bytes:

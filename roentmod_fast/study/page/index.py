@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from roentmod_fast.atomic import write_atomically
-from roentmod_fast.study.page.html import assemble
+from roentmod_fast.study.page.html import INDEX, assemble
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def index_page(rows: Iterable[IndexRow], title: str) -> bytes:
         }
         for row in rows
     ]
-    return assemble("index", title, {"title": title, "entries": entries}, {})
+    return assemble(INDEX, title, {"title": title, "entries": entries}, {})
 
 
 def write_index(path: str | os.PathLike[str], rows: Iterable[IndexRow], title: str, *, overwrite: bool = False) -> None:

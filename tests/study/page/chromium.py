@@ -39,6 +39,8 @@ SPECIAL = {
     "Shift": "\ue008",
     "Tab": "\ue004",
     "Enter": "\ue007",
+    "Backspace": "\ue003",
+    "Delete": "\ue017",
 }
 
 
@@ -47,9 +49,13 @@ class Browser:
 
     def __init__(self, port: int, size: tuple[int, int], profile: str) -> None:
         self._root = f"http://127.0.0.1:{port}"
+        self._size, self._profile = size, profile
+        self._start()
+
+    def _start(self) -> None:
         # A sandbox of its own needs rights that root in a container has not.
         root = ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
-        arguments = [*FLAGS, *root, f"--window-size={size[0]},{size[1]}", f"--user-data-dir={profile}"]
+        arguments = [*FLAGS, *root, *self._own_flags()]
         wanted = {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")},
@@ -57,6 +63,14 @@ class Browser:
         }
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session = f"/session/{made['sessionId']}"
+
+    def _own_flags(self) -> tuple[str, str]:
+        return f"--window-size={self._size[0]},{self._size[1]}", f"--user-data-dir={self._profile}"
+
+    def restart(self) -> None:
+        """End the browser's process and start another with the same profile."""
+        self.close()
+        self._start()
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -95,6 +109,40 @@ class Browser:
                 {"type": "keyUp", "value": SPECIAL["Shift"]},
             ]
         self._actions({"type": "key", "id": "keys", "actions": steps})
+
+    def type(self, text: str) -> None:
+        """Press and release the keys of a text one after the other."""
+        steps = [{"type": kind, "value": character} for character in text for kind in ("keyDown", "keyUp")]
+        self._actions({"type": "key", "id": "keys", "actions": steps})
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file for an input."""
+        found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
+        [element] = found.values()
+        self._call("POST", f"{self._session}/element/{element}/value", {"text": str(path.resolve())})
+
+    def protocol(self, command: str, **parameters: Any) -> Any:
+        """Run a command of the DevTools protocol."""
+        return self._call("POST", f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def tab(self) -> str:
+        """Return the tab that is driven."""
+        return str(self._call("GET", f"{self._session}/window"))
+
+    def new_tab(self) -> str:
+        """Open another tab and drive it."""
+        handle = str(self._call("POST", f"{self._session}/window/new", {"type": "tab"})["handle"])
+        self.switch(handle)
+        return handle
+
+    def switch(self, tab: str) -> None:
+        """Drive another tab."""
+        self._call("POST", f"{self._session}/window", {"handle": tab})
+
+    def close_tab(self, then: str) -> None:
+        """Close the tab that is driven and drive another."""
+        self._call("DELETE", f"{self._session}/window")
+        self.switch(then)
 
     def release(self) -> None:
         """Release what is held."""
