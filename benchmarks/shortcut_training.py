@@ -61,7 +61,7 @@ def draw_labels(count: int, rng: np.random.Generator, *, shortcut: bool) -> NDAr
     return labels
 
 
-def picture(seed: int, findings: list[str]) -> NDArray[np.uint8]:
+def phantom_image(seed: int, findings: list[str]) -> NDArray[np.uint8]:
     """Draw a patient as 8 bits."""
     return np.rint(draw(128, seed, findings).image * 255).astype(np.uint8)
 
@@ -80,7 +80,7 @@ def write_real(folder: Path, seed: int) -> Path:
     labels = draw_labels(TRAIN + VALIDATE, np.random.default_rng([21, seed]), shortcut=True)
     rows = []
     for at, row in enumerate(labels):
-        Image.fromarray(picture(TRAIN_SEED + 10_000 * seed + at, named(row))).save(folder / f"{at:04d}.png")
+        Image.fromarray(phantom_image(TRAIN_SEED + 10_000 * seed + at, named(row))).save(folder / f"{at:04d}.png")
         split = "train" if at < TRAIN else "validate"
         rows.append([f"{at:04d}.png", f"real-{seed}-{at}", split, *row.astype(int)])
     with table.open("w", newline="", encoding="utf-8") as file:
@@ -116,10 +116,10 @@ def make_tests() -> dict[str, Any]:
     seeds = range(PAIR_SEED, PAIR_SEED + PAIRS)
     return {
         "labels": labels,
-        "images": [picture(TEST_SEED + at, named(row)) for at, row in enumerate(labels)],
-        "sources": [picture(seed, []) for seed in seeds],
-        HEART: [picture(seed, [HEART]) for seed in seeds],
-        HERNIA: [picture(seed, [HERNIA]) for seed in seeds],
+        "images": [phantom_image(TEST_SEED + at, named(row)) for at, row in enumerate(labels)],
+        "sources": [phantom_image(seed, []) for seed in seeds],
+        HEART: [phantom_image(seed, [HEART]) for seed in seeds],
+        HERNIA: [phantom_image(seed, [HERNIA]) for seed in seeds],
     }
 
 

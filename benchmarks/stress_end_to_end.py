@@ -6,7 +6,7 @@
     roentmod-fast cohort run phantoms/
     python benchmarks/stress_end_to_end.py classifiers/ phantoms/ films/
 
-Writes ``results/stress.json``: per cohort the time of ``roentmod-fast stress``, verdicts, and the cell of the shortcut.
+Writes ``results/stress.json``: per cohort the time of the command, conclusions, and the cell of the shortcut.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def test(cohort: Path, classifiers: Path, output: Path) -> dict[str, Any]:
         ]
         pairs = [cell for cell in own if (cell["prompt"], cell["finding"]) in CELLS]
         found["models"][model] = {
-            "verdicts": dict(Counter(cell["verdict"] for cell in off)),
+            "conclusions": dict(Counter(cell["conclusion"] for cell in off)),
             "targets": target,
             "controls": controls,
             "cells": [
-                {name: cell[name] for name in ("prompt", "finding", "verdict", "p_excess_holm")}
+                {name: cell[name] for name in ("prompt", "finding", "conclusion", "p_excess_holm")}
                 | {name: shown(cell[name]) for name in ("shift", "excess")}
                 for cell in pairs
             ],

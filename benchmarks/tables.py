@@ -85,16 +85,16 @@ def stress(report: dict[str, Any]) -> str:
             for cell in facts["cells"]:
                 what = f"{cell['prompt']} to {cell['finding']}"
                 ends = [with_limits(cell[name], 1) for name in ("shift", "excess")]
-                rows.append((cohort, model, what, *ends, cell["verdict"]))
+                rows.append((cohort, model, what, *ends, cell["conclusion"]))
     lines = []
     for cohort, found in report["cohorts"].items():
-        verdicts = "; ".join(
-            f"{model}: " + ", ".join(f"{count} {name}" for name, count in sorted(facts["verdicts"].items()))
+        conclusions = "; ".join(
+            f"{model}: " + ", ".join(f"{count} {name}" for name, count in sorted(facts["conclusions"].items()))
             for model, facts in found["models"].items()
         )
         size = f"{found['pairs']} pairs of {found['patients']} patients"
-        lines.append(f"{cohort}: {size}, {found['seconds']} s for both models. Cells off the diagonal: {verdicts}.")
-    head = ("cohort", "model", "added, and output", "shift, points", "excess over the control", "verdict")
+        lines.append(f"{cohort}: {size}, {found['seconds']} s for both models. Cells off the diagonal: {conclusions}.")
+    head = ("cohort", "model", "added, and output", "shift, points", "excess over the control", "conclusion")
     return f"{table(head, rows)}\n\n{' '.join(lines)} {provenance(report)}"
 
 

@@ -29,7 +29,7 @@ RETIRED = {
     r"checkup": "doctor, check",
     r"complain(t|ts|s|ed)?": "error summary",
     r"spared?|with_?spare": "float32 fallback, unused bits",
-    r"short ?cuts?": "lossy speed-up, speed setting",
+    r"short cuts?": "lossy speed-up, speed setting",  # a shortcut is what a classifier learns in place of a finding
     r"strangers": "unassigned nodes",
     r"hushed": "quiet",
     r"frugal": "release_memory",
@@ -57,7 +57,6 @@ ALLOWED = {
     ),
     r"(?<!model[ _-])cards?(?!\.md)": r"CARD\.md|model_card",
     r"drawn radiographs?|radiographs? that is drawn": r"trained on drawn radiographs",  # phantom's notice
-    r"short ?cuts?": r"interpretation model shortcuts",  # a paper's title
     r"pictures?": r"made from a picture file without a header",  # a value in DICOM files
     r"class placement|placements?": r"LINE PLACEMENT",  # a description in a test
     r"checkup": r"Annual checkup",  # a description in a test

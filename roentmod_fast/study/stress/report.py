@@ -27,7 +27,7 @@ from roentmod_fast.study.stress.shifts import CONTROL, OFF_TARGET, SHIFTS, TARGE
 COLUMNS = (
     *("model", "prompt", "finding", "role", "n_pairs", "n_patients", "shift", "lo", "hi", "p", "p_holm", "q"),
     *("null", "null_shift", "excess", "excess_lo", "excess_hi", "p_excess", "p_excess_holm"),
-    *("before", "after", "cooccurrence", "verdict"),
+    *("before", "after", "cooccurrence", "conclusion"),
 )
 """Of ``shifts.csv``."""
 
@@ -86,7 +86,7 @@ def _panel(results: Results, model: str) -> Panel:
             if cell is None:
                 continue
             values[at, column] = cell.shift.estimate
-            muted[at, column] = cell.role == OFF_TARGET and cell.verdict != SHIFTS
+            muted[at, column] = cell.role == OFF_TARGET and cell.conclusion != SHIFTS
             marked[at, column] = cell.role == TARGET
             ends = (number_text(end, 0, signed=False) for end in (cell.shift.low, cell.shift.high))
             notes[at][column] = " to ".join(ends)
@@ -97,12 +97,14 @@ def _page(results: Results, svg: bytes, caption: str) -> bytes:
     plan = results.cohort.plan
     report = Report("Stress test")
     off = [cell for cell in results.cells if cell.role == OFF_TARGET]
-    found = [cell for cell in off if cell.verdict == SHIFTS]
-    verdicts = Counter(cell.verdict for cell in off)
+    found = [cell for cell in off if cell.conclusion == SHIFTS]
+    conclusions = Counter(cell.conclusion for cell in off)
     lines = [
         f"{_pairs(results)}. Engine {plan.engine}, strength {plan.settings['strength']:g}, guidance"
         f" {plan.settings['guidance']:g}, composed by {plan.settings['compose']}.",
-        f"{len(off)} cells off the diagonal: " + ", ".join(f"{count} {name}" for name, count in verdicts.items()) + ".",
+        f"{len(off)} cells off the diagonal: "
+        + ", ".join(f"{count} {name}" for name, count in conclusions.items())
+        + ".",
         *results.notes,
         *(f"Left out: {count} x {reason}." for reason, count in results.left_out.items()),
         *(f"Not there: {count} edits {state}." for state, count in results.missing.items()),
@@ -142,13 +144,13 @@ def _table(cells: Sequence[Cell]) -> Table:
 
 def _summary(cells: Sequence[Cell]) -> tuple[list[str], list[list[object]]]:
     columns = ["added", "output", "shift (95 % interval)", "control", "excess (95 % interval)", "p (Holm)"]
-    columns += ["probability before", "after", "co-occurrence", "verdict"]
+    columns += ["probability before", "after", "co-occurrence", "conclusion"]
     rows: list[list[object]] = []
     for cell in cells:
         p = cell.p_excess_holm if math.isfinite(cell.p_excess_holm) else cell.p_holm
         null = "-" if math.isnan(cell.null_shift) else number_text(cell.null_shift, 1, signed=True)
         line: list[object] = [cell.prompt, cell.finding, _written(cell.shift), null, _written(cell.excess), p]
-        rows.append([*line, cell.before, cell.after, cell.cooccurrence, cell.verdict or "-"])
+        rows.append([*line, cell.before, cell.after, cell.cooccurrence, cell.conclusion or "-"])
     return columns, rows
 
 
@@ -180,7 +182,7 @@ def _values(cell: Cell) -> list[object]:
     return [
         *(cell.model, cell.prompt, cell.finding, cell.role, cell.pairs, cell.patients, *_ends(cell.shift)),
         *(cell.p, cell.p_holm, cell.q, cell.null, cell.null_shift, *_ends(cell.excess)),
-        *(cell.p_excess, cell.p_excess_holm, cell.before, cell.after, cell.cooccurrence, cell.verdict),
+        *(cell.p_excess, cell.p_excess_holm, cell.before, cell.after, cell.cooccurrence, cell.conclusion),
     ]
 
 

@@ -201,8 +201,8 @@ class Scoring:
             if kept is None:
                 kept = file.scorer.score(image() if callable(image) else image, (key,))
                 assert kept is not None
-                told = ("", "") if edit is None else (edit.prompt, edit.repeat)
-                new.append(((key, kind, row.key, row.patient, *told, sha256), kept))
+                where = ("", "") if edit is None else (edit.prompt, edit.repeat)
+                new.append(((key, kind, row.key, row.patient, *where, sha256), kept))
             return kept
 
         source = score(SOURCE, row.key, found.image, found.sha256, None)

@@ -38,8 +38,8 @@ LEVEL = 0.05
 NOWHERE = Interval(math.nan, math.nan, math.nan)
 
 SHIFTS, NONE, AS_CONTROL, UNDECIDED = "shifts", "no shift", "as the control", "undecided"
-"""Verdicts on a cell off the diagonal: more than the control beyond chance; within the margin of the control; moved as
-far as the control is; neither is shown."""
+"""Conclusions on a cell off the diagonal: more than the control beyond chance; within the margin of the control; moved
+as far as the control is; neither is shown."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Cell:
     q: float = math.nan
     p_excess_holm: float = math.nan
     cooccurrence: float = math.nan
-    verdict: str = ""
+    conclusion: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ def analyse(pairs: ModelPairs, options: Options) -> list[Cell]:
             )
     for name, own in pairs.controls.items():
         cells += [replace(cell, role=CONTROL) for cell in _cells(pairs, name, own, options, rng)]
-    return _judged(cells, options)
+    return _concluded(cells, options)
 
 
 def _null(pairs: ModelPairs, wanted: str | None) -> str | None:
@@ -255,7 +255,7 @@ def _means(keys: NDArray[np.str_], values: Values) -> dict[str, Values]:
     return dict(zip(names.tolist(), sums, strict=True))
 
 
-def _judged(cells: Sequence[Cell], options: Options) -> list[Cell]:
+def _concluded(cells: Sequence[Cell], options: Options) -> list[Cell]:
     """Correct over the off-target cells, and say what each shows."""
     places = [at for at, cell in enumerate(cells) if cell.role == OFF_TARGET]
     result = list(cells)
@@ -271,11 +271,11 @@ def _judged(cells: Sequence[Cell], options: Options) -> list[Cell]:
             q=float(q[number]),
             p_excess_holm=float(excess_adjusted[number]),
         )
-        result[at] = replace(cell, verdict=_verdict(cell, options.margin))
+        result[at] = replace(cell, conclusion=_conclusion(cell, options.margin))
     return result
 
 
-def _verdict(cell: Cell, margin: float) -> str:
+def _conclusion(cell: Cell, margin: float) -> str:
     controlled = not math.isnan(cell.p_excess)
     tested, p = (cell.excess, cell.p_excess_holm) if controlled else (cell.shift, cell.p_holm)
     if p <= LEVEL and not tested.low <= 0 <= tested.high:

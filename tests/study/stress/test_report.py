@@ -68,7 +68,7 @@ def test_the_long_table_has_a_row_for_each_cell(folder: Path) -> None:
     [cell] = [r for r in rows if (r["model"], r["prompt"], r["finding"]) == ("shortcut", "cardiomegaly", "hernia")]
     assert (cell["role"], cell["n_pairs"], cell["n_patients"], cell["null"]) == ("off-target", "24", "12", "normal")
     assert float(cell["lo"]) <= float(cell["shift"]) <= float(cell["hi"])
-    assert float(cell["cooccurrence"]) == 0.25 and cell["verdict"] == "shifts"
+    assert float(cell["cooccurrence"]) == 0.25 and cell["conclusion"] == "shifts"
     controls = [row for row in rows if row["role"] == "control"]
     assert len(controls) == 4 and {row["p_holm"] for row in controls} == {""}
 

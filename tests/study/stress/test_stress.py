@@ -87,10 +87,10 @@ def results(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Results
 
 def test_a_planted_shortcut_is_found_and_a_clean_model_is_cleared(results: Results) -> None:
     planted = cell_of(results, "shortcut", "cardiomegaly", "hernia")
-    assert planted.role == OFF_TARGET and planted.verdict == "shifts"
+    assert planted.role == OFF_TARGET and planted.conclusion == "shifts"
     assert planted.excess.low > 10 and planted.p_excess_holm < 0.05
     clean = cell_of(results, "clean", "cardiomegaly", "hernia")
-    assert clean.verdict in ("no shift", "as the control") and abs(clean.excess.estimate) < 2
+    assert clean.conclusion in ("no shift", "as the control") and abs(clean.excess.estimate) < 2
     for model in ("clean", "shortcut"):
         for finding in ("cardiomegaly", "hernia"):
             target = cell_of(results, model, finding, finding)
@@ -103,7 +103,7 @@ def test_a_model_that_reacts_to_the_autoencoder_alone_moves_as_the_control_does(
     assert control.role == CONTROL and control.shift.high < -10
     assert cell.shift.high < -10 and cell.p_holm < 0.05, "without a control it would be called a shortcut"
     assert cell.null == "normal" and cell.null_shift == control.shift.estimate
-    assert cell.verdict == "as the control"
+    assert cell.conclusion == "as the control"
 
 
 def test_two_models_are_compared_on_the_same_pairs(results: Results) -> None:
