@@ -14,7 +14,8 @@ _TEXT = """{title}
 {mark}. Study {study}, {count} images.
 
 You read chest radiographs. Some are as they were taken, some were changed by a computer program; nobody but the
-people who run the study knows which. Some images may come twice. Please read alone, and do not compare images with each other.
+people who run the study knows which. Some images may come twice. Please read alone, and do not compare images with
+each other.
 
 Where a file read.html lies beside this one, open it in a browser: it shows the images, asks what follows, and gives
 you the sheet to return. Otherwise:
