@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort
-from roentmod_fast.study.sources import SourceRow
+from roentmod_fast.study.sources import SourceRow, table_patient
 
 TRAIN, VALIDATE, TEST = SPLITS = ("train", "validate", "test")
 REAL, SYNTHETIC = "real", "synthetic"
@@ -94,6 +95,7 @@ def read_samples(
         _read_cohort(folder, root, found)
     for table in tables:
         _read_table(table, found)
+    pseudonyms = _pseudonyms(cohorts) if tables else None
     for _, values in found.samples:
         # Whoever says that there is no finding says it of each.
         if values.pop(NO_FINDING, 0) == 1:
@@ -117,7 +119,7 @@ def read_samples(
         found.left_out["without a label of these findings"] = lost
     if not samples:
         raise SettingError("no image with a finding and a split: see roentmod-fast cohort table")
-    _check_patients(samples)
+    _check_patients(samples, pseudonyms)
     return SampleSet(names, tuple(samples), tuple(f"{count} left out: {why}" for why, count in found.left_out.items()))
 
 
@@ -140,9 +142,20 @@ def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
                     )
 
 
-def _check_patients(samples: Iterable[Sample]) -> None:
+def _pseudonyms(cohorts: Sequence[Path]) -> Pseudonyms | None:
+    """Return the pseudonyms by which cohorts call their patients, None where none does."""
+    plans = [Cohort.open(folder).plan for folder in cohorts]
+    return Pseudonyms(pseudonym_key()) if any(plan.output.deidentify == PSEUDONYMIZE for plan in plans) else None
+
+
+def _check_patients(samples: Iterable[Sample], pseudonyms: Pseudonyms | None) -> None:
+    """Raise SettingError where a patient is in two splits, also where a cohort calls one of a table by a pseudonym."""
     splits: dict[str, str] = {}
-    mixed = {each.patient for each in samples if splits.setdefault(each.patient, each.split) != each.split}
+    mixed = set()
+    for each in samples:
+        names = {each.patient} if pseudonyms is None else {each.patient, table_patient(each.patient, pseudonyms)}
+        if any(splits.setdefault(name, each.split) != each.split for name in names):
+            mixed.add(each.patient)
     if mixed:
         raise SettingError(
             f"{len(mixed)} patients are in two splits: give each patient one, edits that of their source"

@@ -45,12 +45,13 @@ def drawn_cohort(
     compose: str = "replace",
     split: Callable[[int], str] = lambda number: "",
     labels: Callable[[int], dict[str, str]] = lambda number: {},
+    patient: Callable[[int], str] = lambda number: f"patient-{number}",
     edit: Callable[[int, str, int, int], Array] = drawn_edit,
 ) -> Cohort:
     """Write phantoms, a plan, edits as PNG of 8 bits and their rows into ``folder``.
 
-    ``films``: sources of each patient. ``split`` and ``labels``: of a source by its number; findings of its labels are
-    drawn. ``edit``: makes an edit of a source, a prompt and a repeat in a size.
+    ``films``: sources of each patient. ``patient``: the name of one by number. ``split`` and ``labels``: of a source by
+    its number; findings of its labels are drawn. ``edit``: makes an edit of a source, a prompt and a repeat in a size.
     """
     (folder / "sources").mkdir(parents=True)
     sources = []
@@ -65,7 +66,7 @@ def drawn_cohort(
                 data,
                 name,
                 name=name,
-                patient=f"patient-{number // films}",
+                patient=patient(number // films),
                 split=split(number),
                 labels=tuple(own.values()),
             )

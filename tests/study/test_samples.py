@@ -62,6 +62,25 @@ def test_no_finding_is_a_label_of_each(tmp_path: Path) -> None:
     assert np.nan_to_num(data.labels(), nan=9).tolist() == [[0, 1], [0, 0], [1, 9], [0, 0]]
 
 
+def test_a_patient_is_found_behind_a_pseudonym(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, pseudonym_key
+    from roentmod_fast.study.sources import table_patient
+
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "11" * 32)
+    called = table_patient("p2", Pseudonyms(pseudonym_key()))
+    cohort = drawn_cohort(
+        tmp_path / "cohort",
+        ("hernia",),
+        patients=1,
+        size=32,
+        split=lambda number: "train",
+        patient=lambda number: called,
+    )
+    write_tables(cohort, Labels("absent"))
+    with pytest.raises(SettingError, match="1 patients are in two splits"):
+        read_samples([cohort.folder], [write_table(tmp_path)])
+
+
 def test_another_label_is_another_digest(cohort: Cohort, tmp_path: Path) -> None:
     data = read_samples([cohort.folder])
     assert data.digest == read_samples([cohort.folder]).digest
