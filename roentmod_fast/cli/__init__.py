@@ -26,6 +26,7 @@ COMMANDS = (
     "sweep",
     "cohort",
     "stress",
+    "identity",
     "train",
     "sample",
     "export",
