@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
-from roentmod_fast.atomic import write_atomically
+from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.study.models.network import Model
 from roentmod_fast.study.models.preprocess import preprocess
 
@@ -72,6 +72,7 @@ class Embeddings:
         keys = sorted(self._vectors)
         buffer = io.BytesIO()
         np.savez(buffer, mark=self._mark, keys=keys, vectors=np.stack([self._vectors[key] for key in keys]))
+        make_folder(self.path.parent)
         write_atomically(self.path, buffer.getbuffer(), overwrite=True)
         self._changed = False
 
