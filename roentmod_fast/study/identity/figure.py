@@ -18,7 +18,7 @@ from roentmod_fast.study.identity.summary import ALL, SummaryRow, find
 
 COLORS = {MODEL: "#2166ac", CONTROL: "#777777", REAL: "#b2182b"}
 NAMES = {MODEL: "own edit", CONTROL: "another patient's edit", REAL: "real follow-up"}
-WIDTH, LEFT, RIGHT = 760, 190, 30
+WIDTH, LEFT, RIGHT = 800, 230, 30
 ROW, LINE, TOP = 44, 12, 34
 PNG_SCALE = 2
 
@@ -76,9 +76,9 @@ class Drawing:
                 ((x - radius) * scale, (y - radius) * scale, (x + radius) * scale, (y + radius) * scale), color
             )
         font = ImageFont.load_default(12 * scale)
-        for x, y, text, anchor, bold in self.texts:
+        for x, y, text, anchor, _ in self.texts:
             place = {"start": "ls", "middle": "ms", "end": "rs"}[anchor]
-            draw.text((x * scale, y * scale), text, "#222222", font, place, stroke_width=1 if bold else 0)
+            draw.text((x * scale, y * scale), text, "#222222", font, place)
         buffer = io.BytesIO()
         image.save(buffer, "PNG", optimize=True)
         return buffer.getvalue()
@@ -140,5 +140,5 @@ def _step(most: float) -> float:
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
 
 
-def _short(text: str, most: int = 28) -> str:
+def _short(text: str, most: int = 34) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
