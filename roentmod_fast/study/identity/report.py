@@ -13,7 +13,7 @@ from typing import Any
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import check_writable, make_folder, write_atomically
 from roentmod_fast.study.identity.embeddings import Embeddings
-from roentmod_fast.study.identity.figure import identity_figure
+from roentmod_fast.study.identity.figure import CAPTION, identity_figure
 from roentmod_fast.study.identity.measure import CONTROL, MODEL, REAL, Measured
 from roentmod_fast.study.identity.summary import ALL, DIFFERENCE, PIXELS, Comparison, SummaryRow, find
 from roentmod_fast.study.page.report import Figure, Report, Table
@@ -48,7 +48,7 @@ def write_report(
     svg = None
     if models:
         drawing = identity_figure(rows, [model.model.name for model in models], comparison.prompts)
-        svg = drawing.svg()
+        svg = drawing.svg().decode()
         contents |= {"identity.svg": svg.encode(), "identity.png": drawing.png()}
     contents["index.html"] = _page(cohort, comparison, models, rows, svg)
     contents["result.json"] = _result(cohort, comparison, models, rows)
@@ -140,8 +140,7 @@ def _page(
         report.add("Not compared", Table(("reason", "pairs"), sorted(lost)))
     prompts = [*comparison.prompts, ALL]
     if svg is not None:
-        caption = "Dot: median. Thick line: its interval by patient. Thin line: from the first to the third quartile."
-        report.add("Squared distance of embeddings", Figure(svg, caption))
+        report.add("Squared distance of embeddings", Figure(svg, CAPTION))
     for model in models:
         _sections(report, model, rows, prompts, measured)
     _pixels(report, rows, prompts)
