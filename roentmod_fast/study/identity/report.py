@@ -13,7 +13,7 @@ from typing import Any
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import check_writable, make_folder, write_atomically
 from roentmod_fast.study.identity.embeddings import Embeddings
-from roentmod_fast.study.identity.figure import CAPTION, identity_figure
+from roentmod_fast.study.identity.figure import identity_figure
 from roentmod_fast.study.identity.measure import CONTROL, MODEL, REAL, Measured
 from roentmod_fast.study.identity.summary import ALL, DIFFERENCE, PIXELS, Comparison, SummaryRow, find
 from roentmod_fast.study.page.report import Figure, Report, Table
@@ -140,7 +140,9 @@ def _page(
         report.add("Not compared", Table(("reason", "pairs"), sorted(lost)))
     prompts = [*comparison.prompts, ALL]
     if svg is not None:
-        report.add("Squared distance of embeddings", Figure(svg, CAPTION))
+        report.add(
+            "Squared distance of embeddings", Figure(svg, "By prompt; a pointer over a square shows its number.")
+        )
     for model in models:
         _sections(report, model, rows, prompts, measured)
     _pixels(report, rows, prompts)
@@ -151,14 +153,16 @@ def _sections(
     report: Report, model: Embeddings, rows: Sequence[SummaryRow], prompts: Sequence[str], measured: Measured
 ) -> None:
     name, contract = model.model.name, model.model.contract
-    distances, retrieval = [], []
+    distances, retrieval = list[list[object]](), list[list[object]]()
+    follow_ups = any(row.score == REAL and row.measure == name for row in rows)
     for prompt in prompts:
         found = {score: find(rows, name, prompt, score) for score in (CONTROL, MODEL, REAL, DIFFERENCE)}
-        shown = [_spread(found[score]) for score in (CONTROL, MODEL, REAL)]
-        difference = found[DIFFERENCE]
         cosine = None if (own := found[MODEL]) is None else own.cosine
-        last = [_interval(None if difference is None else difference.median), _interval(cosine, 4)]
-        distances.append([prompt or "all prompts", *shown, *last])
+        line = [_spread(found[CONTROL]), _spread(own)]
+        if follow_ups:
+            difference = found[DIFFERENCE]
+            line += [_spread(found[REAL]), _interval(None if difference is None else difference.median)]
+        distances.append([prompt or "all prompts", *line, _interval(cosine)])
         for score in (MODEL, REAL):
             row = found[score]
             if row is not None:
@@ -168,7 +172,7 @@ def _sections(
         f"{name}: distances",
         "Squared distance of embeddings, the pairwise FID of one image a side: median [interval], and the interquartile"
         " range in round brackets." + (" Embeddings have length 1." if contract.unit_norm else ""),
-        Table(("prompt", "control", "model", "real", "model - real", "cosine, model"), distances),
+        Table(("prompt", CONTROL, MODEL, *((REAL, DIFFERENCE) if follow_ups else ()), "cosine, model"), distances),
     )
     report.add(
         f"{name}: retrieval",
@@ -199,18 +203,19 @@ def _spread(row: SummaryRow | None) -> str | None:
     return None if row is None or row.iqr is None else f"{_interval(row.median)} ({_digits(row.iqr.estimate)})"
 
 
-def _interval(interval: Interval | None, digits: int = 3) -> str | None:
+def _interval(interval: Interval | None) -> str | None:
     if interval is None:
         return None
-    estimate, low, high = (_digits(value, digits) for value in (interval.estimate, interval.low, interval.high))
+    estimate, low, high = (_digits(value) for value in (interval.estimate, interval.low, interval.high))
     return f"{estimate} [{low}, {high}]" if math.isfinite(interval.low) else estimate
 
 
-def _digits(value: float, least: int = 3) -> str:
-    """Return a number with four significant digits, and no fewer decimals than make sense for a share."""
+def _digits(value: float) -> str:
+    """Return a number with four significant digits; below 1 with three decimals, below 0.1 with as many digits."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "-"
-    return f"{value:.{max(0, least - math.floor(math.log10(abs(value))))}f}" if abs(value) < 1e5 else f"{value:.3e}"
+    size = math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, 3 - size if size >= 0 else 2 - size)}f}" if abs(value) < 1e5 else f"{value:.3e}"
 
 
 def _result(cohort: Cohort, comparison: Comparison, models: Sequence[Embeddings], rows: Sequence[SummaryRow]) -> bytes:

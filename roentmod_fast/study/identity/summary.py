@@ -151,7 +151,7 @@ class Comparison:
         rows = list[SummaryRow]()
         edits = self._chosen(MODEL, prompt)
         controls = edits[self.partner[edits] >= 0]
-        for kind, chosen, distance, likeness in (
+        for kind, chosen, distance, cosines in (
             (MODEL, edits, scores.distance, scores.cosine),
             (CONTROL, controls, scores.control, scores.control_cosine),
             (REAL, self._chosen(REAL, prompt), scores.distance, scores.cosine),
@@ -160,10 +160,10 @@ class Comparison:
                 continue
             rng = self._rng(scores.name, prompt, kind)
             row = self._spread(scores.name, prompt, kind, distance[chosen], chosen)
-            whole = chosen[np.isfinite(likeness[chosen])]
+            whole = chosen[np.isfinite(cosines[chosen])]
             extra: dict[str, Interval] = {}
             if len(whole):
-                extra["cosine"] = self._median(likeness[whole], self._patients(whole), rng)
+                extra["cosine"] = self._median(cosines[whole], self._patients(whole), rng)
             if kind != CONTROL:
                 extra["rank1"] = self._share(scores.retrieval.hit[chosen], chosen, rng)
                 extra["mrr"] = self._mean(1 / scores.retrieval.rank[chosen], chosen, rng)

@@ -93,7 +93,7 @@ def test_another_number_of_outputs(tmp_path: Path, findings: list[str]) -> None:
     [
         (contract(), {"inputs": 2}, "inputs image, image1: name one of them in the contract, input.name"),
         (contract(), {"outputs": 2}, "outputs result, result1: name one of them in the contract, output.name"),
-        (contract(input__name="picture"), {}, "inputs image: name one of them"),
+        (contract(input__name="x"), {}, "inputs image: name one of them"),
         (contract(output__name="head"), {}, "outputs result: name one of them"),
         (contract(), {"shape": ("N", 3, 4, 4), "weight": np.ones((48, 3))}, "its input is N x 3 x 4 x 4"),
         (contract(), {"shape": ("N", 1, 2, 8)}, "its contract says N x 1 x 4 x 4"),
