@@ -125,7 +125,7 @@ def translate(network: str, module: nn.Module, model: Model, width: int) -> ir.M
             verbose=False,
         )
     assert program is not None
-    _tidy(program.model, network)
+    tidy(program.model, network)
     return program.model
 
 
@@ -145,7 +145,7 @@ def export_network(
     ir.save(onnx_model, path, external_data=data)
 
 
-def _tidy(onnx_model: ir.Model, network: str) -> None:
+def tidy(onnx_model: ir.Model, network: str) -> None:
     """Take out what the exporter notes about itself (stack traces with this machine's paths among it)."""
     graph = onnx_model.graph
     graph.name, graph.doc_string = network, None

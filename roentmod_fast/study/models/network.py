@@ -67,7 +67,7 @@ class Model:
             raise NotFiniteError(f"{self.path}: its output {self._output} holds NaN or infinity: its scores are none")
         contract = self.contract
         if contract.kind == "embedder":
-            return values / np.linalg.norm(values) if contract.unit_norm else values
+            return self._unit(values) if contract.unit_norm else values
         if len(values) != len(contract.findings):
             raise SettingError(
                 f"{self.path}: {len(values)} outputs, its contract names {len(contract.findings)}:"
@@ -82,6 +82,12 @@ class Model:
                 " probabilities, from 0 to 1; are they logits?"
             )
         return values
+
+    def _unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        length = float(np.linalg.norm(values))
+        if length == 0:
+            raise NotFiniteError(f"{self.path}: its output {self._output} is all 0: it has no direction")
+        return values / length
 
 
 def open_model(path: Path, contract: Path | None = None, device: str = "auto") -> Model:

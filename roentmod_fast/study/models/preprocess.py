@@ -53,11 +53,15 @@ def _fit(image: Array, contract: Contract, beyond: float) -> Array:
         scale = max(height / rows, width / columns)
         # As torchvision.transforms.Resize: the longer side is cut to a whole number.
         large = max(height, int(rows * scale + 1e-9)), max(width, int(columns * scale + 1e-9))
-        return _centre(_resample(image, large, contract.filter, beyond), height, width)
+        scaled = _resample(image, large, contract.filter, beyond)
+        # Halves to the even number, as torchvision.transforms.CenterCrop.
+        return _cut(scaled, round((large[0] - height) / 2), round((large[1] - width) / 2), contract.size)
     scale = min(rows / height, columns / width)
     if contract.fit == "crop":
-        part = _centre(image, round(height * scale), round(width * scale))
-        return _resample(part, contract.size, contract.filter, beyond)
+        part = round(height * scale), round(width * scale)
+        # As torchxrayvision's XRayCenterCrop.
+        cropped = _cut(image, rows // 2 - part[0] // 2, columns // 2 - part[1] // 2, part)
+        return _resample(cropped, contract.size, contract.filter, beyond)
     side = max(height, width)
     place = Letterbox.fit((rows, columns), side, 1.0) if height == width else _inside((rows, columns), contract.size)
     result = np.zeros(contract.size, dtype=np.float32)
@@ -72,9 +76,8 @@ def _inside(shape: tuple[int, int], size: tuple[int, int]) -> Letterbox:
     return Letterbox(shape, max(size), (size[0] - height) // 2, (size[1] - width) // 2, height, width)
 
 
-def _centre(image: Array, height: int, width: int) -> Array:
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+def _cut(image: Array, top: int, left: int, size: tuple[int, int]) -> Array:
+    return image[top : top + size[0], left : left + size[1]]
 
 
 def _resample(image: Array, shape: tuple[int, int], method: str, beyond: float) -> Array:
