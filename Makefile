@@ -10,6 +10,14 @@
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' 2>/dev/null && echo $$p && break; done)
+# uv, where it is installed, makes an environment in seconds; pip also compiles every module that it installs.
+ifneq ($(shell command -v uv 2>/dev/null),)
+new_venv = uv venv --quiet --seed --allow-existing --python $$(command -v $(PYTHON))
+install = uv pip install --quiet --python $(1)
+else
+new_venv = $(PYTHON) -m venv
+install = $(1)/bin/python -m pip install --quiet
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
@@ -59,28 +67,28 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 $(VENV)/.runtime: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	$(new_venv) $(VENV)
+	$(call install,$(VENV)) --editable '.[cpu]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	$(call install,$(VENV)) --editable '.[cpu,dev]'
 	touch $@
 
 $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_EXPORT)
-	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,rtx,dev]'
+	$(new_venv) $(VENV_EXPORT)
+	$(call install,$(VENV_EXPORT)) --editable '.[export,aot,int8,rtx,dev]'
 	touch $@
 
 $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_OPENVINO)
-	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
+	$(new_venv) $(VENV_OPENVINO)
+	$(call install,$(VENV_OPENVINO)) --editable '.[cpu,openvino,dev]'
 	touch $@
 
 # Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have fakes, made for this version.
 $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_CUDA)
-	$(VENV_CUDA)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-gpu==1.31.1
+	$(new_venv) $(VENV_CUDA)
+	$(call install,$(VENV_CUDA)) --editable '.[dev]' onnxruntime-gpu==1.31.1
 	touch $@
 
 clean:
