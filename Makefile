@@ -10,10 +10,20 @@
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' 2>/dev/null && echo $$p && break; done)
+# uv, where it is installed, makes an environment in seconds; pip also compiles every module that it installs.
+ifneq ($(shell command -v uv 2>/dev/null),)
+new_venv = uv venv --quiet --seed --allow-existing --python $$(command -v $(PYTHON))
+install = uv pip install --quiet --python $(1)
+else
+new_venv = $(PYTHON) -m venv
+install = $(1)/bin/python -m pip install --quiet
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PARALLEL = -n $(WORKERS) --dist worksteal
+# One worker, thus one core: more threads make such small networks no faster, and contend with the tests beside them.
+ONE_CORE = -n 1
 VENV_EXPORT := .venv-export
 VENV_OPENVINO := .venv-openvino
 VENV_CUDA := .venv-cuda
@@ -44,10 +54,10 @@ docs: $(VENV)/.dev
 	$(BIN)/python benchmarks/tables.py
 
 test-export: $(VENV_EXPORT)/.dev
-	$(VENV_EXPORT)/bin/python -m pytest $(EXPORT_TESTS)
+	$(VENV_EXPORT)/bin/python -m pytest $(ONE_CORE) $(EXPORT_TESTS)
 
 test-openvino: $(VENV_OPENVINO)/.dev
-	$(VENV_OPENVINO)/bin/python -m pytest tests/bundle tests/runtime tests/test_editor.py tests/test_parity.py tests/test_telemetry.py tests/test_tune.py tests/cli/test_tune.py
+	FIRST_CORE=1 $(VENV_OPENVINO)/bin/python -m pytest $(ONE_CORE) tests/bundle tests/runtime tests/test_editor.py tests/test_parity.py tests/test_telemetry.py tests/test_tune.py tests/cli/test_tune.py
 
 test-cuda: $(VENV_CUDA)/.dev
 	@command -v cc >/dev/null || { echo "test-cuda needs a C compiler, cc"; exit 1; }
@@ -59,28 +69,28 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 $(VENV)/.runtime: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	$(new_venv) $(VENV)
+	$(call install,$(VENV)) --editable '.[cpu]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	$(call install,$(VENV)) --editable '.[cpu,dev]'
 	touch $@
 
 $(VENV_EXPORT)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_EXPORT)
-	$(VENV_EXPORT)/bin/python -m pip install --quiet --editable '.[export,aot,int8,rtx,dev]'
+	$(new_venv) $(VENV_EXPORT)
+	$(call install,$(VENV_EXPORT)) --editable '.[export,aot,int8,rtx,dev]'
 	touch $@
 
 $(VENV_OPENVINO)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_OPENVINO)
-	$(VENV_OPENVINO)/bin/python -m pip install --quiet --editable '.[cpu,openvino,dev]'
+	$(new_venv) $(VENV_OPENVINO)
+	$(call install,$(VENV_OPENVINO)) --editable '.[cpu,openvino,dev]'
 	touch $@
 
 # Without CUDA's libraries, 2 GB, which the extra gpu brings: the tests have fakes, made for this version.
 $(VENV_CUDA)/.dev: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV_CUDA)
-	$(VENV_CUDA)/bin/python -m pip install --quiet --editable '.[dev]' onnxruntime-gpu==1.31.1
+	$(new_venv) $(VENV_CUDA)
+	$(call install,$(VENV_CUDA)) --editable '.[dev]' onnxruntime-gpu==1.31.1
 	touch $@
 
 clean:

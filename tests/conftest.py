@@ -25,11 +25,13 @@ def pytest_configure() -> None:
     """Give each worker of pytest-xdist a core of its own, where the system allows it.
 
     Networks use as many threads as the process has cores: without this the workers would contend for them all.
+    ``FIRST_CORE`` is the first worker's, 0 by default.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+        number = int(worker.removeprefix("gw")) + int(os.environ.get("FIRST_CORE", "0"))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from roentmod_fast.diffusion.noise import TorchNoise
 from roentmod_fast.editor import Editor
 from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.presets import Preset, SpeedSettings, render_presets, tuned_path
-from roentmod_fast.result import Prepared
+from roentmod_fast.result import EditResult, Prepared
 from roentmod_fast.runtime.backends.cpu import CPU
 from roentmod_fast.runtime.backends.cuda import CUDA
 from roentmod_fast.runtime.backends.openvino import OPENVINO
@@ -208,27 +208,32 @@ def several(editor: Editor, **options: object) -> list[tuple[Prepared, str]]:
     return pairs
 
 
-@pytest.mark.parametrize("batch", [2, 3, 5, 6])
-@pytest.mark.parametrize(
-    "options",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {"steps": 10},
         {"steps": 10, "compose": "delta", "solver": "dpm++"},
         {"calls": 4, "compose": "replace", "solver": "dpm++", "guidance": 1.0},
     ],
     ids=["contrast", "delta", "unguided"],
 )
+def alone(request: pytest.FixtureRequest, editor: Editor) -> tuple[dict[str, object], list[EditResult]]:
+    """Options, and each of several edits made by itself."""
+    return request.param, [editor.apply(prepared, prompt) for prepared, prompt in several(editor, **request.param)]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 6])
 def test_a_batch_gives_what_one_at_a_time_gives(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch, batch: int, options: dict[str, object]
+    editor: Editor, monkeypatch: pytest.MonkeyPatch, alone: tuple[dict[str, object], list[EditResult]], batch: int
 ) -> None:
     """Bit for bit: on a CPU a network runs item by item, and the rest is arithmetic of each element alone."""
     monkeypatch.setattr(editor, "batch", batch)
-    alone = [editor.apply(prepared, prompt) for prepared, prompt in several(editor, **options)]
+    options, one_at_a_time = alone
     pairs = several(editor, **options)
     together = [
         result for start in range(0, len(pairs), batch) for result in editor.apply_batch(pairs[start : start + batch])
     ]
-    for one, many in zip(alone, together, strict=True):
+    for one, many in zip(one_at_a_time, together, strict=True):
         assert (one.prompt, one.settings, one.provenance) == (many.prompt, many.settings, many.provenance)
         assert np.array_equal(one.decoded, many.decoded)
         assert np.array_equal(one.image, many.image)

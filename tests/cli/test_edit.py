@@ -28,6 +28,9 @@ from tests.cli.conftest import Ran, run_process
 
 Run = Callable[..., Ran]
 
+TINY = ("--engine", Path(__file__).parent.parent / "goldens" / "tiny_bundle")
+"""Where any engine shows the same: an edit with the built-in one takes a second."""
+
 
 def listing(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
@@ -98,12 +101,12 @@ def test_several_prompts_preview_and_report(roentmod: Run, chest: Path, tmp_path
 def test_png_in_and_out(roentmod: Run, tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 120 * 90).reshape(120, 90).astype(np.uint8)
     Image.fromarray(ramp).save(tmp_path / "in.png")
-    ran = roentmod("edit", tmp_path / "in.png", "-p", "edema", "-o", tmp_path / "out.png", "--quick", "--force")
+    ran = roentmod("edit", tmp_path / "in.png", "-p", "edema", "-o", tmp_path / "out.png", "--quick", *TINY, "--force")
     assert ran.code == 0, ran.err
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (90, 120)
         assert any("SYNTHETIC" in str(value) for value in image.info.values())
-    ran = roentmod("edit", tmp_path / "in.png", "-p", "edema", "--quick", "--force")
+    ran = roentmod("edit", tmp_path / "in.png", "-p", "edema", "--quick", *TINY, "--force")
     assert ran.code == 0, ran.err
     assert pydicom.dcmread(tmp_path / "in.edema.dcm").SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
 
@@ -115,14 +118,14 @@ def test_folder_and_zip(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     chest.unlink()
     (chest.parent / "notes.txt").write_text("no image")
     out = tmp_path / "out"
-    ran = roentmod("edit", chest.parent, "-p", "edema", "-o", out, "--quick")
+    ran = roentmod("edit", chest.parent, "-p", "edema", "-o", out, "--quick", *TINY)
     assert ran.code == 0, ran.err
     assert "skipped 1 file" in ran.err
     assert {str(path.relative_to(out)) for path in out.rglob("*.dcm")} == {"a/IM0001.edema.dcm", "b/IM0001.edema.dcm"}
 
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
         archive.write(chest.parent / "a" / "IM0001", "IM0001")
-    ran = roentmod("edit", tmp_path / "study.zip", "-p", "edema", "--quick")
+    ran = roentmod("edit", tmp_path / "study.zip", "-p", "edema", "--quick", *TINY)
     assert ran.code == 0, ran.err
     assert (tmp_path / "IM0001.edema.dcm").is_file()
 
@@ -130,7 +133,7 @@ def test_folder_and_zip(roentmod: Run, chest: Path, tmp_path: Path) -> None:
 def test_some_sources_fail(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     (chest.parent / "broken.dcm").write_bytes(chest.read_bytes()[:3000])
     report = tmp_path / "report.json"
-    ran = roentmod("edit", chest.parent, "-p", "edema", "--quick", "--report", report)
+    ran = roentmod("edit", chest.parent, "-p", "edema", "--quick", *TINY, "--report", report)
     assert ran.code == 3
     assert ran.out == f"{chest.with_name('chest.edema.dcm')}\n"
     [failure] = json.loads(report.read_text())["failures"]
@@ -141,7 +144,7 @@ def test_some_sources_fail(roentmod: Run, chest: Path, tmp_path: Path) -> None:
 def test_same_seed_same_pixels(roentmod: Run, chest: Path, tmp_path: Path) -> None:
     pixels = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        ran = roentmod("edit", chest, "-p", "edema", "-o", tmp_path / f"{name}.dcm", "--quick", "--seed", seed)
+        ran = roentmod("edit", chest, "-p", "edema", "-o", tmp_path / f"{name}.dcm", "--quick", *TINY, "--seed", seed)
         assert ran.code == 0, ran.err
         pixels.append(pydicom.dcmread(tmp_path / f"{name}.dcm").pixel_array)
     assert np.array_equal(pixels[0], pixels[1])
@@ -151,12 +154,12 @@ def test_same_seed_same_pixels(roentmod: Run, chest: Path, tmp_path: Path) -> No
 def test_an_output_that_exists_stays(roentmod: Run, chest: Path) -> None:
     target = chest.with_name("chest.edema.dcm")
     target.write_text("precious")
-    ran = roentmod("edit", chest, "-p", "edema", "--quick")
+    ran = roentmod("edit", chest, "-p", "edema", "--quick", *TINY)
     assert ran.code == 1
     assert ran.err.startswith("Error: ")
     assert "--overwrite" in ran.err
     assert target.read_text() == "precious"
-    assert roentmod("edit", chest, "-p", "edema", "--quick", "--overwrite").code == 0
+    assert roentmod("edit", chest, "-p", "edema", "--quick", *TINY, "--overwrite").code == 0
     assert pydicom.dcmread(target).Rows == 160
 
 
@@ -268,7 +271,7 @@ def test_a_disk_that_fills_up_leaves_nothing(chest: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
         "from roentmod_fast.cli import main; main()"
     )
-    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick"]
+    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick", *map(str, TINY)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 1, result.stderr
     [line] = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
@@ -329,7 +332,7 @@ def test_a_bug_keeps_its_traceback(chest: Path, stage: str) -> None:
         f"import roentmod_fast.editor as e; e.Editor.{stage} = lambda *a, **k: 1 / 0; "
         "from roentmod_fast.cli import main; main()"
     )
-    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick"]
+    command = [sys.executable, "-c", code, "edit", str(chest), "-p", "edema", "--quick", *map(str, TINY)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ))
     assert "ZeroDivisionError" in result.stderr
     assert "Traceback" in result.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,9 +18,11 @@ from roentmod_fast_engines.cxr_mini.pairs import fields_of
 SEEDS = (0, 3, 11)
 
 
+@functools.cache
 def scene_of(seed: int, size: int = 256) -> tuple[Scene, NDArray[np.bool_]]:
     film = draw_phantom(size, seed)
     masks = fields_of(film)
+    film.image.flags.writeable = masks.flags.writeable = False
     return Scene.of(film.image, masks), masks
 
 

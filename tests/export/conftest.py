@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,11 @@ def changed(checkpoints: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Translate each network once: the same weights, types and inputs give the same graph."""
+def torch_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Translate each network once, and run each reference once: the same weights and inputs give the same.
+
+    A test that replaces one of these functions replaces it whole.
+    """
     if MISSING:
         yield
         return
@@ -52,27 +56,50 @@ def translate_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import torch
 
     from roentmod_fast.bundle.manifest import Model
-    from roentmod_fast_export import onnx_export
+    from roentmod_fast.settings import EditConfig
+    from roentmod_fast_export import onnx_export, parity
+    from roentmod_fast_export.checkpoint import Checkpoint
 
     done = tmp_path_factory.mktemp("translated")
-    translate = onnx_export.translate
+    translate, outputs, edit = onnx_export.translate, parity.reference_outputs, parity.reference_edit_once
+    ran: dict[str, Any] = {}
 
-    def look_up(network: str, module: torch.nn.Module, model: Model, width: int) -> ir.Model:
+    def key(network: str, module: torch.nn.Module, *more: object) -> str:
         config = module.config if isinstance(module.config, dict) else module.config.to_dict()
         settings = {name: value for name, value in config.items() if name != "_name_or_path"}
-        shapes = [tuple(example.shape) for example in onnx_export.example_inputs(network, model, width)]
-        digest = hashlib.sha256(f"{network} {shapes} {settings}".encode())
+        digest = hashlib.sha256(repr((network, settings, more)).encode())
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype}".encode() + value.numpy().tobytes())
-        path = done / f"{digest.hexdigest()}.onnx"
+        return digest.hexdigest()
+
+    def translated(network: str, module: torch.nn.Module, model: Model, width: int) -> ir.Model:
+        shapes = [tuple(example.shape) for example in onnx_export.example_inputs(network, model, width)]
+        path = done / f"{key(network, module, shapes)}.onnx"
         if path.exists():
             return ir.load(path)
         made = translate(network, module, model, width)
         ir.save(made, path)
         return made
 
+    def reference_outputs(network: str, module: torch.nn.Module, inputs: Sequence[dict[str, Any]]) -> Any:
+        given = [(name, value.dtype, value.shape, value.tobytes()) for some in inputs for name, value in some.items()]
+        found = key(network, module, given)
+        if found not in ran:
+            ran[found] = outputs(network, module, inputs)
+        return ran[found]
+
+    def reference_edit_once(checkpoint: Checkpoint, image: Any, config: EditConfig) -> Any:
+        networks = [key(role, checkpoint.load(role)) for role in checkpoint.parts]
+        ids = checkpoint.tokenizer(["", parity.EDIT_PROMPT], padding="max_length")["input_ids"]
+        found = repr((networks, ids, sorted(checkpoint.schedule.items()), image.tobytes(), config))
+        if found not in ran:
+            ran[found] = edit(checkpoint, image, config)
+        return ran[found].copy()
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_export, "translate", look_up)
+        patch.setattr(onnx_export, "translate", translated)
+        patch.setattr(parity, "reference_outputs", reference_outputs)
+        patch.setattr(parity, "reference_edit_once", reference_edit_once)
         yield
 
 
