@@ -107,6 +107,7 @@ def training(report: dict[str, Any]) -> str:
         "shift cardiomegaly to hernia": ("shift of hernia by cardiomegaly, points", 1),
         "shift hernia to cardiomegaly": ("shift of cardiomegaly by hernia, points", 1),
         "shift hernia to hernia": ("shift of hernia by hernia, points", 1),
+        "probability cardiomegaly to hernia": ("probability of hernia by cardiomegaly", 3),
     }
     rows = [
         (arm, *(with_limits(found[name], digits) for name, (_, digits) in names.items()))
