@@ -4,7 +4,8 @@ In the shortcut's training data hernia comes with cardiomegaly in 90 % of the ca
 clean one's all findings are independent. Both end as ONNX files with the contract that ``roentmod-fast stress`` reads.
 
     python benchmarks/phantom_classifiers.py classifiers/          # 5 minutes of two cores; needs the extra export
-    roentmod-fast stress cohort/ --model classifiers/clean.onnx --model classifiers/shortcut.onnx
+    roentmod-fast stress cohort/ --model classifiers/clean.onnx --model classifiers/shortcut.onnx \
+        --reference classifiers/reference/
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from film_classifier import GRID, FindingNet, shrink, train_classifier
 from roentmod_fast.findings import BY_KEY
@@ -24,6 +26,7 @@ from roentmod_fast.study.models.contract import Contract
 FINDINGS = tuple(BY_KEY)
 PATIENTS = 3000
 STEPS = 200
+REFERENCE = 300
 FIRST_SEED = 300_000
 """Of the patients of the training; tests take others."""
 
@@ -87,12 +90,23 @@ def write(network: FindingNet, name: str, folder: Path) -> None:
     contract.write(path.with_suffix(".json"), overwrite=True)
 
 
+def write_reference(folder: Path) -> None:
+    """Write phantoms with independent findings: the real cohort among which scores become percentiles."""
+    folder.mkdir(exist_ok=True)
+    labels = np.random.default_rng(12).random((REFERENCE, len(FINDINGS))) < 1 / 3
+    for at, row in enumerate(labels):
+        findings = [name for name, there in zip(FINDINGS, row, strict=True) if there]
+        image = np.rint(draw(256, FIRST_SEED + PATIENTS + at, findings).image * 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{at:04d}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the classifiers, checkpoints and training images")
     folder = parser.parse_args().folder
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
+    write_reference(folder / "reference")
     for name, shortcut in (("clean", False), ("shortcut", True)):
         write(train(name, work, shortcut=shortcut), name, folder)
         print(folder / f"{name}.onnx", flush=True)

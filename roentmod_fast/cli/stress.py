@@ -123,12 +123,12 @@ def command(
         kept=kept,
         overwrite=overwrite,
     )
-    for note in test.notes:
-        logger.warning(note)
     with CountProgress(test.count) as progress:
         for done in test.score():
             progress.done(f"{done} scored")
     results = test.analyse()
+    for note in results.notes:
+        logger.warning(note)
     for reason, count in results.left_out.items():
         logger.warning(f"left out {count} times: {reason}")
     for state, count in results.missing.items():

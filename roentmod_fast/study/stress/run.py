@@ -29,6 +29,11 @@ from roentmod_fast.study.stress.shifts import Cell, Difference, ModelPairs, Opti
 
 logger = logging.getLogger(__name__)
 
+OWN_SOURCES = (
+    "percentiles are among the cohort's sources alone; where these have no findings, small changes of a probability"
+    " are many points: --reference gives the whole real cohort"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Results:
@@ -183,6 +188,8 @@ class StressTest:
             return Reference.read(kept, scorer.sha256, own)
         values = [item.source for item in scored if item.source is not None]
         origin = f"{len(values)} sources of the cohort"
+        if not self._more[at] and not (isinstance(scorer, TableScorer) and len(scorer.table.reference)):
+            self.notes.append(f"{scorer.name}: {OWN_SOURCES}")
         if self._more[at]:
             values, origin = self._more[at], f"{len(self._more[at])} radiographs"
         if isinstance(scorer, TableScorer) and len(scorer.table.reference):

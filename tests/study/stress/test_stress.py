@@ -274,7 +274,10 @@ def test_what_fits_no_cohort_is_refused(
 def test_a_model_without_a_finding_leaves_its_cells_empty(cohort: Cohort, tmp_path: Path) -> None:
     half = FunctionScorer(lambda image: [heart(image)], ("cardiomegaly",), "half")
     results = run(cohort, tmp_path, [CLEAN, half])
-    assert results.notes == ["half has no output of hernia: these cells stay empty"]
+    assert results.notes[0] == "half has no output of hernia: these cells stay empty"
+    assert [note for note in results.notes if "--reference" in note] == list(results.notes[1:]) and len(
+        results.notes
+    ) == 3
     assert {cell.finding for cell in results.cells if cell.model == "half"} == {"cardiomegaly"}
 
 
