@@ -143,7 +143,9 @@ class StressTest:
             for name in self.findings:
                 if name not in known:
                     raise SettingError(f"finding {name!r}: no model has it: expected some of {', '.join(known)}")
-            return tuple(dict.fromkeys(self.findings))
+            if not self.findings:
+                raise SettingError(f"no finding: name some of {', '.join(known)} with --findings")
+            return self._checked(tuple(dict.fromkeys(self.findings)))
         asked = [
             name for text in self.cohort.plan.prompts for name in asked_findings(text, known) if name != NO_FINDING
         ]
@@ -154,8 +156,17 @@ class StressTest:
                 f"no model knows a finding of the cohort ({', '.join(asked) or 'none'}): outputs are"
                 f" {', '.join(known)}: name them as the cohort does, or give --findings"
             )
+        return self._checked(found, asked)
+
+    def _checked(self, found: tuple[str, ...], asked: Sequence[str] = ()) -> tuple[str, ...]:
+        """Note what a model lacks. Raises SettingError for a model that knows none of the findings."""
         for scorer in self.scorers:
-            if lacking := [name for name in asked if name not in scorer.findings]:
+            if not set(found) & set(scorer.findings):
+                raise SettingError(
+                    f"model {scorer.name}: has no output of {', '.join(found)}: leave it out; its outputs are"
+                    f" {', '.join(scorer.findings)}"
+                )
+            if lacking := [name for name in asked or found if name not in scorer.findings]:
                 self.notes.append(f"{scorer.name} has no output of {', '.join(lacking)}: these cells stay empty")
         return found
 

@@ -261,6 +261,15 @@ def test_another_seed_is_a_control(tmp_path: Path) -> None:
         ({"scorers": [FunctionScorer(lambda image: [0.5], ("fracture",), "other")]}, "no model knows a finding"),
         ({"scorers": [FunctionScorer(lambda image: [0.5], ("hernia",), "m"), CLEAN, CLEAN]}, "two models are called"),
         ({"scorers": []}, "no model"),
+        ({"findings": []}, "no finding: name some of cardiomegaly, hernia"),
+        (
+            {"scorers": [CLEAN, FunctionScorer(lambda image: [0.5], ("fracture",), "other")]},
+            "model other: has no output of cardiomegaly, hernia",
+        ),
+        (
+            {"scorers": [CLEAN, FunctionScorer(lambda image: [0.5], ("hernia",), "m")], "findings": ["cardiomegaly"]},
+            "model m: has no output of cardiomegaly: leave it out; its outputs are hernia",
+        ),
     ],
 )
 def test_what_fits_no_cohort_is_refused(
