@@ -74,6 +74,11 @@ class StressTest:
         names = [scorer.name for scorer in self.scorers]
         if twice := [name for name in names if [file_name(n) for n in names].count(file_name(name)) > 1]:
             raise SettingError(f"two models are called {twice[0]}: change the name in one contract, or of the file")
+        if self.radiographs and (blind := [scorer.name for scorer in self.scorers if not scorer.looks]):
+            raise SettingError(
+                f"model {blind[0]}: a table of predictions scores no radiographs: put theirs into the table, with"
+                " reference in the column kind, and leave --reference out"
+            )
         self.pairs = CohortPairs(self.cohort, self.root)
         self.notes: list[str] = []
         self._findings = self._chosen()
@@ -194,7 +199,9 @@ class StressTest:
             return Reference.read(kept, scorer.sha256, own)
         values = [item.source for item in scored if item.source is not None]
         origin = f"{len(values)} sources of the cohort"
-        if self._more[at]:
+        if self.radiographs:
+            if not self._more[at]:
+                raise SettingError(f"--reference: none of {len(self.radiographs)} radiographs can be read")
             values, origin = self._more[at], f"{len(self._more[at])} radiographs"
         if isinstance(scorer, TableScorer) and len(scorer.table.reference):
             values, origin = list(scorer.table.reference), f"{len(scorer.table.reference)} rows of the table"

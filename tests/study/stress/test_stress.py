@@ -242,6 +242,18 @@ def test_further_radiographs_make_the_reference(cohort: Cohort, results: Results
     assert set(own) <= set(whole) and percentiles(own, own[:1])[0] == pytest.approx(10)
 
 
+def test_a_reference_that_is_none_is_not_replaced_by_another(cohort: Cohort, tmp_path: Path) -> None:
+    from roentmod_fast.radiograph.sources import Source
+
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    bad = [Source.of(tmp_path / "bad.png")]
+    with pytest.raises(SettingError, match="none of 1 radiographs can be read"):
+        run(cohort, tmp_path / "out", [CLEAN], radiographs=bad)
+    table = TableScorer(PredictionTable("vendor", ("hernia",), "0", {}))
+    with pytest.raises(SettingError, match="model vendor: a table of predictions scores no radiographs"):
+        run(cohort, tmp_path / "out", [table], radiographs=bad)
+
+
 def test_another_seed_is_a_control(tmp_path: Path) -> None:
     def noisy(patient: int, prompt: str, repeat: int, size: int) -> Array:
         return np.clip(drawn_edit(patient, prompt, repeat, size) + np.float32(0.02 * repeat), 0, 1)
