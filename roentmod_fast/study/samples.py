@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +210,9 @@ def _read_table(path: Path, found: _Found) -> None:
             raise SettingError(f"{where}: {row['source']}: no such file: paths are relative to the table")
         labels = _labels(row, where, found)
         key = hashlib.sha256(str(row["source"]).encode("utf-8", "surrogateescape")).hexdigest()
-        found.samples.append((Sample(key, REAL, row["split"], row["patient"], key, (), Source.of(file)), labels))
+        # Called as in the table: predictions name it so, and two folders may hold files of one name.
+        source = replace(Source.of(file), name=row["source"])
+        found.samples.append((Sample(key, REAL, row["split"], row["patient"], key, (), source), labels))
 
 
 def _rows(path: Path, needed: Sequence[str]) -> Iterable[dict[str, str]]:
