@@ -206,6 +206,7 @@ def evaluate(
       roentmod-fast train evaluate densenet.onnx run/ --table nih.csv --table mimic.csv -o table1/
     """
     from roentmod_fast.cli.count_progress import CountProgress
+    from roentmod_fast.errors import SettingError
     from roentmod_fast.study.evaluation import Evaluation, write_evaluation
     from roentmod_fast.study.plan import PLAN
     from roentmod_fast.study.samples import read_samples
@@ -213,8 +214,10 @@ def evaluate(
 
     read = {}
     for path in tables:
-        cohort = (path / PLAN).is_file()
-        read[path.stem] = read_samples([path] if cohort else [], [] if cohort else [path], _names(findings), root)
+        cohort, name = (path / PLAN).is_file(), path.stem
+        if name in read:
+            raise SettingError(f"--table: two are called {name}: rename one, or evaluate it into another folder")
+        read[name] = read_samples([path] if cohort else [], [] if cohort else [path], _names(findings), root)
     scorers = [open_scorer(str(Path(text) / "model.onnx") if Path(text).is_dir() else text) for text in models]
     evaluation = Evaluation(scorers, read, None if split == "all" else split, resamples)
     with CountProgress(evaluation.images) as progress:
