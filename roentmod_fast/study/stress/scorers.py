@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,8 @@ def open_scorer(text: str, device: str = "auto") -> Scorer:
     module, colon, attribute = text.partition(":")
     if not colon or not attribute.isidentifier():
         raise SettingError(f"model {text}: expected a file .onnx, .json or .csv, or a Python function module:name")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a script's own folder stands there in place of the user's
     try:
         function = getattr(importlib.import_module(module), attribute)
         findings = tuple(function.findings)
