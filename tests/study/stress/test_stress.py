@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,11 @@ def test_scores_are_kept_and_used_again(cohort: Cohort, tmp_path: Path) -> None:
     assert len(looked) == images + 3
     assert again.cells == first.cells
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
+    for change in (b",x", b",nan", b""):  # by hand
+        cut = lines[2].rstrip().rpartition(b",")[0] + change + b"\n"
+        path.write_bytes(b"".join([*lines[:2], cut, *lines[3:]]))
+        with pytest.raises(SettingError, match="line 3 is damaged"):
+            run(cohort, tmp_path, [counted])
     with pytest.raises(SettingError, match="another cohort or version of clean"):
         run(cohort, tmp_path, [replace(CLEAN, version="2")])
 
@@ -322,3 +328,10 @@ def test_a_control_that_is_not_there_is_named(cohort: Cohort, tmp_path: Path) ->
 def test_a_model_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="model "):
         open_scorer(text)
+
+
+def test_a_function_of_this_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_own_model.py").write_text("def score(image):\n    return [0.5]\n\n\nscore.findings = ('edema',)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])  # as the installed command has it
+    assert open_scorer("my_own_model:score").findings == ("edema",)
