@@ -66,7 +66,7 @@ def write_model(module: nn.Module, contract: Contract, path: Path, *, overwrite:
         draft = Path(folder, path.name)
         ir.save(program.model, draft, external_data=data.name if size > INLINE_LIMIT else None)
         difference = _difference(draft, example, wanted)
-        if difference > LIMIT:
+        if not difference <= LIMIT:  # NaN too
             raise ParityError(f"{path}: differs from torch by {difference:.1e} of its largest output: not written")
         beside = draft.with_name(data.name)
         digest = sha256_of(draft)
@@ -111,7 +111,7 @@ def _difference(path: Path, example: Tensor, wanted: np.ndarray) -> float:
         if found.shape != wanted[:count].shape:
             raise ParityError(f"{path.name}: gives {found.shape}, torch {wanted[:count].shape}")
         differences.append(float(np.abs(found - wanted[:count]).max()) / largest)
-    return max(differences)
+    return float(np.max(differences))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

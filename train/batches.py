@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.errors import SettingError
 from roentmod_fast.study.samples import REAL, SYNTHETIC, TRAIN, SampleSet
 from roentmod_fast_train.settings import TrainSettings
 
@@ -17,9 +18,9 @@ class Batches:
     """The batches of every epoch, as places of samples of the split ``train``.
 
     ``natural``: each image once an epoch. A mix R:S: each batch has real and synthetic images in this proportion, and
-    an epoch ends when the real ones have come once (the synthetic ones where there are none); the other kind is
-    drawn anew for each epoch, without repetition until all have come. ``pairs``: each batch is made of sources, each
-    with edits of its own, S / R of them.
+    an epoch ends when the real ones have come once; the other kind is drawn anew for each epoch, without repetition
+    until all have come. ``pairs``: each batch is made of sources, each with edits of its own, S / R of them; real
+    images without an edit are left out. Raises SettingError where that leaves nothing.
     """
 
     def __init__(self, data: SampleSet, settings: TrainSettings) -> None:
@@ -30,6 +31,19 @@ class Batches:
         for at in self._synthetic.tolist():
             self._edits.setdefault(data.samples[at].source, []).append(at)
         self._sources = [data.samples[at].source for at in self._real.tolist()]
+        pairs, mix = settings.batches == "pairs", settings.mix
+        if not len(self._real) and (pairs or (isinstance(mix, tuple) and mix[0])):
+            raise SettingError("no real image with a label in the split train: add --real, or take --mix natural")
+        if pairs and self._edits.keys().isdisjoint(self._sources):
+            raise SettingError(
+                "batches of pairs: no labelled source in the split train has an edit: label the sources (y_no_finding"
+                " of 1 is enough), or take --batches free"
+            )
+
+    @property
+    def unpaired(self) -> int:
+        """How many real images are left out, as they have no edit."""
+        return sum(source not in self._edits for source in self._sources) if self._settings.batches == "pairs" else 0
 
     def of_epoch(self, epoch: int) -> list[Places]:
         """Return the batches of an epoch; the last may be smaller."""

@@ -11,6 +11,7 @@ import numpy as np
 from roentmod_fast.atomic import make_folder
 from roentmod_fast.errors import SettingError
 from roentmod_fast.study.samples import REAL, TRAIN, VALIDATE, SampleSet, check_trainable
+from roentmod_fast_train.batches import Batches
 from roentmod_fast_train.export import MODEL, write_model
 from roentmod_fast_train.images import load_images
 from roentmod_fast_train.loop import Progress, Training
@@ -40,6 +41,8 @@ def train_classifier(
     check_trainable(data, synthetic=synthetic)
     if isinstance(settings.mix, tuple) and settings.mix[1] and not data.of(TRAIN, "synthetic"):
         raise SettingError("no edit in the split train: give a cohort whose edits are made, or --mix 1:0")
+    if unpaired := Batches(data, settings).unpaired:
+        logger.warning(f"{unpaired} real images of the split train have no edit: batches of pairs leave them out")
     make_folder(folder)
     threads = {"data": data.digest, "findings": list(data.findings), "settings": settings.to_json(), "device": device}
     bind_run(folder, threads)
@@ -55,7 +58,12 @@ def train_classifier(
     checked = data.of(VALIDATE, REAL)[:8]
     path = folder / MODEL
     difference = write_model(
-        training.best_network(), folder.name, settings.size, data.findings, np.asarray(images[checked]), path
+        training.best_network(),
+        folder.resolve().name or "model",
+        settings.size,
+        data.findings,
+        np.asarray(images[checked]),
+        path,
     )
     logger.info(f"ONNX differs from torch by {difference:.1g} at most")
     return path

@@ -56,7 +56,7 @@ class TrainSettings:
                 raise SettingError(f"{name} {value!r}: expected one of {', '.join(known)}")
         for name, number, least in (
             ("size", self.size, 32),
-            ("batch", self.batch, 1),
+            ("batch", self.batch, 2),
             ("epochs", self.epochs, 1),
             ("patience", self.patience, 1),
             ("seed", self.seed, 0),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from roentmod_fast.cli import EXIT_SOME_FAILED
 from roentmod_fast.cli.log import logger, verbosity
 from roentmod_fast.cli.options import PATH, device_option
 
@@ -35,7 +37,7 @@ from roentmod_fast.cli.options import PATH, device_option
 )
 @click.option(
     "--null",
-    type=click.Choice(["normal", "autoencoder", "seed"]),
+    type=click.Choice(["normal", "autoencoder"]),
     help="The control that the excess is over. [default: the normal prompt's edits, else the autoencoder]",
 )
 @click.option(
@@ -138,3 +140,5 @@ def command(
             logger.warning(f"{name}: {count} images without a prediction are left out")
     for path in write_results(results, output)[:1]:
         click.echo(path)
+    if results.left_out:
+        sys.exit(EXIT_SOME_FAILED)

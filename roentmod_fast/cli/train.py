@@ -77,7 +77,7 @@ def command() -> None:
 @click.option("--pretrained", type=PATH, metavar="FILE", help="Start from this state dict of torchvision's network.")
 @click.option("--size", type=click.IntRange(min=32), default=224, show_default=True, help="Pixels a side; ours.")
 @click.option("--learning-rate", type=float, default=1e-4, show_default=True, help="The paper's.")
-@click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="The paper's.")
+@click.option("--batch", type=click.IntRange(min=2), default=32, show_default=True, help="The paper's.")
 @click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most; the paper's.")
 @click.option(
     "--patience",
@@ -115,7 +115,7 @@ def run(
 
     \b
     Examples:
-      roentmod-fast train cohort/ -o run/
+      roentmod-fast train run cohort/ -o run/
       roentmod-fast train cohort/ --mix 10:22 --batches pairs -o run/
       roentmod-fast train cohort/ --real films.csv --network small --size 128 -o run/
     """
@@ -181,7 +181,16 @@ class _Shown:
     metavar="PATH",
     help="Labelled real radiographs: a table as of --real, or a cohort, whose sources count. Repeat for more.",
 )
-@click.option("-o", "--output", "folder", type=PATH, default=Path("evaluation"), show_default=True, metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=PATH,
+    default=Path("evaluation"),
+    show_default=True,
+    metavar="DIR",
+    help="For tables, figure and page.",
+)
 @click.option("--split", default="test", show_default=True, help="Which radiographs count; 'all' takes all.")
 @click.option("--findings", metavar="NAME,...", help="[default: all that have a label]")
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
@@ -206,6 +215,7 @@ def evaluate(
       roentmod-fast train evaluate densenet.onnx run/ --table nih.csv --table mimic.csv -o table1/
     """
     from roentmod_fast.cli.count_progress import CountProgress
+    from roentmod_fast.errors import SettingError
     from roentmod_fast.study.evaluation import Evaluation, write_evaluation
     from roentmod_fast.study.plan import PLAN
     from roentmod_fast.study.samples import read_samples
@@ -213,8 +223,10 @@ def evaluate(
 
     read = {}
     for path in tables:
-        cohort = (path / PLAN).is_file()
-        read[path.stem] = read_samples([path] if cohort else [], [] if cohort else [path], _names(findings), root)
+        cohort, name = (path / PLAN).is_file(), path.stem
+        if name in read:
+            raise SettingError(f"--table: two are called {name}: rename one, or evaluate it into another folder")
+        read[name] = read_samples([path] if cohort else [], [] if cohort else [path], _names(findings), root)
     scorers = [open_scorer(str(Path(text) / "model.onnx") if Path(text).is_dir() else text) for text in models]
     evaluation = Evaluation(scorers, read, None if split == "all" else split, resamples)
     with CountProgress(evaluation.images) as progress:

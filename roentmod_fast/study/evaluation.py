@@ -35,8 +35,9 @@ NOWHERE = Interval(math.nan, math.nan, math.nan)
 class Result:
     """The AUC of one model for one finding on one table.
 
-    ``delong``: by patient, on the logit scale; ``bootstrap``: by patient. ``difference``: to the first model on the
-    same radiographs, ``delong`` and ``bootstrap``, with DeLong's p; NaN for the first model itself.
+    ``delong``: by patient, on the logit scale; ``bootstrap``: by patient. ``difference``: to ``against``, the first
+    model that has the finding, on the same radiographs, ``delong`` and ``bootstrap``, with DeLong's p; NaN for that
+    model itself.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Result:
     difference: Interval = NOWHERE
     difference_bootstrap: Interval = NOWHERE
     p: float = math.nan
+    against: str = ""
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Evaluation:
             if min(len(set(patients[positive])), len(set(patients[~positive]))) < 2:
                 self.left_out[f"{finding} in {table}: fewer than two patients with or without it"] += 1
                 continue
-            first: Values | None = None
+            first: tuple[str, Values] | None = None
             for number, scorer in enumerate(self.scorers):
                 if finding not in scorer.findings:
                     continue
@@ -150,23 +152,30 @@ class Evaluation:
                     delong(own, positive, patients),
                     auc_bootstrap(own, positive, patients, rng=np.random.default_rng(self.seed), count=self.count),
                 )
-                results.append(result if first is None else self._compared(result, own, first, positive, patients))
-                first = own if first is None else first
+                results.append(result if first is None else self._compared(result, own, *first, positive, patients))
+                first = (scorer.name, own) if first is None else first
         return results
 
     def _compared(
-        self, result: Result, own: Values, first: Values, positive: NDArray[np.bool_], patients: NDArray[np.str_]
+        self,
+        result: Result,
+        own: Values,
+        against: str,
+        first: Values,
+        positive: NDArray[np.bool_],
+        patients: NDArray[np.str_],
     ) -> Result:
         difference, p = delong_paired(own, first, positive, patients)
         rng = np.random.default_rng(self.seed)
         resampled = auc_bootstrap_paired(own, first, positive, patients, rng=rng, count=self.count)
-        return Result(**{**vars(result), "difference": difference, "difference_bootstrap": resampled, "p": p})
+        found = {"difference": difference, "difference_bootstrap": resampled, "p": p, "against": against}
+        return Result(**{**vars(result), **found})
 
 
 COLUMNS = (
     *("model", "table", "finding", "n_images", "n_positive", "n_patients", "auc", "delong_lo", "delong_hi"),
     *("bootstrap_lo", "bootstrap_hi", "difference", "difference_lo", "difference_hi"),
-    *("difference_bootstrap_lo", "difference_bootstrap_hi", "p"),
+    *("difference_bootstrap_lo", "difference_bootstrap_hi", "p", "against"),
 )
 
 
@@ -197,14 +206,23 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
                 each.model,
                 each.table,
                 each.finding,
+                each.against,
                 _written(each.difference),
                 _written(each.difference_bootstrap),
                 each.p,
             ]
             for each in compared
         ]
-        heads = ["model", "table", "finding", "difference (DeLong)", "difference (bootstrap by patient)", "p"]
-        report.add(f"Against {evaluation.scorers[0].name}", Table(heads, cells, digits=4))
+        heads = [
+            "model",
+            "table",
+            "finding",
+            "against",
+            "difference (DeLong)",
+            "difference (bootstrap by patient)",
+            "p",
+        ]
+        report.add("Against the first model that has the finding", Table(heads, cells, digits=4))
     files = {
         "index.html": report.render(),
         "auc.csv": _csv(results),
@@ -242,7 +260,7 @@ def _csv(results: Sequence[Result]) -> bytes:
             *(each.model, each.table, each.finding, each.images, each.positives, each.patients),
             *(each.delong.estimate, each.delong.low, each.delong.high, each.bootstrap.low, each.bootstrap.high),
             *(each.difference.estimate, each.difference.low, each.difference.high),
-            *(each.difference_bootstrap.low, each.difference_bootstrap.high, each.p),
+            *(each.difference_bootstrap.low, each.difference_bootstrap.high, each.p, each.against),
         ]
         writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in values])
     return buffer.getvalue().encode("utf-8", "replace")

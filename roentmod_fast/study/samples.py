@@ -11,14 +11,14 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.radiograph.dicom.deidentify import PSEUDONYMIZE, Pseudonyms, pseudonym_key
+from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, PSEUDONYMIZE, Pseudonyms, pseudonym_key
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort
@@ -145,6 +145,11 @@ def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
 def _pseudonyms(cohorts: Sequence[Path]) -> Pseudonyms | None:
     """Return the pseudonyms by which cohorts call their patients, None where none does."""
     plans = [Cohort.open(folder).plan for folder in cohorts]
+    if any(plan.output.deidentify == ANONYMIZE for plan in plans):
+        raise SettingError(
+            "a cohort planned with --deidentify anonymize calls its patients by names of its own: nobody can tell"
+            " whether a table has the same ones in another split: plan it with pseudonymize"
+        )
     return Pseudonyms(pseudonym_key()) if any(plan.output.deidentify == PSEUDONYMIZE for plan in plans) else None
 
 
@@ -210,7 +215,9 @@ def _read_table(path: Path, found: _Found) -> None:
             raise SettingError(f"{where}: {row['source']}: no such file: paths are relative to the table")
         labels = _labels(row, where, found)
         key = hashlib.sha256(str(row["source"]).encode("utf-8", "surrogateescape")).hexdigest()
-        found.samples.append((Sample(key, REAL, row["split"], row["patient"], key, (), Source.of(file)), labels))
+        # Called as in the table: predictions name it so, and two folders may hold files of one name.
+        source = replace(Source.of(file), name=row["source"])
+        found.samples.append((Sample(key, REAL, row["split"], row["patient"], key, (), source), labels))
 
 
 def _rows(path: Path, needed: Sequence[str]) -> Iterable[dict[str, str]]:

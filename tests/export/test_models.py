@@ -82,6 +82,10 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ParityError, match="not written"):
         write_model(Small(), SMALL, tmp_path / "small.onnx")
     assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(model_file, "_difference", lambda *arguments: float("nan"))
+    with pytest.raises(ParityError, match="not written"):
+        write_model(Small(), SMALL, tmp_path / "small.onnx")
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:

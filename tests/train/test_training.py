@@ -101,6 +101,34 @@ def test_a_stopped_run_goes_on_bit_for_bit(data: SampleSet, images: np.ndarray, 
     assert [row[:-1] for row in rows[0]] == [row[:-1] for row in rows[1]] and len(rows[0]) == 3
 
 
+def test_batches_without_images_are_refused(data: SampleSet, tmp_path: Path) -> None:
+    edits = replace(data, samples=tuple(each for each in data.samples if (each.split, each.kind) != (TRAIN, REAL)))
+    for change in ({"mix": (10, 22)}, {"batches": "pairs"}):
+        with pytest.raises(SettingError, match="no real image with a label in the split train"):
+            Batches(edits, replace(SETTINGS, **change))  # type: ignore[arg-type]
+    others = tuple(replace(each, source="film") if each.kind == REAL else each for each in data.samples)
+    with pytest.raises(SettingError, match="no labelled source in the split train has an edit"):
+        train_classifier(replace(data, samples=others), replace(SETTINGS, batches="pairs"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_real_images_that_pairs_leave_out_are_counted(data: SampleSet) -> None:
+    one = data.of(TRAIN, REAL)[0]
+    film = replace(data.samples[one], source="film")
+    more = replace(data, samples=tuple(film if at == one else each for at, each in enumerate(data.samples)))
+    assert Batches(more, replace(SETTINGS, batches="pairs")).unpaired == 1
+    assert Batches(more, SETTINGS).unpaired == 0
+
+
+def test_a_run_in_this_folder_has_a_name(data: SampleSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    monkeypatch.setattr("roentmod_fast_train.run.write_model", lambda network, name, *rest: names.append(name) or 0.0)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert train_classifier(data, replace(SETTINGS, epochs=1), Path()) == Path("model.onnx")
+    assert names == ["here"]
+
+
 def test_a_run_ends_in_onnx_with_a_contract(data: SampleSet, images: np.ndarray, tmp_path: Path) -> None:
     path = train_classifier(data, SETTINGS, tmp_path / "run")
     assert path == tmp_path / "run" / "model.onnx"

@@ -200,7 +200,14 @@ class Comparison:
         def fits(query: Query) -> bool:
             return query.kind == kind and prompt in (ALL, query.prompt)
 
-        return np.flatnonzero([fits(query) for query in self.measured.queries])
+        chosen, seen = list[int](), set[tuple[int, tuple[str, ...]]]()
+        for number, query in enumerate(self.measured.queries):
+            # A follow-up of several prompts is one image: over all prompts it counts once.
+            image = query.source, query.keys or (str(query.line),)
+            if fits(query) and not (query.kind == REAL and prompt == ALL and image in seen):
+                seen.add(image)
+                chosen.append(number)
+        return np.array(chosen, dtype=np.intp)
 
     def _patients(self, chosen: NDArray[np.intp]) -> NDArray[np.int64]:
         queries, patients = self.measured.queries, self.measured.patients

@@ -31,9 +31,12 @@ def imrmc_files(reads: Reads) -> dict[str, str]:
         files["imrmc.txt"] = _render(reads, own, scores, lambda read: int(not read.image.real), REALISM, text)
     for name in reads.key.findings:
         own = [read for read in reads.firsts if read.row.findings.get(name) is not None]
+        text = f"Score: {name} seen, 1, unsure, 0.5, or not, 0. Truth: 1 asked for or in the source, else 0."
+
+        # A control whose labels do not say has no truth.
+        own = [read for read in own if name in read.image.asked or not read.image.real or read.image.labels.get(name)]
         values = [read.row.findings[name] or 0 for read in own]
         scores = np.array([0.5 if value == UNSURE else float(value) for value in values])
-        text = f"Score: {name} seen, 1, unsure, 0.5, or not, 0. Truth: 1 asked for or in the source, else 0."
 
         def truth(read: Read, name: str = name) -> int:
             return int(name in read.image.asked or read.image.labels.get(name) == "1")

@@ -13,7 +13,7 @@ from roentmod_fast.editor import Editor
 from roentmod_fast.radiograph.raster import edit_png, read_raster
 from roentmod_fast.result import Decoded, provenance_of
 from roentmod_fast.study.make import load_editor
-from roentmod_fast.study.pairs import SourceImage, in_size
+from roentmod_fast.study.pairs import SourceImage, squared
 from roentmod_fast.study.plan import Cohort
 
 Array = NDArray[np.float32]
@@ -38,9 +38,9 @@ class RoundTrip:
         if plan.output.format != "dicom":
             how = provenance_of(editor.bundle, editor.device.name, "", prepared.settings)
             data = edit_png(source.radiograph, result.image, how, bits=plan.output.png_bits, size=plan.output.size)
-            return read_raster(data, "round trip", force=True).image
+            made = read_raster(data, "round trip", force=True)
+            return squared(made.image, made.aspect)
         radiograph = source.radiograph
         assert radiograph.grayscale is not None
         stored = radiograph.to_stored(result.image)
-        shown = radiograph.orientation.upright(radiograph.grayscale.apply(stored))
-        return np.asarray(shown if shown.shape == source.image.shape else in_size(radiograph, source.image.shape, ""))
+        return squared(radiograph.orientation.upright(radiograph.grayscale.apply(stored)), radiograph.aspect)

@@ -79,6 +79,11 @@ class StressTest:
         names = [scorer.name for scorer in self.scorers]
         if twice := [name for name in names if [file_name(n) for n in names].count(file_name(name)) > 1]:
             raise SettingError(f"two models are called {twice[0]}: change the name in one contract, or of the file")
+        if self.radiographs and (blind := [scorer.name for scorer in self.scorers if not scorer.looks]):
+            raise SettingError(
+                f"model {blind[0]}: a table of predictions scores no radiographs: put theirs into the table, with"
+                " reference in the column kind, and leave --reference out"
+            )
         self.pairs = CohortPairs(self.cohort, self.root)
         self.notes: list[str] = []
         self._findings = self._chosen()
@@ -148,7 +153,9 @@ class StressTest:
             for name in self.findings:
                 if name not in known:
                     raise SettingError(f"finding {name!r}: no model has it: expected some of {', '.join(known)}")
-            return tuple(dict.fromkeys(self.findings))
+            if not self.findings:
+                raise SettingError(f"no finding: name some of {', '.join(known)} with --findings")
+            return self._checked(tuple(dict.fromkeys(self.findings)))
         asked = [
             name for text in self.cohort.plan.prompts for name in asked_findings(text, known) if name != NO_FINDING
         ]
@@ -159,8 +166,17 @@ class StressTest:
                 f"no model knows a finding of the cohort ({', '.join(asked) or 'none'}): outputs are"
                 f" {', '.join(known)}: name them as the cohort does, or give --findings"
             )
+        return self._checked(found, asked)
+
+    def _checked(self, found: tuple[str, ...], asked: Sequence[str] = ()) -> tuple[str, ...]:
+        """Note what a model lacks. Raises SettingError for a model that knows none of the findings."""
         for scorer in self.scorers:
-            if lacking := [name for name in asked if name not in scorer.findings]:
+            if not set(found) & set(scorer.findings):
+                raise SettingError(
+                    f"model {scorer.name}: has no output of {', '.join(found)}: leave it out; its outputs are"
+                    f" {', '.join(scorer.findings)}"
+                )
+            if lacking := [name for name in asked or found if name not in scorer.findings]:
                 self.notes.append(f"{scorer.name} has no output of {', '.join(lacking)}: these cells stay empty")
         return found
 
@@ -188,9 +204,11 @@ class StressTest:
             return Reference.read(kept, scorer.sha256, own)
         values = [item.source for item in scored if item.source is not None]
         origin = f"{len(values)} sources of the cohort"
-        if not self._more[at] and not (isinstance(scorer, TableScorer) and len(scorer.table.reference)):
+        if not self.radiographs and not (isinstance(scorer, TableScorer) and len(scorer.table.reference)):
             self.notes.append(f"{scorer.name}: {OWN_SOURCES}")
-        if self._more[at]:
+        if self.radiographs:
+            if not self._more[at]:
+                raise SettingError(f"--reference: none of {len(self.radiographs)} radiographs can be read")
             values, origin = self._more[at], f"{len(self._more[at])} radiographs"
         if isinstance(scorer, TableScorer) and len(scorer.table.reference):
             values, origin = list(scorer.table.reference), f"{len(scorer.table.reference)} rows of the table"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +96,11 @@ class FunctionScorer:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(f"{self.name}\0{self.version}\0{self.findings}".encode()).hexdigest()
+        try:
+            text = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            text = ""
+        return hashlib.sha256(f"{self.name}\0{self.version}\0{self.findings}\0{text}".encode()).hexdigest()
 
     def score(self, image: Image | None, names: Sequence[str]) -> Values | None:
         assert image is not None
@@ -144,6 +150,8 @@ def open_scorer(text: str, device: str = "auto") -> Scorer:
     module, colon, attribute = text.partition(":")
     if not colon or not attribute.isidentifier():
         raise SettingError(f"model {text}: expected a file .onnx, .json or .csv, or a Python function module:name")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a script's own folder stands there in place of the user's
     try:
         function = getattr(importlib.import_module(module), attribute)
         findings = tuple(function.findings)

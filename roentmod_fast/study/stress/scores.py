@@ -51,7 +51,7 @@ class Scored:
 
 @dataclass
 class ScoreFile:
-    """The kept scores of one model. ``torn``: lines that were cut off."""
+    """The kept scores of one model."""
 
     folder: Path
     scorer: Scorer
@@ -114,8 +114,13 @@ class ScoreFile:
             raise SettingError(f"{self.path}: damaged: remove it, or give --overwrite")
         count = len(COLUMNS)
         for row in lines:
-            if len(row) == count + len(self.scorer.findings):
-                self.known[row[1], row[0]] = row[count - 1], np.array([float(text) for text in row[count:]])
+            try:
+                values = np.array([float(text) for text in row[count:]])
+            except ValueError:
+                values = np.empty(0)
+            if len(values) != len(self.scorer.findings) or not np.isfinite(values).all():
+                raise SettingError(f"{self.path}: line {lines.line_num} is damaged: remove it, or give --overwrite")
+            self.known[row[1], row[0]] = row[count - 1], values
 
 
 def file_name(name: str) -> str:

@@ -159,7 +159,9 @@ def collect(
     if "" in whole:
         controls[AUTOENCODER] = whole.pop("")
     if normal := [name for name in whole if asked_findings(name) == (NO_FINDING,)]:
-        controls[NORMAL] = whole.pop(normal[0])
+        for name in normal:
+            del whole[name]
+        controls[NORMAL] = pairs([row for name in normal for row in rows[name]])
     if seeds:
         controls[SEED] = pairs(seeds)
     return ModelPairs(model, own, whole, controls)
@@ -198,7 +200,7 @@ def analyse(pairs: ModelPairs, options: Options) -> list[Cell]:
 def _null(pairs: ModelPairs, wanted: str | None) -> str | None:
     if wanted is None:
         return next((name for name in (NORMAL, AUTOENCODER) if name in pairs.controls), None)
-    if wanted not in pairs.controls:
+    if wanted == SEED or wanted not in pairs.controls:
         there = ", ".join(pairs.controls) or "none"
         raise SettingError(f"control {wanted}: not in this cohort for {pairs.model}, which has {there}")
     return wanted
@@ -276,9 +278,13 @@ def _concluded(cells: Sequence[Cell], options: Options) -> list[Cell]:
 
 
 def _conclusion(cell: Cell, margin: float) -> str:
-    controlled = not math.isnan(cell.p_excess)
+    controlled = bool(cell.null)
     tested, p = (cell.excess, cell.p_excess_holm) if controlled else (cell.shift, cell.p_holm)
-    if p <= LEVEL and not tested.low <= 0 <= tested.high:
+    if math.isnan(p):  # the control shares no patients with the cell
+        return UNDECIDED
+    # The shift itself must be there too: where sources have findings, the control takes them away.
+    moves = cell.p_holm <= LEVEL and not cell.shift.low <= 0 <= cell.shift.high
+    if moves and p <= LEVEL and not tested.low <= 0 <= tested.high:
         return SHIFTS if equivalence(tested, margin) != "equivalent" else NONE
     if equivalence(tested, margin) == "equivalent":
         moved = cell.p_holm <= LEVEL and equivalence(cell.shift, margin) != "equivalent"

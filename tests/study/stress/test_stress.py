@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,11 @@ def test_scores_are_kept_and_used_again(cohort: Cohort, tmp_path: Path) -> None:
     assert len(looked) == images + 3
     assert again.cells == first.cells
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
+    for change in (b",x", b",nan", b""):  # by hand
+        cut = lines[2].rstrip().rpartition(b",")[0] + change + b"\n"
+        path.write_bytes(b"".join([*lines[:2], cut, *lines[3:]]))
+        with pytest.raises(SettingError, match="line 3 is damaged"):
+            run(cohort, tmp_path, [counted])
     with pytest.raises(SettingError, match="another cohort or version of clean"):
         run(cohort, tmp_path, [replace(CLEAN, version="2")])
 
@@ -242,6 +248,18 @@ def test_further_radiographs_make_the_reference(cohort: Cohort, results: Results
     assert set(own) <= set(whole) and percentiles(own, own[:1])[0] == pytest.approx(10)
 
 
+def test_a_reference_that_is_none_is_not_replaced_by_another(cohort: Cohort, tmp_path: Path) -> None:
+    from roentmod_fast.radiograph.sources import Source
+
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    bad = [Source.of(tmp_path / "bad.png")]
+    with pytest.raises(SettingError, match="none of 1 radiographs can be read"):
+        run(cohort, tmp_path / "out", [CLEAN], radiographs=bad)
+    table = TableScorer(PredictionTable("vendor", ("hernia",), "0", {}))
+    with pytest.raises(SettingError, match="model vendor: a table of predictions scores no radiographs"):
+        run(cohort, tmp_path / "out", [table], radiographs=bad)
+
+
 def test_another_seed_is_a_control(tmp_path: Path) -> None:
     def noisy(patient: int, prompt: str, repeat: int, size: int) -> Array:
         return np.clip(drawn_edit(patient, prompt, repeat, size) + np.float32(0.02 * repeat), 0, 1)
@@ -261,6 +279,15 @@ def test_another_seed_is_a_control(tmp_path: Path) -> None:
         ({"scorers": [FunctionScorer(lambda image: [0.5], ("fracture",), "other")]}, "no model knows a finding"),
         ({"scorers": [FunctionScorer(lambda image: [0.5], ("hernia",), "m"), CLEAN, CLEAN]}, "two models are called"),
         ({"scorers": []}, "no model"),
+        ({"findings": []}, "no finding: name some of cardiomegaly, hernia"),
+        (
+            {"scorers": [CLEAN, FunctionScorer(lambda image: [0.5], ("fracture",), "other")]},
+            "model other: has no output of cardiomegaly, hernia",
+        ),
+        (
+            {"scorers": [CLEAN, FunctionScorer(lambda image: [0.5], ("hernia",), "m")], "findings": ["cardiomegaly"]},
+            "model m: has no output of cardiomegaly: leave it out; its outputs are hernia",
+        ),
     ],
 )
 def test_what_fits_no_cohort_is_refused(
@@ -304,3 +331,10 @@ def test_a_control_that_is_not_there_is_named(cohort: Cohort, tmp_path: Path) ->
 def test_a_model_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="model "):
         open_scorer(text)
+
+
+def test_a_function_of_this_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_own_model.py").write_text("def score(image):\n    return [0.5]\n\n\nscore.findings = ('edema',)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])  # as the installed command has it
+    assert open_scorer("my_own_model:score").findings == ("edema",)
