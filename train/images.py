@@ -1,7 +1,7 @@
 """Images of samples in the network's size, read once and kept in one file, from which batches are gathered.
 
-They go the way that the contract of the trained model prescribes (:mod:`roentmod_fast.study.models.preprocess`), so
-that training and ``stress`` see the same pixels.
+They go the way that the contract of the trained model prescribes (:mod:`roentmod_fast.study.models.preprocess`), real
+radiographs by way of the size of the edits beside them, as in ``stress``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError, SourceError
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.models.contract import Contract
 from roentmod_fast.study.models.preprocess import preprocess
@@ -73,5 +74,8 @@ def _read(sample: Sample, contract: Contract) -> Pixels:
         radiograph = read_radiograph(sample.file, force=True)
     except SourceError as error:
         raise SettingError(f"{error}: training needs every image of its tables") from None
-    image = preprocess(squared(radiograph.image, radiograph.aspect), contract)[0]
+    image = squared(radiograph.image, radiograph.aspect)
+    if sample.frame is not None:
+        image = Letterbox.fit(image.shape, sample.frame).apply(image)
+    image = preprocess(image, contract)[0]
     return np.rint(image * 255).astype(np.uint8)

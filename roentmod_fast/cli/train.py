@@ -93,7 +93,7 @@ def command() -> None:
     help="Turn, zoom, shift, brightness, contrast; never mirrored. Ours.",
 )
 @click.option("--mixed-precision", is_flag=True, help="bfloat16 on a GPU. Ours.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--root", type=PATH, metavar="DIR", help="Where a cohort's sources are. [default: the plan's]")
 @verbosity

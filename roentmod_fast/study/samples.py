@@ -31,7 +31,11 @@ MANIFEST = "manifest.csv"
 
 @dataclass(frozen=True)
 class Sample:
-    """One image. ``labels``: by finding, NaN where unknown. ``source``: the key that an edit shares with its source."""
+    """One image. ``labels``: by finding, NaN where unknown. ``source``: the key that an edit shares with its source.
+
+    ``frame``: pixels of the square into which a real radiograph is letterboxed first, where the edits that it is beside
+    are written so: it must not be known by its sharpness.
+    """
 
     name: str
     kind: str
@@ -41,6 +45,7 @@ class Sample:
     labels: tuple[float, ...]
     file: Source
     sha256: str = ""
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,8 @@ def read_samples(
     samples = [each for each in samples if not all(map(math.isnan, each.labels))]
     if lost := len(found.samples) - len(samples):
         found.left_out["without a label of these findings"] = lost
+    if len(frames := {each.frame for each, _ in found.samples if each.frame is not None}) == 1:
+        samples = [replace(each, frame=min(frames)) if each.kind == REAL else each for each in samples]
     if not samples:
         raise SettingError("no image with a finding and a split: see roentmod-fast cohort table")
     _check_patients(samples, pseudonyms)
@@ -186,6 +193,7 @@ def _read_cohort(folder: Path, root: Path | None, found: _Found) -> None:
                 raise SettingError(f"{path}: row {number}: no source of this cohort: type cohort table again")
             file, sha256 = source.source(place), row["source_sha256"] or source.sha256
             sample = Sample(row["source_key"], REAL, split, _patient(source), row["source_key"], (), file, sha256)
+            sample = replace(sample, frame=cohort.plan.output.size)
         else:
             if row["status"] != "done":
                 found.left_out[f"{row['status']} edits"] += 1

@@ -43,6 +43,7 @@ def drawn_cohort(
     repeats: int = 1,
     films: int = 1,
     compose: str = "replace",
+    frame: int | None = None,
     split: Callable[[int], str] = lambda number: "",
     labels: Callable[[int], dict[str, str]] = lambda number: {},
     patient: Callable[[int], str] = lambda number: f"patient-{number}",
@@ -51,7 +52,8 @@ def drawn_cohort(
     """Write phantoms, a plan, edits as PNG of 8 bits and their rows into ``folder``.
 
     ``films``: sources of each patient. ``patient``: the name of one by number. ``split`` and ``labels``: of a source by
-    its number; findings of its labels are drawn. ``edit``: makes an edit of a source, a prompt and a repeat in a size.
+    its number; findings of its labels are drawn. ``frame``: the plan's size of outputs. ``edit``: makes an edit of a
+    source, a prompt and a repeat in a size.
     """
     (folder / "sources").mkdir(parents=True)
     sources = []
@@ -84,7 +86,7 @@ def drawn_cohort(
         prompts=tuple(prompts),
         repeats=repeats,
         origin=Origin("table", str((folder / "sources").absolute()), "name"),
-        output=Output("png", png_bits=8),
+        output=Output("png", png_bits=8, size=frame),
     )
     cohort = write_plan(folder, plan, sources, list(labels(0)))
     writer = RowWriter(folder)

@@ -152,3 +152,11 @@ def test_a_cohort_without_a_manifest_names_the_command(tmp_path: Path) -> None:
 def test_an_unknown_finding_is_named(cohort: Cohort) -> None:
     with pytest.raises(SettingError, match="finding 'fracture': no label of it"):
         read_samples([cohort.folder], findings=["fracture"])
+
+
+def test_real_radiographs_take_the_size_of_the_edits_beside_them(tmp_path: Path) -> None:
+    cohort = drawn_cohort(tmp_path / "c", ("hernia",), patients=2, size=32, split=lambda number: "train", frame=24)
+    write_tables(cohort, Labels("absent"))
+    data = read_samples([cohort.folder], [write_table(tmp_path)])
+    assert {(each.kind, each.frame) for each in data.samples} == {(REAL, 24), (SYNTHETIC, None)}
+    assert {each.frame for each in read_samples([], [write_table(tmp_path)]).samples} == {None}
