@@ -216,10 +216,12 @@ def edit_of(
     change: ChangeStatistics | None = None,
     truncated: str = "",
     labelled: bool = False,
+    quick: bool = False,
 ) -> PageEdit:
     """Return an edit of ``radiograph`` as a page holds it; ``image`` and the rest as of an ``EditResult``.
 
     ``name``: of its file. ``labelled``: the word SYNTHETIC is burned into the file, so into the page's pixels too.
+    ``quick``: as for :func:`~.pixels.encode`.
     """
     over_padding = label_mask(radiograph.shape) if labelled else None
     stored = radiograph.to_stored(burn_label(image) if labelled else image, over_padding)
@@ -231,7 +233,7 @@ def edit_of(
     return PageEdit(
         name=name,
         prompt=provenance.prompt,
-        blob=encode_edit(upright_values(radiograph, stored), source.values),
+        blob=encode_edit(upright_values(radiograph, stored), source.values, quick=quick),
         facts=facts,
         changed=None if change is None else change.share_changed,
         findings=find_findings(provenance.prompt),
@@ -271,9 +273,9 @@ def first_image(source: PageSource, edited: Array) -> bytes:
     return buffer.getvalue()
 
 
-def encode_source(source: PageSource) -> Blob:
-    """Encode a source's pixels."""
-    return encode(source.values)
+def encode_source(source: PageSource, *, quick: bool = False) -> Blob:
+    """Encode a source's pixels; ``quick`` as for :func:`~.pixels.encode`."""
+    return encode(source.values, quick=quick)
 
 
 def _rescale(radiograph: Radiograph) -> tuple[float, float]:

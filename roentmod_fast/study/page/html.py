@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,19 +27,40 @@ from roentmod_fast.radiograph.dicom.marks import MANUFACTURER, WARNING
 class Template:
     """The files of a kind of page, each as name and package; ``mark``: what its header and title say of all images.
 
-    Scripts are put together in their order, and so are styles.
+    Scripts are put together in their order, and so are styles. ``sources``: directives of the policy beside those of
+    script and style, for what the page may load.
     """
 
     page: tuple[str, str]
     styles: tuple[tuple[str, str], ...]
     scripts: tuple[tuple[str, str], ...]
     mark: str = WARNING
+    sources: str = "img-src data:"
+
+    @property
+    def style(self) -> str:
+        """All styles in one."""
+        return "".join(template(*part) for part in self.styles)
+
+    @property
+    def script(self) -> str:
+        """All scripts in one, without lines of comment and indentation: no text in them has more than one line."""
+        return re.sub(r"(?m)^[ \t]*(?://.*)?\n?", "", "".join(template(*part) for part in self.scripts))
+
+    @property
+    def policy(self) -> str:
+        """The Content-Security-Policy: script and style by their hashes, ``sources``, and nothing else."""
+        return (
+            f"default-src 'none'; script-src {source_hash(self.script)}; style-src {source_hash(self.style)};"
+            f" {self.sources}; base-uri 'none'; form-action 'none'"
+        )
 
 
 SHARED = "roentmod_fast.study.page"
 STYLE = "page.css", SHARED
 VIEWER = "viewer.js", SHARED
-EDITS = Template(("page.html", SHARED), (STYLE,), (VIEWER, ("page.js", SHARED)))
+COMPARISON = "compare.js", SHARED
+EDITS = Template(("page.html", SHARED), (STYLE,), (VIEWER, COMPARISON, ("page.js", SHARED)))
 INDEX = Template(("index.html", SHARED), (STYLE,), (("index.js", SHARED),))
 
 
@@ -56,19 +78,13 @@ def assemble(
     ``data``: what JSON knows. ``blobs``: base64 by name. ``first``: a JPEG to show until the script has decoded the
     pixels.
     """
-    style = "".join(template(*part) for part in kind.styles)
-    script = "".join(template(*part) for part in kind.scripts)
-    policy = (
-        f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; img-src data:;"
-        " base-uri 'none'; form-action 'none'"
-    )
     facts = {**data, "warning": kind.mark, "made": f"{MANUFACTURER} {__version__}"}
     parts = {
-        "policy": policy,
+        "policy": kind.policy,
         "title": html.escape(f"{title} - {kind.mark}"),
         "warning": html.escape(kind.mark),
-        "style": style,
-        "script": script,
+        "style": kind.style,
+        "script": kind.script,
         "data": embedded(facts),
         "first": f"data:image/jpeg;base64,{base64.b64encode(first).decode('ascii')}" if first else "data:,",
         "blobs": "\n".join(

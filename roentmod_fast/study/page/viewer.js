@@ -30,15 +30,19 @@ function restore(bytes, kind, W, H) {
   let i = 0;
   for (let y = 0; y < H; y++) {
     let left = y ? out[i - W] : 0, before = left;
+    if (kind === 1) {
+      for (const end = i + W; i < end; i++) {
+        const folded = bytes[i + N] << 8 | bytes[i];
+        out[i] = left = left + (folded >>> 1 ^ -(folded & 1)) & 65535;
+      }
+      continue;
+    }
     for (let x = 0; x < W; x++, i++) {
       const up = y ? out[i - W] : 0, folded = bytes[i + N] << 8 | bytes[i];
-      let p = left;
-      if (kind > 1) {
-        p = left + up - before;
-        if (kind === 3) {
-          const low = left < up ? left : up, high = left < up ? up : left;
-          p = p < low ? low : p > high ? high : p;
-        }
+      let p = left + up - before;
+      if (kind === 3) {
+        const low = left < up ? left : up, high = left < up ? up : left;
+        p = p < low ? low : p > high ? high : p;
       }
       left = (p + (folded >>> 1 ^ -(folded & 1))) & 65535;
       before = up;
@@ -91,17 +95,21 @@ class DecodedCache {
 
 // One canvas. image: columns, rows, aspect, bits, lowest, slope, intercept, inverted, padding, windows (name, centre,
 // width), and table, the grey of each value in the first window where that is none by the formula.
-// page: panes() where whole images would be, scene() draws them, changed() after each frame, windowed(preset),
-// grab(place) names a drag of the page's own and dragged(name, place) follows it.
+// page: panes() where whole images would be (x, width; y, height where they are not as high as the canvas), scene()
+// draws them, changed() after each frame, windowed(preset), grab(place) names a drag of the page's own and
+// dragged(name, place) follows it.
 class View {
   constructor(canvas, image, page) {
-    Object.assign(this, {canvas, image, page, ctx: canvas.getContext("2d", {alpha: false}), scrap: document.createElement("canvas")});
-    this.state = {preset: 0, centre: image.windows[0][1], width: image.windows[0][2], invert: false, zoom: 1,
-      x: image.columns / 2, y: image.rows / 2, fit: true, pointer: null};
-    this.shades = new Uint8Array(1 << image.bits);
-    this.colours = new Uint32Array(1 << image.bits);
-    this.refresh();
+    Object.assign(this, {canvas, page, ctx: canvas.getContext("2d", {alpha: false}), scrap: document.createElement("canvas"), parts: [], state: {}});
+    this.load(image);
     this.listen();
+  }
+  // Show another image; kept: the state in which it was left.
+  load(image, kept) {
+    Object.assign(this, {image, shades: new Uint8Array(1 << image.bits), colours: new Uint32Array(1 << image.bits)});
+    Object.assign(this.state, kept || {preset: 0, centre: image.windows[0][1], width: image.windows[0][2], invert: false, zoom: 1,
+      x: image.columns / 2, y: image.rows / 2, fit: true}, {pointer: null});
+    this.refresh();
   }
   ratio() { return this.canvas.width / Math.max(1, this.canvas.clientWidth); }
   flipped() { return this.image.inverted !== this.state.invert ? -1 : 1; }
@@ -125,21 +133,21 @@ class View {
   paint(pane, left, right, fill, over) {
     if (right <= left) return;
     const {ctx, canvas, scrap, state: S, image: {columns: W, rows: H, aspect}} = this;
+    const {y: top = 0, height = canvas.height} = pane;
     ctx.save();
     ctx.beginPath();
-    ctx.rect(left, 0, right - left, canvas.height);
+    ctx.rect(left, top, right - left, height);
     ctx.clip();
-    const zx = S.zoom, zy = S.zoom * aspect, mx = pane.x + pane.width / 2, my = canvas.height / 2;
+    const zx = S.zoom, zy = S.zoom * aspect, [mx, my] = this.middle(pane);
     const k = Math.max(0, Math.min(8, Math.floor(Math.log2(1 / Math.max(zx, zy)) + 1e-9))), f = 1 << k;
     const w = W + f - 1 >> k, h = H + f - 1 >> k;
     const clamp = (v, top) => Math.max(0, Math.min(top, v));
     const x0 = clamp(Math.floor(((left - mx) / zx + S.x) / f), w), x1 = clamp(Math.ceil(((right - mx) / zx + S.x) / f) + 1, w);
-    const y0 = clamp(Math.floor((-my / zy + S.y) / f), h), y1 = clamp(Math.ceil((my / zy + S.y) / f) + 1, h);
+    const y0 = clamp(Math.floor(((top - my) / zy + S.y) / f), h), y1 = clamp(Math.ceil(((top + height - my) / zy + S.y) / f) + 1, h);
     if (x1 > x0 && y1 > y0) {
-      const part = new ImageData(x1 - x0, y1 - y0), out = new Uint32Array(part.data.buffer);
+      const part = this.part(x1 - x0, y1 - y0), out = new Uint32Array(part.data.buffer);
       for (let y = y0; y < y1; y++) fill(k, y * w + x0, y * w + x1, out, (y - y0) * part.width);
-      scrap.width = part.width;
-      scrap.height = part.height;
+      if (scrap.width !== part.width || scrap.height !== part.height) Object.assign(scrap, {width: part.width, height: part.height});
       scrap.getContext("2d").putImageData(part, 0, 0);
       const whole = k === 0 && Number.isInteger(zx) && aspect === 1, at = v => whole ? Math.round(v) : v;
       ctx.imageSmoothingEnabled = !(k === 0 && zx >= 2) && !whole;
@@ -148,6 +156,12 @@ class View {
     }
     if (over) over();
     ctx.restore();
+  }
+  // Pixels to fill; those of the last frames again, where they are as large: every pixel is written.
+  part(width, height) {
+    const found = this.parts.find(p => p.width === width && p.height === height) || new ImageData(width, height);
+    this.parts = [found, ...this.parts.filter(p => p !== found)].slice(0, 2);
+    return found;
   }
   grey(pixels) {
     return (k, begin, end, out, o) => {
@@ -158,7 +172,8 @@ class View {
   draw() {
     const {ctx, canvas, state: S, image: {columns, rows, aspect}} = this;
     if (S.fit) {
-      S.zoom = Math.min(this.page.panes()[0].width / columns, canvas.height / (rows * aspect));
+      const {width, height = canvas.height} = this.page.panes()[0];
+      S.zoom = Math.min(width / columns, height / (rows * aspect));
       S.x = columns / 2;
       S.y = rows / 2;
     }
@@ -179,12 +194,15 @@ class View {
     const S = this.state;
     return `window ${short(S.centre)} / ${short(S.width)} - zoom ${Math.round(100 * S.zoom)} %` + (S.invert ? " - inverted" : "");
   }
-  pane(px) { return this.page.panes().find(p => px >= p.x && px < p.x + p.width) || this.page.panes()[0]; }
+  pane(px, py) {
+    const all = this.page.panes();
+    return all.find(({x, y = 0, width, height = this.canvas.height}) => px >= x && px < x + width && py >= y && py < y + height) || all[0];
+  }
+  middle({x, y = 0, width, height = this.canvas.height}) { return [x + width / 2, y + height / 2]; }
   // The pixel at a place of the canvas.
   at(px, py) {
-    const S = this.state, pane = this.pane(px);
-    return [Math.floor((px - pane.x - pane.width / 2) / S.zoom + S.x),
-      Math.floor((py - this.canvas.height / 2) / (S.zoom * this.image.aspect) + S.y)];
+    const S = this.state, [mx, my] = this.middle(this.pane(px, py));
+    return [Math.floor((px - mx) / S.zoom + S.x), Math.floor((py - my) / (S.zoom * this.image.aspect) + S.y)];
   }
 
   choosePreset(n) {
@@ -204,9 +222,9 @@ class View {
     this.redraw();
   }
   invert() { this.state.invert = !this.state.invert; this.refresh(); this.redraw(); }
-  zoomBy(f, px = this.canvas.width / this.page.panes().length / 2, py = this.canvas.height / 2) {
-    const S = this.state, pane = this.pane(px), zoom = Math.max(0.02, Math.min(40, S.zoom * f));
-    const dx = px - pane.x - pane.width / 2, dy = py - this.canvas.height / 2;
+  zoomBy(f, px, py) {
+    const S = this.state, zoom = Math.max(0.02, Math.min(40, S.zoom * f));
+    const [mx, my] = this.middle(this.pane(px, py)), dx = px === undefined ? 0 : px - mx, dy = py === undefined ? 0 : py - my;
     S.x += dx / S.zoom - dx / zoom;
     S.y += (dy / S.zoom - dy / zoom) / this.image.aspect;
     S.zoom = zoom;
@@ -314,7 +332,7 @@ function keyboard(keys, mouse, ready) {
   const list = $("help").querySelector("tbody");
   for (const [names, words] of [...keys, ...mouse]) {
     const row = add(list, "tr"), head = add(row, "th", undefined, {scope: "row"});
-    const all = Array.isArray(names) ? names.map(key => NAMES[key] || key.replace("Arrow", "")) : [names];
+    const all = Array.isArray(names) ? names.map(key => key.replace(/^Shift\+/, "") in NAMES ? key.replace(/(Shift\+)?(.*)/, (_, shift, name) => (shift || "") + NAMES[name]) : key) : [names];
     for (const key of all.length > 4 ? [all[0] + "-" + all[all.length - 1]] : all) { add(head, "kbd", key); head.append(" "); }
     add(row, "td", words);
   }

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,17 @@ class Browser:
 
     def open(self, path: Path) -> None:
         """Load a file by its file: address."""
-        self._call("POST", f"{self._session}/url", {"url": path.resolve().as_uri()})
+        self.visit(path.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        """Load an address."""
+        self._call("POST", f"{self._session}/url", {"url": address})
+
+    def drop(self, paths: Sequence[Path], at: tuple[int, int] = (300, 300)) -> None:
+        """Drop files and folders on the page, as from a file manager."""
+        data = {"items": [], "files": [str(path.resolve()) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.protocol("Input.dispatchDragEvent", type=kind, x=at[0], y=at[1], data=data)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript; return what it returns."""

@@ -30,17 +30,25 @@ def test_every_predictor_is_undone(name: str, kind: int) -> None:
     assert np.array_equal(pixels.decode(pixels.Blob(text, kind), values.shape), values)
 
 
+@pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_edit_comes_back_from_its_difference(name: str) -> None:
+def test_an_edit_comes_back_from_its_difference(name: str, quick: bool) -> None:
     source = IMAGES[name].astype(np.uint16)
     for change in (0, 1, -1, 300, 40000):
         edit = source.copy()
         edit[: edit.shape[0] // 2] += np.uint16(change % 65536)
-        blob = pixels.encode_edit(edit, source)
+        blob = pixels.encode_edit(edit, source, quick=quick)
+        assert blob.difference or not quick
         found = pixels.decode(blob, edit.shape)
         if blob.difference:
             found = found + source - np.uint16(pixels.ZERO)
         assert np.array_equal(found, edit), change
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_pixels_that_are_encoded_quickly_come_back(name: str) -> None:
+    values = IMAGES[name].astype(np.uint16)
+    assert np.array_equal(pixels.decode(pixels.encode(values, quick=True), values.shape), values)
 
 
 def test_a_local_edit_costs_little_and_a_whole_new_image_is_stored_by_itself() -> None:
