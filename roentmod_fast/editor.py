@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -55,6 +55,36 @@ Progress = Callable[[int, int], None]
 
 class StopRequestedError(Exception):
     """Raised by a ``Progress`` to leave the denoising loop where a run is asked to stop."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How an engine is opened: on which device, in which precision, with which preset."""
+
+    device: Backend
+    precision: str
+    preset: Preset
+
+
+def choose(bundle: Bundle, device: str = "auto", precision: str | None = None, preset: str | Preset = EXACT) -> Choice:
+    """Return how :meth:`Editor.load` opens an engine; arguments and errors as there. Nothing is opened."""
+    devices = usable_devices(device)
+    given = preset.speed.precision if isinstance(preset, Preset) else None
+    chosen = devices[0]
+    if (precision or given) not in BFLOAT16:
+        name = preset.name if isinstance(preset, Preset) else preset
+        fastest = fastest_measured(bundle, name, [item.name for item in devices])
+        chosen = next(item for item in devices if item.name == fastest)
+    named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
+    return Choice(chosen, precision or named.speed.precision or default_precision(bundle, chosen.name), named)
+
+
+def timesteps_of(schedule: Schedule, settings: EditSettings) -> Timesteps:
+    """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
+    timesteps = schedule.timesteps_for(settings.steps, settings.strength)
+    if settings.speed.calls is None or not timesteps:
+        return timesteps
+    return schedule.timesteps_for_calls(timesteps.start, settings.speed.calls)
 
 
 class Editor:
@@ -100,24 +130,16 @@ class Editor:
         :class:`EngineError` for a bundle that is missing, altered or does not keep its contract, :class:`DeviceError`
         for a device that is absent or lacks the precision, :class:`SettingError` for a preset that is not known.
         """
-        devices = usable_devices(device)
         bundle = find_bundle(engine)
-        given = preset.speed.precision if isinstance(preset, Preset) else None
-        chosen = devices[0]
-        if (precision or given) not in BFLOAT16:
-            name = preset.name if isinstance(preset, Preset) else preset
-            fastest = fastest_measured(bundle, name, [item.name for item in devices])
-            chosen = next(item for item in devices if item.name == fastest)
-        named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
-        chosen_precision = precision or named.speed.precision or default_precision(bundle, chosen.name)
-        networks = Networks.open(bundle, chosen, chosen_precision, batch=batch, graphs=graphs, keep=keep)
+        choice = choose(bundle, device, precision, preset)
+        networks = Networks.open(bundle, choice.device, choice.precision, batch=batch, graphs=graphs, keep=keep)
         edit_db = half_edit_db(bundle)
         if networks.precision == "fp16" and precision is None and edit_db is not None:
             logger.info(f"fp16: a whole edit is {edit_db:.0f} dB from the checkpoint; see --precision fp32")
         if bundle.manifest.notice:
             logger.warning(bundle.manifest.notice)
         tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
-        return cls(bundle, networks, tokenizer, chosen, named, batch)
+        return cls(bundle, networks, tokenizer, choice.device, choice.preset, batch)
 
     def with_preset(self, preset: Preset) -> Editor:
         """Return an editor over the same opened networks. Raises :class:`SettingError` for one of other precision."""
@@ -204,10 +226,7 @@ class Editor:
 
     def timesteps(self, settings: EditSettings) -> Timesteps:
         """Return the timesteps of an edit. Raises :class:`SettingError` where there are none."""
-        timesteps = self.schedule.timesteps_for(settings.steps, settings.strength)
-        if settings.speed.calls is None or not timesteps:
-            return timesteps
-        return self.schedule.timesteps_for_calls(timesteps.start, settings.speed.calls)
+        return timesteps_of(self.schedule, settings)
 
     def prepare(
         self,

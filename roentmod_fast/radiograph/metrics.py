@@ -49,6 +49,13 @@ def change_statistics(before: Array, after: Array) -> ChangeStatistics:
     )
 
 
+def share_changed(before: Array, after: Array) -> float:
+    """Return the share of pixels that changed, alone and so quickly; see :class:`ChangeStatistics`."""
+    strips = _strips(before.shape[0])
+    changed = (np.abs(np.subtract(after[rows], before[rows], dtype=np.float64)) >= HALF_LEVEL for rows in strips)
+    return sum(int(np.count_nonzero(each)) for each in changed) / before.size
+
+
 def _strips(length: int, more: int = 0) -> Iterator[slice]:
     """Cut ``length`` rows into strips whose arrays stay in the CPU's cache, each ``more`` rows longer."""
     for start in range(0, length, _STRIP):

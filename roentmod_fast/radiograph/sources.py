@@ -221,12 +221,12 @@ def _in_zip(path: Path, skipped: Counter[str]) -> Iterator[Source]:
         if inner.name.startswith(".") or "__MACOSX" in inner.parts or not inner.name:
             skipped["hidden or special file"] += 1
             continue
-        stem = _safe_name(stem_of(inner.name)) or "image"
-        inside = Path(*filter(None, map(_safe_name, inner.parent.parts)))
+        stem = safe_name(stem_of(inner.name)) or "image"
+        inside = Path(*filter(None, map(safe_name, inner.parent.parts)))
         yield Source(f"{path}:{member.filename}", stem, path.parent, path, member.filename, inside)
 
 
-def _safe_name(part: str) -> str:
+def safe_name(part: str) -> str:
     """Return a part of a member's path as a name that leads nowhere else on any system; empty for ``..`` and a root."""
     name = re.sub(r"[\x00-\x1f<>:\"|?*/\\]", "_", part)
     return "" if not name.strip("._ ") else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydicom import uid
 
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.radiograph.compose import compose
+from roentmod_fast.radiograph.dicom.orientation import Orientation
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.model import Radiograph
@@ -116,3 +118,14 @@ def test_outside_a_mask_stored_values_stay(radiograph: Radiograph) -> None:
     stored = radiograph.to_stored(edited)
     np.testing.assert_array_equal(stored[~REGION], RAMP[~REGION])
     assert (stored[REGION] != RAMP[REGION]).any()
+
+
+@pytest.mark.parametrize("turns", list(product((False, True), repeat=3)))
+def test_a_box_of_the_upright_image_lies_in_the_stored_one_where_its_pixels_do(turns: tuple[bool, bool, bool]) -> None:
+    orientation = Orientation(*turns)
+    upright = np.zeros((7, 5), dtype=bool)
+    upright[2:6, 1:3] = True
+    x0, y0, x1, y1 = orientation.box_back((1, 2, 3, 6), upright.shape)
+    stored = np.zeros_like(orientation.back(upright))
+    stored[y0:y1, x0:x1] = True
+    np.testing.assert_array_equal(orientation.back(upright), stored)

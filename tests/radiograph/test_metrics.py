@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roentmod_fast.radiograph.metrics import HALF_LEVEL, change_statistics, ssim
+from roentmod_fast.radiograph.metrics import HALF_LEVEL, change_statistics, share_changed, ssim
 
 RNG = np.random.default_rng(5)
 SOURCE = RNG.random((300, 400)).astype(np.float32)
@@ -56,3 +56,11 @@ def test_a_change_of_half_a_level_counts() -> None:
     after = before.copy()
     after[0, :10], after[1, :10] = HALF_LEVEL * 1.01, HALF_LEVEL * 0.99
     assert change_statistics(before, after).share_changed == pytest.approx(10 / 2000)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (31, 7), (32, 5), (70, 9)])
+def test_the_share_that_changed_alone_is_that_of_the_statistics(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    before = rng.random(shape, dtype=np.float32)
+    after = before + rng.choice([0, 0.001, 0.01, -0.2], shape).astype(np.float32)
+    assert share_changed(before, after) == change_statistics(before, after).share_changed

@@ -37,6 +37,15 @@ class Orientation:
         array = array[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         return array.T if self.transpose else array
 
+    def box_back(self, box: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return where a box (x0, y0, x1, y1) of the upright image, of ``shape`` (H, W), lies in the stored one."""
+        x0, y0, x1, y1 = box
+        if self.flip_rows:
+            y0, y1 = shape[0] - y1, shape[0] - y0
+        if self.flip_columns:
+            x0, x1 = shape[1] - x1, shape[1] - x0
+        return (y0, x0, y1, x1) if self.transpose else (x0, y0, x1, y1)
+
 
 UPRIGHT = Orientation()
 
