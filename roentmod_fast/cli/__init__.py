@@ -21,7 +21,7 @@ DEVICES = backends.choices()
 ENGINE_HELP = "The engine. [default: the only imported one, else cxr-mini]"
 
 COMMANDS = (
-    *("edit", "generate", "sweep", "cohort", "stress", "identity", "reader-study", "train"),
+    *("edit", "app", "generate", "sweep", "cohort", "stress", "identity", "reader-study", "train"),
     *("sample", "export", "engines", "tune", "bench", "doctor"),
 )
 
