@@ -58,8 +58,19 @@ def test_the_study_stands_on_the_editor_and_knows_nothing_of_the_command_line() 
         text = path.read_text(encoding="utf-8")
         if name in study:
             assert "roentmod_fast.cli" not in text and "import click" not in text, name
-        elif ".cli" not in name:
+        elif ".cli" not in name and not name.startswith("roentmod_fast.app"):
             assert "roentmod_fast.study" not in text, name
+
+
+def test_the_app_stands_on_all_of_the_library_and_only_its_command_knows_it() -> None:
+    app = {path: name for path, name in FILES.items() if name.startswith("roentmod_fast.app.")}
+    assert len(app) > 5
+    for path, name in FILES.items():
+        text = path.read_text(encoding="utf-8")
+        if path in app:
+            assert "roentmod_fast.cli" not in text and "import click" not in text, name
+        elif name not in ("roentmod_fast.app.__init__", "roentmod_fast.cli.app"):
+            assert "roentmod_fast.app" not in text and "import starlette" not in text, name
 
 
 DEVICES = "CPU|CUDA|RTX|TENSORRT|OPENVINO"

@@ -64,6 +64,10 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
     parts = {path.name for path in page.iterdir() if path.suffix in {".css", ".html", ".js"}}
     assert {"page.html", "page.css", "page.js", "viewer.js", "index.html", "index.js"} <= parts
     assert {f"roentmod_fast/study/page/{part}" for part in parts} <= names
+    page = ROOT / "roentmod_fast" / "app" / "page"
+    parts = {path.name for path in page.iterdir() if path.suffix in {".css", ".html", ".js"}}
+    assert {"app.html", "app.css"} <= parts
+    assert {f"roentmod_fast/app/page/{part}" for part in parts} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
