@@ -41,7 +41,11 @@ def test(cohort: Path, classifiers: Path, reference: Path, output: Path) -> dict
     facts = json.loads((output / "result.json").read_text(encoding="utf-8"))
     cells = facts["cells"]
     found: dict[str, Any] = {"seconds": round(seconds, 1), "left_out": facts["left_out"], "models": {}}
-    found["pairs"] = sum(cell["pairs"] for cell in cells if cell["finding"] == "edema" and cell["model"] == "clean")
+    found["pairs"] = sum(
+        cell["pairs"]
+        for cell in cells
+        if cell["finding"] == "edema" and cell["model"] == "clean" and cell["role"] != "control"
+    )
     found["reference"] = facts["models"][0]["reference"]["count"]
     found["patients"] = max(cell["patients"] for cell in cells)
     for model in MODELS:

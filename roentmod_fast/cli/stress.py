@@ -44,7 +44,8 @@ from roentmod_fast.cli.options import PATH, device_option
     "--round-trip/--no-round-trip",
     "round_trip",
     default=None,
-    help="Score what the autoencoder alone makes of each source. [default: of edits composed by replace]",
+    help="Score what the autoencoder alone makes of each source. [default: of edits composed by replace, and of 50 "
+    "sources beside the normal prompt]",
 )
 @click.option(
     "--cooccurrence", type=PATH, metavar="FILE", help="How often each finding was seen in edits, as of readers."

@@ -29,6 +29,9 @@ from roentmod_fast.study.stress.shifts import Cell, Difference, ModelPairs, Opti
 
 logger = logging.getLogger(__name__)
 
+SOME = 50
+"""Round trips that are made by default where the cohort has the normal prompt, which is the control then."""
+
 OWN_SOURCES = (
     "percentiles are among the cohort's sources alone; where these have no findings, small changes of a probability"
     " are many points: --reference gives the whole real cohort"
@@ -57,9 +60,10 @@ class StressTest:
     """Scores a cohort by one or more models and analyses the shifts.
 
     ``folder``: for scores and references, which later runs use again. ``findings``: to look at, None for those that the
-    prompts ask for. ``round_trip``: score what the autoencoder makes of each source, None where edits hold its trace:
-    those composed by ``replace``, for models that look at images. ``radiographs``: further real ones for the reference,
-    in place of the cohort's sources; ``kept``: references of earlier runs, by their place in ``scorers``.
+    prompts ask for. ``round_trip``: score what the autoencoder makes of each source; None where edits hold its trace,
+    those composed by ``replace``, and of :data:`SOME` sources beside the normal prompt. ``radiographs``: further real
+    ones for the reference, in place of the cohort's sources; ``kept``: references of earlier runs, by their place in
+    ``scorers``.
     """
 
     cohort: Cohort
@@ -101,7 +105,8 @@ class StressTest:
         Raises SettingError, EngineError and DeviceError; what is scored by then stays.
         """
         files = [ScoreFile.open(self.folder, each, self.cohort, overwrite=self.overwrite) for each in self.scorers]
-        scoring = Scoring(self.pairs, files, self._trip())
+        trip = self._trip()
+        scoring = Scoring(self.pairs, files, trip, frozenset() if trip is None else self._round_trips())
         self._unknown = scoring.unknown
         for done, found in enumerate(scoring.run(), 1):
             if found:
@@ -195,6 +200,12 @@ class StressTest:
             return RoundTrip(self.cohort)
         except (EngineError, DeviceError) as error:
             raise type(error)(f"{error}: or go without the autoencoder's control by --no-round-trip") from error
+
+    def _round_trips(self) -> frozenset[str]:
+        """Return the keys of the sources whose round trip is scored: all, or :data:`SOME` beside the normal prompt."""
+        keys = sorted(source.key for source, _ in self.pairs.items)
+        normal = any(asked_findings(prompt) == (NO_FINDING,) for prompt in self.cohort.plan.prompts)
+        return frozenset(keys[:SOME] if normal and not self.round_trip else keys)
 
     def _reference(self, at: int, scored: Sequence[Scored]) -> Reference:
         scorer = self.scorers[at]

@@ -138,12 +138,14 @@ def _line(values: Sequence[Any]) -> bytes:
 class Scoring:
     """Scores a cohort by several models, each image read once.
 
-    ``unknown``: images that a table does not hold, by model.
+    ``round_trip``: makes what the autoencoder gives back of the sources whose keys are in ``round_trips``. ``unknown``:
+    images that a table does not hold, by model.
     """
 
     pairs: CohortPairs
     files: Sequence[ScoreFile]
     round_trip: RoundTrip | None = None
+    round_trips: frozenset[str] = frozenset()
     unknown: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> Iterator[list[Scored]]:
@@ -179,7 +181,7 @@ class Scoring:
         kinds += [
             (EDIT, edit.id, each.files.get("png", each.files.get("dicom", ("", "", 0)))[1]) for edit, each in made
         ]
-        kinds += [(AUTOENCODER, source.key, "")] if self.round_trip is not None else []
+        kinds += [(AUTOENCODER, source.key, "")] if source.key in self.round_trips else []
         return all(file.get(*kind) is not None for kind in kinds)
 
     def _kept(self, file: ScoreFile, row: SourceRow, made: Sequence[tuple[Edit, Row]]) -> Scored:
@@ -187,7 +189,7 @@ class Scoring:
             return self._looked_up(file, row, made)
         edits = tuple((edit, values) for edit, _ in made if (values := file.get(EDIT, edit.id, "")) is not None)
         source, trip = file.get(SOURCE, row.key, ""), file.get(AUTOENCODER, row.key, "")
-        return Scored(row.key, row.patient or row.key, source, edits, trip if self.round_trip is not None else None)
+        return Scored(row.key, row.patient or row.key, source, edits, trip if row.key in self.round_trips else None)
 
     def _looked_up(self, file: ScoreFile, row: SourceRow, made: Sequence[tuple[Edit, Row]]) -> Scored:
         source = file.scorer.score(None, (row.key, row.name))
@@ -213,7 +215,7 @@ class Scoring:
         source = score(SOURCE, row.key, found.image, found.sha256, None)
         edits = tuple((e.edit, score(EDIT, e.edit.id, e.image, e.sha256, e.edit)) for e in found.edits)
         trip = None
-        if self.round_trip is not None:
+        if self.round_trip is not None and row.key in self.round_trips:
             make = self.round_trip
             trip = score(AUTOENCODER, row.key, lambda: make.image(found), found.sha256, None)
         if new:
