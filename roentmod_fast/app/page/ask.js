@@ -9,14 +9,14 @@ for (const finding of [...D.findings].sort((a, b) => (a.rate === null) - (b.rate
   b.setAttribute("aria-pressed", "false");
   b.dataset.prompt = finding.prompt;
   add(b, "span", capital(finding.prompt));
-  if (rate(finding.rate)) add(b, "small", rate(finding.rate), {title: "share of edits in which readers saw it"});
+  if (rate(finding.rate)) add(b, "small", rate(finding.rate), {title: "RoentGen's edits in which readers saw it"});
   else b.className = "wide";
   for (const kind of ["focus", "pointerenter"]) b.addEventListener(kind, () => about(finding));
 }
 function about(finding) {
-  $("unasked").textContent = [rate(finding.rate) ? `Readers saw it in ${rate(finding.rate)} of edits.` : "Nobody measured how often this works.", finding.unasked.length && `They also saw, unasked: ${listed(finding.unasked)}.`].filter(Boolean).join(" ");
+  $("unasked").textContent = [rate(finding.rate) ? `With RoentGen, readers saw it in ${rate(finding.rate)} of edits.` : "Nobody measured how often this works.", finding.unasked.length && `They also saw, unasked: ${listed(finding.unasked)}.`].filter(Boolean).join(" ");
 }
-$("unasked").textContent = "Percent: edits in which readers saw the finding. Look for findings that appear unasked.";
+$("unasked").textContent = "Percent: edits by RoentGen in which readers saw it. Look for findings that appear unasked.";
 const fields = {strength: $("strength"), guidance: $("guidance"), seed: $("seed"), preset: $("speed"), compose: $("compose")};
 for (const each of D.presets) option($("speed"), each.name, each.name);
 $("speed").parentElement.hidden = D.presets.length < 2;
