@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENGINES = ("phantom", "cxr-mini")
-PARTS = ("roentmod_fast", "export", "engines", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("roentmod_fast", "export", "train", "engines", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,11 @@ def test_holds_the_engine_and_every_module(wheel: Path) -> None:
             assert "CARD.md" in expected, engine
             assert {f"roentmod_fast_engines/{engine}/{name}" for name in expected} <= names
     assert "roentmod_fast_engines/cxr-mini/LICENSE" in names
-    for folder, package in (("roentmod_fast", "roentmod_fast"), ("export", "roentmod_fast_export")):
+    for folder, package in (
+        ("roentmod_fast", "roentmod_fast"),
+        ("export", "roentmod_fast_export"),
+        ("train", "roentmod_fast_train"),
+    ):
         for path in (ROOT / folder).rglob("*.py"):
             assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
     assert "roentmod_fast/py.typed" in names
