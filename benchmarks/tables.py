@@ -121,6 +121,21 @@ def training(report: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n\n{note}"
 
 
+def film_training(report: dict[str, Any]) -> str:
+    """AUC of each finding and arm on real films, out of fold, and the differences that edits make."""
+    names = list(report["findings"])
+    rows = []
+    for kind in ("auc", "differences"):
+        for arm in report["findings"][names[0]][kind]:
+            rows.append((arm, *(with_limits(report["findings"][name][kind][arm], 3) for name in names)))
+    head = ("training", *(f"{name} ({report['findings'][name]['positives']})" for name in names))
+    note = (
+        f"{report['films']} films of {report['patients']} patients in {report['folds']} folds, {report['edits']} edits."
+        f" AUC with 95 % intervals by patient. {provenance(report)}"
+    )
+    return f"{table(head, rows)}\n\n{note}"
+
+
 def with_limits(values: list[float | None], digits: int) -> str:
     """Return an estimate with the limits of its interval."""
     if values[0] is None:
@@ -408,7 +423,10 @@ PAGES: dict[str, dict[str, Table]] = {
     "benchmarks/archive/README.md": ARCHIVE,
     "docs/performance.md": USERS,
     "docs/stress.md": {"stress": ("results/stress.json", stress)},
-    "docs/training.md": {"training": ("results/shortcut_training.json", training)},
+    "docs/training.md": {
+        "training": ("results/shortcut_training.json", training),
+        "film-training": ("results/film_training.json", film_training),
+    },
     "engines/phantom/CARD.md": {"autoencoder": ("results/autoencoder_psnr.json", autoencoder)},
 }
 """The tables of each page, by the name in its marks."""
