@@ -184,13 +184,14 @@ class Training:
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=settings.mixed_precision):
             logits = state.network(x)
         loss = masked_loss(logits.float(), y)
-        if not torch.isfinite(loss):
+        value = float(loss.detach())
+        if not np.isfinite(value):
             raise EngineError(
-                f"the loss is {float(loss)} in epoch {state.epoch + 1}, step {number + 1}: lower --learning-rate"
+                f"the loss is {value} in epoch {state.epoch + 1}, step {number + 1}: lower --learning-rate"
             )
         loss.backward()
         state.optimizer.step()
-        return float(loss)
+        return value
 
     def _end_epoch(self, steps: int) -> None:
         state = self._state

@@ -255,3 +255,21 @@ def test_the_commands_train_and_evaluate(cohort: Cohort, tmp_path: Path) -> None
     assert result.exit_code == 0, result.stderr
     rows = list(csv.DictReader((tmp_path / "auc" / "auc.csv").read_text().splitlines()))
     assert {row["finding"] for row in rows} == {"cardiomegaly", "hernia"} and {row["n_images"] for row in rows} == {"8"}
+
+
+def test_an_image_that_is_not_what_the_manifest_says_is_refused(
+    cohort: Cohort, data: SampleSet, tmp_path: Path
+) -> None:
+    edit = next(each for each in data.samples if each.kind == SYNTHETIC)
+    path = edit.file.path
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-4] + b"\0\0\0\0")
+        with pytest.raises(SettingError, match="its content is not what the manifest says"):
+            load_images(data, 32, tmp_path / "images.npy")
+        path.unlink()
+        with pytest.raises(SettingError, match="training needs every image"):
+            load_images(data, 32, tmp_path / "images.npy")
+    finally:
+        path.write_bytes(whole)
+    assert load_images(data, 32, tmp_path / "images.npy").shape == (len(data.samples), 32, 32)

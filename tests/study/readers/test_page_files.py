@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from roentmod_fast.cli.reader_page import page as command
+from roentmod_fast.cli import cli
 from roentmod_fast.errors import OutputError, RoentmodError, SettingError, SourceError
 from roentmod_fast.study.page.html import read_data, template
 from roentmod_fast.study.page.pixels import Blob, decode
@@ -172,10 +172,10 @@ def test_a_page_that_is_there_is_never_replaced_unasked(folder: Path) -> None:
 
 
 def test_the_command_writes_the_pages_of_the_readers_that_are_named(folder: Path) -> None:
-    result = CliRunner().invoke(command, [str(folder), "--reader", "2", "--reader", "2"])
+    result = CliRunner().invoke(cli, ["reader-study", "page", str(folder), "--reader", "2", "--reader", "2"])
     assert result.exit_code == 0, result.output
     assert str(folder / "reader-2" / "read.html") in result.output and "reader-1" not in result.output
-    result = CliRunner().invoke(command, [str(folder), "--reader", "3"])
+    result = CliRunner().invoke(cli, ["reader-study", "page", str(folder), "--reader", "3"])
     assert isinstance(result.exception, SettingError)
     assert "--reader 3" in str(result.exception) and "reader-1, reader-2" in str(result.exception)
 

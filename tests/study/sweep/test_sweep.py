@@ -228,7 +228,7 @@ def test_a_damaged_image_is_an_error(editor: Editor, radiograph: Radiograph, tmp
     store.begin()
     complete(store)
     path = tmp_path / "s" / "cells" / "00000.png"
-    for data in (path.read_bytes()[:300], b"", (GOLDENS.parents[1] / "docs" / "preview.png").read_bytes()):
+    for data in (path.read_bytes()[:300], b"", (GOLDENS.parents[1] / "docs" / "app.png").read_bytes()):
         path.write_bytes(data)
         with pytest.raises(OutputError, match="run the sweep again"):
             store.finish()
