@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +18,7 @@ from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.figure import interval_png, interval_svg
+from roentmod_fast.study.output import csv_bytes, ends, finite, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.pairs import squared
 from roentmod_fast.study.samples import REAL, Sample, SampleSet
@@ -185,12 +183,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     if not results:
         raise SettingError("no finding of the tables has enough patients, or no model has it: nothing to write")
     make_folder(folder)
-    tables = list(dict.fromkeys(each.table for each in results))
-    rows = [
-        (f"{each.finding}, {each.model}", each.delong) for table in tables for each in results if each.table == table
-    ]
-    if len(tables) > 1:
-        rows = [(f"{each.table}: {each.finding}, {each.model}", each.delong) for each in results]
+    several = len({each.table for each in results}) > 1
+    rows = [(f"{f'{each.table}: ' * several}{each.finding}, {each.model}", each.delong) for each in results]
     caption = "AUC with DeLong's 95 % interval by patient"
     drawing = {"title": "AUC", "unit": "AUC", "limits": (0.0, 1.0), "reference": 0.5}
     columns, lines = _wide(results)
@@ -225,7 +219,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         report.add("Against the first model that has the finding", Table(heads, cells, digits=4))
     files = {
         "index.html": report.render(),
-        "auc.csv": _csv(results),
+        "auc.csv": csv_bytes([COLUMNS, *map(_values, results)]),
         "auc.md": _markdown(columns, lines),
         "auc.svg": interval_svg(rows, caption=caption, **drawing),  # type: ignore[arg-type]
         "auc.png": interval_png(rows, caption=caption, **drawing),  # type: ignore[arg-type]
@@ -251,19 +245,12 @@ def _written(interval: Interval) -> str:
     return f"{interval.estimate:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
-def _csv(results: Sequence[Result]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for each in results:
-        values = [
-            *(each.model, each.table, each.finding, each.images, each.positives, each.patients),
-            *(each.delong.estimate, each.delong.low, each.delong.high, each.bootstrap.low, each.bootstrap.high),
-            *(each.difference.estimate, each.difference.low, each.difference.high),
-            *(each.difference_bootstrap.low, each.difference_bootstrap.high, each.p, each.against),
-        ]
-        writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in values])
-    return buffer.getvalue().encode("utf-8", "replace")
+def _values(each: Result) -> list[object]:
+    return [
+        *(each.model, each.table, each.finding, each.images, each.positives, each.patients, *ends(each.delong)),
+        *(*ends(each.bootstrap)[1:], *ends(each.difference), *ends(each.difference_bootstrap)[1:]),
+        *(each.p, each.against),
+    ]
 
 
 def _markdown(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> bytes:
@@ -274,11 +261,6 @@ def _markdown(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> byte
 
 
 def _facts(evaluation: Evaluation) -> bytes:
-    def plain(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: plain(each) for key, each in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     facts = {
         "version": __version__,
         "machine": machine_facts(),
@@ -287,6 +269,6 @@ def _facts(evaluation: Evaluation) -> bytes:
         "models": [{"name": scorer.name, "sha256": scorer.sha256} for scorer in evaluation.scorers],
         "tables": {name: data.digest for name, data in evaluation.tables.items()},
         "left_out": dict(evaluation.left_out),
-        "results": [plain(asdict(each)) for each in evaluation.results],
+        "results": [finite(asdict(each)) for each in evaluation.results],
     }
-    return (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode()
+    return json_bytes(facts)

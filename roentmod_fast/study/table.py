@@ -5,7 +5,6 @@ Where images are generated there is one row an image, and the columns of a sourc
 
 from __future__ import annotations
 
-import csv
 import importlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from roentmod_fast.atomic import stream_atomically
 from roentmod_fast.radiograph.model import GENERATED
 from roentmod_fast.study.labels import Labels, asked_findings
+from roentmod_fast.study.output import csv_bytes
 from roentmod_fast.study.plan import SOURCES, Cohort, Edit
 from roentmod_fast.study.rows import DONE, Row, read_rows
 from roentmod_fast.study.sources import SourceRow, check_splits, label_names
@@ -56,10 +56,10 @@ def write_tables(cohort: Cohort, labels: Labels) -> tuple[list[Path], int]:
         nonlocal count
         columns = [*COLUMNS, *(f"y_{name}" for name in findings)]
         values: Iterator[Sequence[Any]] = _values(cohort, sources, names, rows, labels, findings)
-        yield _csv([columns])
+        yield csv_bytes([columns], "surrogateescape")
         while group := list(islice(values, GROUP)):
             count += len(group)
-            yield _csv(group)
+            yield csv_bytes(group, "surrogateescape")
 
     stream_atomically(path, text())
     parquet = _pyarrow()
@@ -137,12 +137,6 @@ def _edit_values(cohort: Cohort, edit: Edit, row: Row | None, names: Sequence[st
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _pyarrow() -> Any:

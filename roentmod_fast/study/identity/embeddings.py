@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import logging
-import re
 import time
 import zipfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from roentmod_fast._version import __version__
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.study.models.network import Model
 from roentmod_fast.study.models.preprocess import preprocess
+from roentmod_fast.study.output import file_name
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Embeddings:
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model = model
-        self.path = folder / f"embeddings-{safe_name(model.name)}.npz"
+        self.path = folder / f"embeddings-{file_name(model.name)}.npz"
         self.computed = 0
         """How often the network ran."""
         self._mark = fingerprint(model)
@@ -98,8 +98,3 @@ def fingerprint(model: Model) -> str:
     facts = model.contract.to_json()
     parts = [__version__, model.sha256, json.dumps([facts["input"], facts["output"]])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def safe_name(name: str) -> str:
-    """Return a model's name as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80] or "model"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.study.identity.embeddings import safe_name
 from roentmod_fast.study.models.network import Model, open_model
+from roentmod_fast.study.output import file_name
 
 
 def open_embedders(paths: Sequence[Path], device: str = "auto") -> list[Model]:
@@ -20,7 +20,7 @@ def open_embedders(paths: Sequence[Path], device: str = "auto") -> list[Model]:
         model = open_model(path, device=device)
         if model.contract.kind != "embedder":
             raise SettingError(f"{path}: its contract says classifier: identity needs an embedder; is it for stress?")
-        if any(safe_name(model.name) == safe_name(other.name) for other in models):
+        if any(file_name(model.name) == file_name(other.name) for other in models):
             raise SettingError(f"{path}: a second model called {model.name}: give each contract a name of its own")
         models.append(model)
     return models

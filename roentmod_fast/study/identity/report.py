@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +13,7 @@ from roentmod_fast.study.identity.embeddings import Embeddings
 from roentmod_fast.study.identity.figure import identity_figure
 from roentmod_fast.study.identity.measure import CONTROL, MODEL, REAL, Measured
 from roentmod_fast.study.identity.summary import ALL, DIFFERENCE, PIXELS, Comparison, SummaryRow, find
+from roentmod_fast.study.output import csv_bytes, ends, finite, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.plan import Cohort
 from roentmod_fast.study.statistics import Interval
@@ -42,8 +40,8 @@ def write_report(
     """Write all files and return them; without an embedding there is no figure. Raises OutputError."""
     make_folder(folder)
     contents: dict[str, bytes] = {
-        "pairs.csv": _csv(_pairs(comparison)),
-        "summary.csv": _csv(_summary(rows)),
+        "pairs.csv": csv_bytes(_pairs(comparison)),
+        "summary.csv": csv_bytes(_summary(rows)),
     }
     svg = None
     if models:
@@ -100,19 +98,13 @@ def _summary(rows: Sequence[SummaryRow]) -> Iterable[Sequence[object]]:
         values = [row.measure, row.prompt or "all", row.score, row.pairs, row.patients, _cell(row.q1), _cell(row.q3)]
         for each in INTERVALS:
             interval = getattr(row, each)
-            values += [None] * 3 if interval is None else map(_cell, (interval.estimate, interval.low, interval.high))
+            values += [None] * 3 if interval is None else map(_cell, ends(interval))
         yield values
 
 
 def _cell(value: Any) -> object:
     """Return a number as CSV has it: all its digits, nothing where there is none."""
     return None if value is None or not math.isfinite(value) else repr(float(value))
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _page(
@@ -206,7 +198,7 @@ def _spread(row: SummaryRow | None) -> str | None:
 def _interval(interval: Interval | None) -> str | None:
     if interval is None:
         return None
-    estimate, low, high = (_digits(value) for value in (interval.estimate, interval.low, interval.high))
+    estimate, low, high = (_digits(value) for value in ends(interval))
     return f"{estimate} [{low}, {high}]" if math.isfinite(interval.low) else estimate
 
 
@@ -261,11 +253,10 @@ def _result(cohort: Cohort, comparison: Comparison, models: Sequence[Embeddings]
             for row in rows
         ],
     }
-    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
+    return json_bytes(result)
 
 
 def _numbers(interval: Interval | None) -> list[float | None] | None:
     if interval is None:
         return None
-    values = (interval.estimate, interval.low, interval.high)
-    return [value if math.isfinite(value) else None for value in values]
+    return [finite(value) for value in ends(interval)]

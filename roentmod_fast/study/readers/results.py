@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from roentmod_fast._version import __version__
 from roentmod_fast.atomic import check_writable, make_folder, write_atomically
 from roentmod_fast.study.figure import Panel, heat_map_png, heat_map_svg
 from roentmod_fast.study.labels import READ
+from roentmod_fast.study.output import csv_bytes, ends, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.readers.agreement import BETWEEN, WITHIN, Agreement, agreement_of
 from roentmod_fast.study.readers.formula import guarded
@@ -103,19 +101,19 @@ def write_score(score: Score, folder: Path, *, overwrite: bool = False) -> list[
     svg = heat_map_svg(panels, **{**drawing, "caption": ""}).decode()
     files: dict[str, bytes] = {
         PAGE: _page(score, svg),
-        "rates.csv": _csv(RATES, map(_rate_cells, score.rates)),
-        "reads.csv": _csv(*_reads_table(score.reads)),
-        "agreement.csv": _csv(AGREEMENT, map(_agreement_cells, score.agreement)),
+        "rates.csv": _table(RATES, map(_rate_cells, score.rates)),
+        "reads.csv": _table(*_reads_table(score.reads)),
+        "agreement.csv": _table(AGREEMENT, map(_agreement_cells, score.agreement)),
         "cooccurrence.svg": heat_map_svg(panels, **drawing),
         "cooccurrence.png": heat_map_png(panels, **drawing),
-        "summary.json": (json.dumps(_summary(score), indent=1, allow_nan=False) + "\n").encode(),
+        "summary.json": json_bytes(_summary(score)),
         **{name: text.encode("ascii", "replace") for name, text in imrmc_files(score.reads).items()},
     }
     shares = cooccurrence(score.reads, score.options.unsure)
     if shares:
         names = [name for name in READ if name in score.reads.key.findings]
         rows = [[asked, *(own.get(name, float("nan")) for name in names)] for asked, own in shares.items()]
-        files[SHARES] = _csv(["asked", *names], rows)
+        files[SHARES] = _table(["asked", *names], rows)
     make_folder(folder)
     for old in (folder / SHARES, *folder.glob("imrmc*.txt")):
         if old.name not in files:  # of other sheets: it would be taken for a result of these
@@ -145,8 +143,10 @@ def _rate_cells(rate: Rate) -> list[object]:
 
 
 def _agreement_cells(each: Agreement) -> list[object]:
-    ends = each.agreement.estimate, each.agreement.low, each.agreement.high
-    return [each.kind, each.who, each.measure, each.images, each.prevalence, *ends, each.kappa, each.kappa_of, each.ac1]
+    return [
+        *(each.kind, each.who, each.measure, each.images, each.prevalence, *ends(each.agreement)),
+        *(each.kappa, each.kappa_of, each.ac1),
+    ]
 
 
 def _reads_table(reads: Reads) -> tuple[list[str], Iterable[Sequence[object]]]:
@@ -309,14 +309,9 @@ def _written(interval: Interval) -> str:
     return f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> bytes:
+def _table(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Return a table as CSV; free text is guarded, as a spreadsheet may take it for a formula."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(map(_cell, row))
-    return buffer.getvalue().encode("utf-8", "replace")
+    return csv_bytes([tuple(columns), *(tuple(map(_cell, row)) for row in rows)])
 
 
 def _cell(value: object) -> object:

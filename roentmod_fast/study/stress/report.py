@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,10 @@ from roentmod_fast._version import __version__
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.study.figure import Panel, heat_map_png, heat_map_svg, number_text
+from roentmod_fast.study.output import csv_bytes, ends, file_name, finite, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.statistics import Interval
 from roentmod_fast.study.stress.run import Results
-from roentmod_fast.study.stress.scores import file_name
 from roentmod_fast.study.stress.shifts import CONTROL, OFF_TARGET, SHIFTS, TARGET, Cell
 
 COLUMNS = (
@@ -48,24 +45,24 @@ def write_results(results: Results, folder: Path) -> list[Path]:
     svg = heat_map_svg(panels, **drawing)
     files: dict[str, bytes] = {
         "index.html": _page(results, heat_map_svg(panels, **{**drawing, "caption": ""}), caption),
-        "shifts.csv": _csv(COLUMNS, map(_values, results.cells)),
+        "shifts.csv": csv_bytes([COLUMNS, *map(_values, results.cells)]),
         "shifts.svg": svg,
         "shifts.png": heat_map_png(panels, **drawing),
-        "result.json": (json.dumps(_facts(results), indent=1, allow_nan=False) + "\n").encode(),
+        "result.json": json_bytes(_facts(results)),
     }
     for panel, scorer in zip(panels, results.scorers, strict=True):
         rows = [[name, *line] for name, line in zip(panel.rows, panel.values.tolist(), strict=True)]
-        files[f"matrix-{file_name(scorer.name)}.csv"] = _csv(["added", *panel.columns], rows)
+        files[f"matrix-{file_name(scorer.name)}.csv"] = csv_bytes([["added", *panel.columns], *rows])
     if results.differences:
         columns = ("first", "second", "prompt", "finding", "role", "n_pairs", "difference", "lo", "hi", "p", "p_holm")
         lines = (
             [
                 *(each.first, each.second, each.prompt, each.finding, each.role, each.pairs),
-                *(*_ends(each.difference), each.p, each.p_holm),
+                *(*ends(each.difference), each.p, each.p_holm),
             ]
             for each in results.differences
         )
-        files["differences.csv"] = _csv(columns, lines)
+        files["differences.csv"] = csv_bytes([columns, *lines])
     for name, data in files.items():
         write_atomically(folder / name, data, overwrite=True)
     return [folder / name for name in files]
@@ -180,41 +177,21 @@ def _pairs(results: Results) -> str:
 
 def _values(cell: Cell) -> list[object]:
     return [
-        *(cell.model, cell.prompt, cell.finding, cell.role, cell.pairs, cell.patients, *_ends(cell.shift)),
-        *(cell.p, cell.p_holm, cell.q, cell.null, cell.null_shift, *_ends(cell.excess)),
+        *(cell.model, cell.prompt, cell.finding, cell.role, cell.pairs, cell.patients, *ends(cell.shift)),
+        *(cell.p, cell.p_holm, cell.q, cell.null, cell.null_shift, *ends(cell.excess)),
         *(cell.p_excess, cell.p_excess_holm, cell.before, cell.after, cell.cooccurrence, cell.conclusion),
     ]
-
-
-def _ends(interval: Interval) -> tuple[float, float, float]:
-    return interval.estimate, interval.low, interval.high
 
 
 def _written(interval: Interval) -> str:
     if not math.isfinite(interval.estimate):
         return "-"
-    estimate, low, high = (number_text(value, 1, signed=True) for value in _ends(interval))
+    estimate, low, high = (number_text(value, 1, signed=True) for value in ends(interval))
     return f"{estimate} ({low} to {high})"
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(["" if isinstance(each, float) and math.isnan(each) else each for each in row])
-    return buffer.getvalue().encode("utf-8", "replace")
 
 
 def _facts(results: Results) -> dict[str, Any]:
     plan = results.cohort.plan
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        if isinstance(value, dict):
-            return {key: plain(each) for key, each in value.items()}
-        return value
 
     return {
         "version": __version__,
@@ -235,6 +212,6 @@ def _facts(results: Results) -> dict[str, Any]:
         "missing": dict(results.missing),
         "without_prediction": dict(results.unknown),
         "notes": list(results.notes),
-        "cells": [plain(asdict(cell)) for cell in results.cells],
-        "differences": [plain(asdict(each)) for each in results.differences],
+        "cells": [finite(asdict(cell)) for cell in results.cells],
+        "differences": [finite(asdict(each)) for each in results.differences],
     }

@@ -19,12 +19,13 @@ from roentmod_fast.errors import DeviceError, EngineError, SettingError
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.labels import asked_findings
+from roentmod_fast.study.output import file_name
 from roentmod_fast.study.pairs import CohortPairs
 from roentmod_fast.study.plan import Cohort
 from roentmod_fast.study.stress.controls import RoundTrip
 from roentmod_fast.study.stress.reference import Reference, score_radiographs
 from roentmod_fast.study.stress.scorers import Scorer, TableScorer
-from roentmod_fast.study.stress.scores import Scored, ScoreFile, Scoring, file_name
+from roentmod_fast.study.stress.scores import Scored, ScoreFile, Scoring
 from roentmod_fast.study.stress.shifts import Cell, Difference, ModelPairs, Options, analyse, collect, compare
 
 logger = logging.getLogger(__name__)

@@ -59,9 +59,6 @@ class NetworkScorer:
             raise SettingError(
                 f"{self.model.path}: its contract says {self.model.contract.kind}: expected a classifier"
             )
-        named = [(number, name) for number, name in enumerate(self.model.contract.findings) if name is not None]
-        object.__setattr__(self, "_used", [number for number, _ in named])
-        object.__setattr__(self, "_findings", tuple(name for _, name in named))
 
     @property
     def name(self) -> str:
@@ -69,7 +66,7 @@ class NetworkScorer:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        return self._findings  # type: ignore[attr-defined, no-any-return]
+        return tuple(name for name in self.model.contract.findings if name is not None)
 
     @property
     def sha256(self) -> str:
@@ -78,7 +75,7 @@ class NetworkScorer:
 
     def score(self, image: Image | None, names: Sequence[str]) -> Values | None:
         assert image is not None
-        return self.model.look(image)[self._used]  # type: ignore[attr-defined]
+        return self.model.look(image)[[name is not None for name in self.model.contract.findings]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.study.output import csv_bytes, file_name
 from roentmod_fast.study.pairs import CohortPairs, SourceImage
 from roentmod_fast.study.plan import Cohort, Edit
 from roentmod_fast.study.rows import Row
@@ -77,7 +77,7 @@ class ScoreFile:
                 )
             result._read()
             return result
-        write_atomically(path, _line([*COLUMNS, *scorer.findings]), overwrite=True)
+        write_atomically(path, csv_bytes([[*COLUMNS, *scorer.findings]]), overwrite=True)
         write_atomically(mark, (json.dumps(facts, indent=1) + "\n").encode(), overwrite=True)
         return result
 
@@ -93,7 +93,7 @@ class ScoreFile:
 
     def append(self, rows: Sequence[tuple[Sequence[Any], Values]]) -> None:
         """Add rows: the values of :data:`COLUMNS` and the scores of each. Raises OutputError."""
-        data = b"".join(_line([*facts, *map(repr, values.tolist())]) for facts, values in rows)
+        data = csv_bytes([*facts, *map(repr, values.tolist())] for facts, values in rows)
         try:
             with self.path.open("ab") as file:
                 file.write(data)
@@ -121,17 +121,6 @@ class ScoreFile:
             if len(values) != len(self.scorer.findings) or not np.isfinite(values).all():
                 raise SettingError(f"{self.path}: line {lines.line_num} is damaged: remove it, or give --overwrite")
             self.known[row[1], row[0]] = row[count - 1], values
-
-
-def file_name(name: str) -> str:
-    """Return a model's name as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
-
-
-def _line(values: Sequence[Any]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue().encode("utf-8", "replace")
 
 
 @dataclass
