@@ -12,9 +12,10 @@ from PIL import Image
 
 from roentmod_fast.errors import SettingError
 from roentmod_fast.phantom import draw
+from roentmod_fast.study.plan import Origin
 from roentmod_fast.study.readers.blinding import TAIL, TAIL_LEVELS, blind, levels, mark_height, png
 from roentmod_fast.study.readers.key import read_key
-from roentmod_fast.study.readers.make import StudySettings, make_study
+from roentmod_fast.study.readers.make import StudyMaker, StudySettings
 from roentmod_fast.study.statistics import auc_bootstrap
 from tests.study.readers.conftest import SIZE, drawn_cohort, edit_pixels, source_image
 
@@ -68,9 +69,10 @@ def auc_of(table: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> tuple
 @pytest.mark.slow
 def test_all_but_content_tells_real_from_synthetic_at_chance(tmp_path: Path) -> None:
     # Edits that hold what their sources hold: whatever tells them apart is a trace of how they were written.
-    cohort = drawn_cohort(tmp_path, PATIENTS, ("edema",), draws=False)
+    # The plan names no folder of this run: names, order and noise, which are drawn by its hash, are the same each time.
+    cohort = drawn_cohort(tmp_path, PATIENTS, ("edema",), draws=False, origin=Origin("files", "sources", "content"))
     settings = StudySettings(readers=1, size=112, controls=0.5, repeat=0)
-    assert make_study(cohort, tmp_path / "study", settings) is not None
+    assert StudyMaker(cohort, tmp_path / "study", settings, root=tmp_path / "sources").make() is not None
     key = read_key(tmp_path / "study" / "key.json")
     assert len(key.images) == 2 * PATIENTS
     labels = np.array([each.real for each in key.images]).astype(int)
