@@ -22,10 +22,17 @@ from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.app.conftest import Served
 from tests.app.fake_server import DATA, Server, address, serving
-from tests.study.page.chromium import MISSING, REASON, Browser, chromium
+from tests.study.page.browser import Browser
+from tests.study.page.chromium import MISSING, REASON, Chromium, chromium
+from tests.study.page.firefox import FIREFOX, firefox
 from tests.study.readers.test_reader_page import CONTRAST
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=REASON)]
+pytestmark = pytest.mark.slow
+
+BROWSERS = (
+    pytest.param(chromium, id="chromium", marks=pytest.mark.skipif(bool(MISSING), reason=REASON)),
+    pytest.param(firefox, id="firefox", marks=pytest.mark.skipif(FIREFOX is None, reason="needs Firefox, not found")),
+)
 
 EVIL = "<img src=x onerror=\"document.body.dataset.evil='1'\"></script><script>document.body.dataset.evil='1'</script>"
 GREY = """
@@ -37,9 +44,9 @@ return arguments[0].map(([x, y]) => at(x, y));
 """
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
+@pytest.fixture(scope="module", params=BROWSERS)
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    with request.param() as opened:
         yield opened
 
 
@@ -59,7 +66,7 @@ def server(browser: Browser, tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "server").mkdir()
     with serving(tmp_path / "server") as running:
         browser.requests(), browser.messages()
-        browser.protocol("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        browser.download_to(tmp_path)
         browser.visit(address(running))
         browser.wait("document.body.dataset.open")
         yield running
@@ -120,7 +127,7 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
     assert text(browser, "go") == "Make the edit, about 40 s"
     server.sitting.gate.clear()
     click(browser, "#go")
-    browser.wait("document.querySelector('#edits .status').textContent.includes('of 20 UNet evaluations')")
+    browser.wait("document.querySelector('#edits .status')?.textContent.includes('of 20 UNet evaluations')")
     assert "left" in text(browser, "work") and states(browser) == ["started"]
     server.sitting.gate.set()
     shown(browser, "e0")
@@ -382,7 +389,7 @@ def test_a_lost_connection(browser: Browser, server: Server, films: Path) -> Non
 def test_the_page_and_the_server_fit(browser: Browser, served: Served, films: Path, tmp_path: Path) -> None:
     """The server of the app itself, with the tiny engine: what the page asks for is what it answers."""
     browser.requests(), browser.messages()
-    browser.protocol("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.download_to(tmp_path)
     browser.visit(f"{served.origin}/{served.token}/")
     browser.wait("document.body.dataset.open")
     browser.drop([films / "film-2.dcm"])
@@ -440,17 +447,19 @@ def test_the_page_is_accessible(browser: Browser, server: Server, films: Path) -
         if key:
             browser.key(key)
         assert browser.run(CONTRAST) == [], key
-        nodes += browser.protocol("Accessibility.getFullAXTree")["nodes"]
+        if isinstance(browser, Chromium):
+            nodes += browser.protocol("Accessibility.getFullAXTree")["nodes"]
         browser.key("Escape")
-    controls = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in nodes
-        if any(each["name"] == "focusable" for each in node.get("properties", ()))
-        and node["role"]["value"] not in {"RootWebArea", "dialog"}
-    ]
-    assert len(controls) > 60 and all(name.strip() for _, name in controls), controls
-    for expected in (("slider", "Strength"), ("button", "Close film-2.dcm"), ("combobox", "Window")):
-        assert expected in controls, controls
+    if isinstance(browser, Chromium):
+        controls = [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if any(each["name"] == "focusable" for each in node.get("properties", ()))
+            and node["role"]["value"] not in {"RootWebArea", "dialog"}
+        ]
+        assert len(controls) > 60 and all(name.strip() for _, name in controls), controls
+        for expected in (("slider", "Strength"), ("button", "Close film-2.dcm"), ("combobox", "Window")):
+            assert expected in controls, controls
     focus(browser)
     seen = set()
     for _ in range(25):

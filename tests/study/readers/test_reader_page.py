@@ -16,7 +16,7 @@ from roentmod_fast.study.readers.make import StudySettings, make_study
 from roentmod_fast.study.readers.page import ReaderStudy, write_pages
 from roentmod_fast.study.readers.score import read_study
 from roentmod_fast.study.readers.sheet import SheetRow, read_sheet
-from tests.study.page.chromium import MISSING, REASON, Browser, chromium
+from tests.study.page.chromium import MISSING, REASON, Chromium, chromium
 from tests.study.readers.conftest import drawn_cohort
 from tests.study.readers.study_folder import FINDINGS, ID, names, tiny, write_study
 
@@ -28,7 +28,7 @@ TEXT_OF = "return document.getElementById(arguments[0]).textContent"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[Chromium]:
     with chromium() as opened:
         yield opened
 
@@ -40,14 +40,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def show(browser: Browser, path: Path) -> None:
+def show(browser: Chromium, path: Path) -> None:
     browser.open(path)
     assert browser.wait("document.body.dataset.open || document.body.dataset.failed") == "yes"
     browser.wait("document.body.dataset.ready")
 
 
 @pytest.fixture
-def page(browser: Browser, file: Path, tmp_path: Path) -> Path:
+def page(browser: Chromium, file: Path, tmp_path: Path) -> Path:
     """The page at its first image, without stored answers; what it exports goes to the test's folder."""
     browser.open(file)
     browser.run("onpagehide = null; localStorage.clear()")
@@ -55,30 +55,30 @@ def page(browser: Browser, file: Path, tmp_path: Path) -> Path:
     browser.run("localStorage.clear()")
     show(browser, file)
     browser.requests(), browser.messages()
-    browser.protocol("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.download_to(tmp_path)
     return file
 
 
-def keys(browser: Browser, *pressed: str) -> None:
+def keys(browser: Chromium, *pressed: str) -> None:
     for key in pressed:
         browser.key(key)
 
 
-def answers(browser: Browser) -> list[dict[str, Any]]:
+def answers(browser: Chromium) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = browser.run("return reader.answers()")
     return found
 
 
-def cells(browser: Browser, image: int = 0) -> str:
+def cells(browser: Chromium, image: int = 0) -> str:
     """Return the answers of an image, - for none: findings, realism, confidence, extra, notes."""
     return " ".join(cell or "-" for cell in answers(browser)[image]["cells"])
 
 
-def message(browser: Browser) -> str:
+def message(browser: Chromium) -> str:
     return str(browser.run(TEXT_OF, "message"))
 
 
-def choose(browser: Browser, path: Path, content: bytes) -> str:
+def choose(browser: Chromium, path: Path, content: bytes) -> str:
     """Import a sheet; return what the page says of it."""
     path.write_bytes(content)
     browser.run("document.getElementById('message').textContent = ''")
@@ -86,7 +86,7 @@ def choose(browser: Browser, path: Path, content: bytes) -> str:
     return str(browser.wait("document.getElementById('message').textContent || document.getElementById('ask').open"))
 
 
-def exported(browser: Browser, folder: Path) -> Path:
+def exported(browser: Chromium, folder: Path) -> Path:
     browser.key("s")
     path = folder / "reader-1-sheet.csv"
     browser.wait("/^Exported/.test(document.getElementById('message').textContent)")
@@ -97,7 +97,7 @@ def exported(browser: Browser, folder: Path) -> Path:
     raise AssertionError("nothing was exported")
 
 
-def test_a_session_by_keys_survives_closing_and_is_exported(browser: Browser, page: Path, tmp_path: Path) -> None:
+def test_a_session_by_keys_survives_closing_and_is_exported(browser: Chromium, page: Path, tmp_path: Path) -> None:
     keys(browser, "1", "0", "2", "0", "5", "Enter")  # three findings, synthetic, certain
     browser.wait("document.body.dataset.ready === '2'")
     keys(browser, "a", "1", "3", "e")
@@ -113,7 +113,7 @@ def test_a_session_by_keys_survives_closing_and_is_exported(browser: Browser, pa
     assert browser.requests() == [] and browser.messages() == []
 
     browser.restart()
-    browser.protocol("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.download_to(tmp_path)
     show(browser, page)
     assert browser.run("return document.querySelector('h1').textContent") == "Image 3 of 6begun"
     assert browser.run(TEXT_OF, "count") == "2 of 6 read"
@@ -154,14 +154,14 @@ def test_a_session_by_keys_survives_closing_and_is_exported(browser: Browser, pa
     assert [each["readAt"] for each in answers(browser)] == [each["readAt"] for each in before]
 
 
-def test_a_study_is_made_read_in_the_page_and_scored(browser: Browser, tmp_path: Path) -> None:
+def test_a_study_is_made_read_in_the_page_and_scored(browser: Chromium, tmp_path: Path) -> None:
     findings = ("edema", "mass")
     settings = StudySettings(readers=1, size=64, controls=0.3, overlap=0, repeat=0, findings=findings)
     made = make_study(drawn_cohort(tmp_path, 3, ("edema",)), tmp_path / "study", settings)
     assert made is not None
     [path] = write_pages(ReaderStudy.open(tmp_path / "study"))
     show(browser, path)
-    browser.protocol("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.download_to(tmp_path)
     images = sorted(made.key.images, key=lambda image: image.order)
     assert {image.real for image in images} == {True, False}
     for image in images[:-1]:  # the reader stops before the last one
@@ -173,7 +173,7 @@ def test_a_study_is_made_read_in_the_page_and_scored(browser: Browser, tmp_path:
     ]
 
 
-def test_an_image_is_read_by_the_readers_act_alone(browser: Browser, page: Path) -> None:
+def test_an_image_is_read_by_the_readers_act_alone(browser: Chromium, page: Path) -> None:
     keys(browser, "Enter")
     assert "No answer: cardiomegaly and 4 more" in message(browser)
     keys(browser, " ", "3", "7")
@@ -218,7 +218,7 @@ def test_an_image_is_read_by_the_readers_act_alone(browser: Browser, page: Path)
     assert browser.run("return document.querySelector('.current').textContent").startswith("edema")
 
 
-def test_sheets_of_spreadsheets_are_imported(browser: Browser, page: Path, tmp_path: Path) -> None:
+def test_sheets_of_spreadsheets_are_imported(browser: Chromium, page: Path, tmp_path: Path) -> None:
     header = ["study", "image", "order", *FINDINGS, "realism", "extra", "notes", "confidence", "seconds", "read_at"]
     header.append("status")
 
@@ -298,7 +298,7 @@ def test_sheets_of_spreadsheets_are_imported(browser: Browser, page: Path, tmp_p
     assert not any(re.match(r"\s*[=+\-@\uff1d]", text) for text in guarded)
 
 
-def test_pixels_window_and_zoom(browser: Browser, page: Path) -> None:
+def test_pixels_window_and_zoom(browser: Chromium, page: Path) -> None:
     state = "return reader.state."
     image = tiny(COUNT)[0]
     tried = {"1", "0", "2", "3", "4", "5", "a", "Backspace", "Enter", "e", "n", "s"}  # of the other tests
@@ -355,7 +355,7 @@ def test_pixels_window_and_zoom(browser: Browser, page: Path) -> None:
     assert [text for text in browser.messages() if "willReadFrequently" not in text] == []  # this test reads pixels
 
 
-def test_a_second_tab_never_writes_over_the_first(browser: Browser, page: Path) -> None:
+def test_a_second_tab_never_writes_over_the_first(browser: Chromium, page: Path) -> None:
     browser.key("1")
     first = browser.tab()
     second = browser.new_tab()
@@ -391,7 +391,7 @@ def test_a_second_tab_never_writes_over_the_first(browser: Browser, page: Path) 
     browser.wait("document.body.dataset.open && reader.answers()[0].cells[3] === '2'")
 
 
-def test_without_storage_the_reader_is_warned(browser: Browser, page: Path, tmp_path: Path) -> None:
+def test_without_storage_the_reader_is_warned(browser: Chromium, page: Path, tmp_path: Path) -> None:
     refuse = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') }"
     added = browser.protocol("Page.addScriptToEvaluateOnNewDocument", source=refuse)
     denied = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
@@ -411,7 +411,7 @@ def test_without_storage_the_reader_is_warned(browser: Browser, page: Path, tmp_
         browser.protocol("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
 
 
-def test_time_stands_still_while_the_page_is_hidden(browser: Browser, page: Path) -> None:
+def test_time_stands_still_while_the_page_is_hidden(browser: Chromium, page: Path) -> None:
     browser.key("1")
     browser.wait("reader.answers()[0].seconds > 0.1")
     browser.run("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
@@ -440,7 +440,7 @@ return found;
 """
 
 
-def test_the_page_is_accessible(browser: Browser, page: Path) -> None:
+def test_the_page_is_accessible(browser: Chromium, page: Path) -> None:
     keys(browser, "1", "Enter")
     assert browser.run(CONTRAST) == [], "WCAG 2.1, 1.4.3 (AA)"
     browser.key("o")
@@ -473,7 +473,7 @@ def test_the_page_is_accessible(browser: Browser, page: Path) -> None:
     assert order == [*place, *questions, "extra", "notes", "finish", "rest", "full", "contrast"]
 
 
-def test_answers_of_the_sheet_are_shown_and_texts_are_texts(browser: Browser, tmp_path: Path) -> None:
+def test_answers_of_the_sheet_are_shown_and_texts_are_texts(browser: Chromium, tmp_path: Path) -> None:
     evil = (
         "<img src=x onerror=\"document.body.dataset.evil='1'\"></script><script>document.body.dataset.evil='1'</script>"
     )
