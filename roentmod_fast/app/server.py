@@ -192,8 +192,9 @@ class App:
 
     async def save(self, request: Request) -> Response:
         body = await _body(request)
-        keys: list[object] = [*names_of(body, "edits")] or [body.get("edit")]
-        versions = [self.sitting.version(key) for key in keys]
+        versions = [self.sitting.version(key) for key in names_of(body, "edits")]
+        if not versions:
+            raise SettingError("edits: expected the names of the edits to save")
         film, mask = versions[0].ask.film, versions[0].ask.mask
         if body.get("as") == "mask":
             if mask is None:

@@ -267,8 +267,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def save(self, asked: dict[str, Any]) -> None:
         endings = {"dicom": "dcm", "png": "png", "html": "html"}
-        data = self.server.sitting.edits[asked["edit"]]["path"].read_bytes()
-        shown = f'attachment; filename="{asked["edit"]}.{endings[asked["as"]]}"'
+        name = asked["edits"][-1]
+        data = self.server.sitting.edits[name]["path"].read_bytes()
+        shown = f'attachment; filename="{name}.{endings[asked["as"]]}"'
         self.answer(data, 200, "application/octet-stream", **{"Content-Disposition": shown})
 
 

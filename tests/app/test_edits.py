@@ -42,7 +42,7 @@ PROMPT = "right pleural effusion"
 
 
 def saved(served: Served, edit: str, kind: str = "dicom", **more: Any) -> Answer:
-    answer = served.post("api/save", {"edit": edit, "as": kind, **more})
+    answer = served.post("api/save", {"edits": [edit], "as": kind, **more})
     assert answer.status == 200, answer.body
     return answer
 
@@ -139,8 +139,15 @@ def test_the_options_of_saving_are_those_of_edit(
     for keyword in ("SOPClassUID", "PatientID", "PatientName", "PatientIdentityRemoved", "BurnedInAnnotation"):
         assert ours.get(keyword) == theirs.get(keyword), keyword
     assert ours.file_meta.TransferSyntaxUID == theirs.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
-    for wrong in ({"deidentify": "x"}, {"sop_class": "x"}, {"transfer_syntax": "x"}, {"as": "gif"}, {"label": "yes"}):
-        answer = served.post("api/save", {"edit": edit, **wrong})
+    for wrong in (
+        {"deidentify": "x"},
+        {"sop_class": "x"},
+        {"transfer_syntax": "x"},
+        {"as": "gif"},
+        {"label": "yes"},
+        {"edits": []},
+    ):
+        answer = served.post("api/save", {"edits": [edit], **wrong})
         assert answer.status == 422 and "expected" in answer.json()["error"]
         assert str(served.folder) not in answer.body.decode()
 

@@ -165,7 +165,7 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
     browser.wait("document.getElementById('save-message').textContent.startsWith('Saved as e0.dcm')")
     name, asked = server.sitting.posts[-1]
     assert name == "save" and asked == {
-        "edit": "e0",
+        "edits": ["e0"],
         "as": "dicom",
         "deidentify": "anonymize",
         "label": False,
@@ -252,6 +252,47 @@ def test_the_whole_job_by_keyboard(browser: Browser, server: Server) -> None:
     click(browser, "#yes")
     browser.wait("app.films.size === 0")
     assert server.sitting.posts[-1] == ("close", {"film": "f0"})
+    assert browser.messages() == []
+
+
+def test_dialogs_one_page_of_all_edits_and_the_end(browser: Browser, server: Server, films: Path) -> None:
+    browser.run(
+        "window.opened = []; addEventListener('click', event => {"
+        "if (event.target.type === 'file') { opened.push(event.target.id); event.preventDefault(); } }, true)"
+    )
+    focus(browser)
+    browser.key("o")
+    browser.key("O", shift=True)
+    click(browser, "#main-acts button")
+    click(browser, "#start-acts button:nth-child(2)")
+    assert browser.run("return window.opened") == ["files", "folder", "files", "folder"]
+    choose(browser, films / "film-2.dcm")
+    for number, prompt in enumerate(("edema", "hernia"), 1):
+        click(browser, f"#findings [data-prompt={prompt}]")
+        browser.key("g")
+        browser.wait(f"[...app.jobs.values()].filter(e => e.state === 'done').length === {number}")
+        browser.key("S", shift=True)
+        for value, offered in (("png", False), ("html", number > 1)):
+            click(browser, f"[value={value}]")
+            assert browser.run("return !document.getElementById('every').hidden") is offered
+        if number == 1:
+            browser.key("Escape")
+    assert "All 2 edits of this film" in text(browser, "every")
+    click(browser, "#all")
+    click(browser, "#save-go")
+    browser.wait("document.getElementById('save-message').textContent.startsWith('Saved as')")
+    assert server.sitting.posts[-1][1]["edits"] == ["e0", "e1"]
+    assert browser.run("return [...app.jobs.values()].map(e => e.saved)") == [True, True]
+    browser.key("Escape")
+    for answer in ("#no", "#yes"):
+        click(browser, "#main-acts button:last-child")
+        browser.wait("document.getElementById('ask').open")
+        assert "not saved are discarded" in text(browser, "ask-words")
+        click(browser, answer)
+        browser.wait("!document.getElementById('ask').open")
+        assert browser.run("return document.getElementById('lost').hidden") or answer == "#yes"
+    browser.wait("document.getElementById('lost').dataset.quit")
+    assert [name for name, _ in server.sitting.posts].count("quit") == 1
     assert browser.messages() == []
 
 

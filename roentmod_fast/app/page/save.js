@@ -16,11 +16,14 @@ const choices = (parent, name, all) => {
 };
 const chosen = name => document.querySelector(`input[name=${name}]:checked`).value;
 let saving = null;
+const versions = () => saving.film.edits.filter(e => e.state === "done");
 for (const [value, words] of [["source", "as the source"], ["secondary-capture", "Secondary Capture"]]) option($("sop"), words, value);
 for (const [value, words] of [["explicit", "uncompressed (explicit)"], ["rle", "RLE, lossless"], ["jpeg2000", "JPEG 2000, lossless"]]) option($("syntax"), words, value);
 
 const format = guarded(async () => {
-  const as = chosen("format");
+  const as = chosen("format"), count = versions().length;
+  $("every").hidden = as !== "html" || count < 2;
+  $("every").lastElementChild.textContent = `All ${count} edits of this film in the page`;
   $("identity").hidden = $("dicom").hidden = as !== "dicom" && as !== "command";
   $("save-mask").hidden = true;
   $("command").hidden = as !== "command";
@@ -45,7 +48,7 @@ function openSave(edit) {
   $("save").showModal();
 }
 async function save(as = chosen("format")) {
-  const edit = saving;
+  const edits = as === "html" && $("all").checked ? versions() : [saving];
   $("save-go").disabled = true;
   try {
     if (as === "command") {
@@ -53,11 +56,10 @@ async function save(as = chosen("format")) {
       $("save-message").textContent = "Copied.";
       return;
     }
-    const answer = await server.request("save", {edit: edit.edit, as, ...file()});
+    const answer = await server.request("save", {edits: edits.map(e => e.edit), as, ...file()});
     const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
     download(await answer.blob(), name ? name[1] : `edit.${{dicom: "dcm"}[as] || as}`);
-    edit.saved = edit.saved || as !== "mask";
-    progress(edit);
+    for (const e of edits) { e.saved = e.saved || as !== "mask"; progress(e); }
     $("save-message").textContent = `Saved${name ? ` as ${name[1]}` : ""} in the browser's folder of downloads.`;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
