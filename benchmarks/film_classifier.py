@@ -1,7 +1,7 @@
 """A small classifier of findings in frontal films, for the benchmarks of cxr-mini. Needs torch.
 
-It is trained on films of the ``classifier`` part, of which the engine's training saw none, without and with drawn
-findings (``film_fidelity.py``), or on other films where the question is another (``drawn_like_real.py``).
+It is trained on films without and with drawn findings (``film_fidelity.py``), or on other films where the question is
+another (``drawn_like_real.py``).
 """
 
 from __future__ import annotations

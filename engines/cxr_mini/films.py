@@ -10,7 +10,7 @@ The split is a function of the patient alone, so it never changes: all films of 
 part        share      use
 ==========  =========  ==========================================================================
 test        0 to 20 %  figures of the model card; never trained on and never used to choose anything
-classifier  to 34 %    trains the independent classifier of the benchmark, nothing of the engine
+classifier  to 34 %    sets the limits of the classifier of the benchmark, nothing of the engine
 validation  to 39 %    chooses settings of the recipe
 train       the rest   trains the engine
 ==========  =========  ==========================================================================

@@ -23,16 +23,11 @@ from roentmod_fast.radiograph.read import read_radiograph
 from tests.app.conftest import Served
 from tests.app.fake_server import DATA, Server, address, serving
 from tests.study.page.browser import Browser
-from tests.study.page.chromium import MISSING, REASON, Chromium, chromium
-from tests.study.page.firefox import FIREFOX, firefox
+from tests.study.page.browsers import BROWSERS
+from tests.study.page.chromium import Chromium
 from tests.study.readers.test_reader_page import CONTRAST
 
 pytestmark = pytest.mark.slow
-
-BROWSERS = (
-    pytest.param(chromium, id="chromium", marks=pytest.mark.skipif(bool(MISSING), reason=REASON)),
-    pytest.param(firefox, id="firefox", marks=pytest.mark.skipif(FIREFOX is None, reason="needs Firefox, not found")),
-)
 
 EVIL = "<img src=x onerror=\"document.body.dataset.evil='1'\"></script><script>document.body.dataset.evil='1'</script>"
 GREY = """

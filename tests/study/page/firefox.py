@@ -44,10 +44,15 @@ for (const type of ["dragenter", "dragover", "drop"]) {
   document.elementFromPoint(x, y).dispatchEvent(event);
 }
 """
-ADDRESSES = "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind)).map(e => e.name);"
+REQUESTS = """
+const found = ["navigation", "resource"].flatMap(kind => performance.getEntriesByType(kind))
+  .filter(entry => performance.timeOrigin + entry.startTime >= arguments[0])
+  .map(entry => entry.name === "document" ? location.href : entry.name);
+return [performance.timeOrigin + performance.now(), found];
+"""
 MESSAGES = """
-const found = Services.console.getMessageArray().filter(m => m instanceof Ci.nsIScriptError)
-  .filter(m => /^(http|file|blob)/.test(m.sourceName)).map(m => m.message);
+const found = Services.console.getMessageArray()
+  .filter(m => m instanceof Ci.nsIScriptError && /^(http|file|blob):/.test(m.sourceName)).map(m => m.message);
 Services.console.reset();
 return found;
 """
@@ -58,6 +63,7 @@ class Firefox(Browser):
 
     def __init__(self, size: tuple[int, int], profile: Path) -> None:
         self._size, self._profile = size, profile
+        self._asked_ms = 0.0
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()]
         (profile / "user.js").write_text("\n".join(lines), encoding="utf-8")
         self._start()
@@ -133,8 +139,8 @@ class Firefox(Browser):
         self.system("Services.prefs.setStringPref('browser.download.dir', arguments[0])", str(folder))
 
     def requests(self) -> list[str]:
-        """Return the addresses that the page requested, but for data."""
-        found: list[str] = self.run(ADDRESSES)
+        """Return the addresses that the page requested since the last call, but for data."""
+        self._asked_ms, found = self.run(REQUESTS, self._asked_ms)
         return [address for address in found if not address.startswith(("data:", "blob:", "about:"))]
 
     def messages(self) -> list[str]:
