@@ -22,6 +22,7 @@ from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.read import read_radiograph
 from tests.app.conftest import Served
 from tests.app.fake_server import DATA, Server, address, serving
+from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
 from tests.study.page.browsers import BROWSERS
 from tests.study.page.chromium import Chromium
@@ -467,6 +468,22 @@ def test_the_page_and_the_server_fit(browser: Browser, served: Served, films: Pa
     assert found and all(each.startswith(served.origin) for each in found)
     assert browser.messages() == []
     browser.visit("about:blank")
+
+
+@needs_axe
+def test_axe_finds_nothing(browser: Browser, server: Server, films: Path) -> None:
+    assert faults(browser) == []
+    browser.drop([films / "film-2.dcm", films / "lateral.dcm"])
+    browser.wait("app.films.size === 2 && document.body.dataset.ready")
+    click(browser, "#findings [data-prompt=edema]")
+    browser.key("g")
+    shown(browser, "e0")
+    for key in ("", "B", "S", "?", "y", "ArrowRight"):
+        focus(browser)
+        if key:
+            browser.key(key)
+        assert faults(browser) == [], key
+        browser.key("Escape")
 
 
 def test_the_page_is_accessible(browser: Browser, server: Server, films: Path) -> None:

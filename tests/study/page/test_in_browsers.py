@@ -15,6 +15,7 @@ from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.page.edits import Page, write_page
 from roentmod_fast.study.page.index import IndexRow, write_index
+from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
 from tests.study.page.browsers import BROWSERS
 from tests.study.page.conftest import Change, result_of, write_source
@@ -303,6 +304,13 @@ def test_names_and_prompts_are_text(browser: Browser, radiograph: Radiograph, tm
     assert browser.run("return document.body.dataset.evil || ''") == ""
     assert evil in browser.run("return document.getElementById('facts').textContent")
     assert browser.run("return document.querySelectorAll('img').length") == 1
+
+
+@needs_axe
+def test_axe_finds_nothing(browser: Browser, page: Path) -> None:
+    for key in ("s", "b", "f", "d", "a", "?"):
+        browser.key(key)
+        assert faults(browser) == [], key
 
 
 def test_an_injected_request_is_refused(browser: Browser, page: Path) -> None:

@@ -16,6 +16,7 @@ from roentmod_fast.study.readers.make import StudySettings, make_study
 from roentmod_fast.study.readers.page import ReaderStudy, write_pages
 from roentmod_fast.study.readers.score import read_study
 from roentmod_fast.study.readers.sheet import SheetRow, read_sheet
+from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
 from tests.study.page.browsers import BROWSERS
 from tests.study.page.chromium import Chromium
@@ -444,6 +445,13 @@ for (let n; n = walk.nextNode();) {
 }
 return found;
 """
+
+
+@needs_axe
+def test_axe_finds_nothing(browser: Browser, page: Path) -> None:
+    for pressed in (("1", "Enter"), ("o",), ("Escape", "?")):
+        keys(browser, *pressed)
+        assert faults(browser) == [], pressed
 
 
 def test_the_page_is_accessible(browser: Browser, page: Path) -> None:
