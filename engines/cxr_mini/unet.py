@@ -167,21 +167,37 @@ def train_edits(course: Course, networks: nn.ModuleList, work: Path, length: Len
 
 
 def train_guidance(
-    course: Course, networks: nn.ModuleList, work: Path, length: Length, *, rate: float = 2.5e-4, pull: float = PULL
+    course: Course,
+    networks: nn.ModuleList,
+    work: Path,
+    length: Length,
+    *,
+    rate: float | None = None,
+    pull: float = PULL,
 ) -> None:
     """Let what a prompt changes in the prediction become ``pull`` of the way on to the finding.
 
-    The way is added to what the networks, as they are, predict under the empty prompt, not to the true noise: what a
+    The way is added to what the networks, as they were, predict under the empty prompt, not to the true noise: what a
     prompt then changes is 2 % of the prediction, and the error that both predictions share would drown it.
+
+    Without a ``rate`` it grows with the batch, 1e-6 for each case. Going on from trained networks with a batch of 16,
+    5e-5 made the error of what a prompt changes worse (0.043 to 0.065), 1.5e-5 better (0.037 after 590 steps).
+
+    Cases that start where the networks have come to by a step of their own, as an edit does, were tried: the edits came
+    up to 3 dB closer to the drawings by showing less of the finding (amounts 0.35 to 1.03 in place of 0.76 to 1.26).
     """
     before = copy.deepcopy(networks).eval().requires_grad_(False)
+    empty = course.ids[course.empty].expand(length.batch, -1)
 
     def loss_of(step: int) -> Tensor:
         cases = course.draw(length.batch, (0.12, 0.70, 0.11, 0.07))
         with torch.no_grad():
-            calm = course.predict(before, cases, course.ids[course.empty].expand(length.batch, -1))
+            calm = course.predict(before, cases, empty)
         way = pull * (cases.wanted - cases.state)
         aim = calm - (cases.alpha_bar / (1 - cases.alpha_bar)).sqrt() * way
-        return cases.loss(course.predict(networks, cases, cases.ids), aim)
+        # An error of the image, also where there is little noise: those cases would drown the others.
+        weight = ((1 - cases.alpha_bar) / cases.alpha_bar).clamp(max=4.0)
+        return 100 * (weight * (course.predict(networks, cases, cases.ids) - aim).square()).mean()
 
-    networks.load_state_dict(train("guidance", networks, loss_of, work, length, peak=rate, decay=0.99))
+    peak = 1e-6 * length.batch if rate is None else rate
+    networks.load_state_dict(train("guidance", networks, loss_of, work, length, peak=peak, decay=0.997))
