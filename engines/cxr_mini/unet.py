@@ -143,9 +143,9 @@ class Cases:
     ids: Tensor
     wanted: Tensor
 
-    def loss(self, predicted: Tensor, noise: Tensor) -> Tensor:
-        """Squared error of a predicted noise, weighted as an error of the image where that is moderate."""
-        weight = ((1 - self.alpha_bar) / self.alpha_bar).clamp(0.05, 4.0)
+    def loss(self, predicted: Tensor, noise: Tensor, *, least: float = 0.05) -> Tensor:
+        """Squared error of a predicted noise, weighted as an error of the image, by ``least`` to 4."""
+        weight = ((1 - self.alpha_bar) / self.alpha_bar).clamp(least, 4.0)
         return (weight * (predicted - noise).square()).mean()
 
     def noise(self) -> Tensor:
@@ -196,8 +196,7 @@ def train_guidance(
         way = pull * (cases.wanted - cases.state)
         aim = calm - (cases.alpha_bar / (1 - cases.alpha_bar)).sqrt() * way
         # An error of the image, also where there is little noise: those cases would drown the others.
-        weight = ((1 - cases.alpha_bar) / cases.alpha_bar).clamp(max=4.0)
-        return 100 * (weight * (course.predict(networks, cases, cases.ids) - aim).square()).mean()
+        return 100 * cases.loss(course.predict(networks, cases, cases.ids), aim, least=0.0)
 
     peak = 1e-6 * length.batch if rate is None else rate
     networks.load_state_dict(train("guidance", networks, loss_of, work, length, peak=peak, decay=0.997))
