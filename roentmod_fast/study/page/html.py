@@ -66,8 +66,9 @@ INDEX = Template(("index.html", SHARED), (STYLE,), (("index.js", SHARED),))
 
 @cache
 def template(name: str, package: str = SHARED) -> str:
-    """Return a file of a template."""
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+    """Return a file of a template; ``{{head}}`` in it is what all pages begin with."""
+    text = files(package).joinpath(name).read_text(encoding="utf-8")
+    return text.replace("{{head}}", template("head.html")) if "{{head}}" in text else text
 
 
 def assemble(
