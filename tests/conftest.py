@@ -12,6 +12,9 @@ import pytest
 
 from roentmod_fast import folders
 from roentmod_fast.runtime import ort_errors
+from tests.study.page.browser import Browser
+from tests.study.page.chromium import MISSING, REASON, chromium
+from tests.study.page.firefox import FIREFOX, firefox
 
 # pydicom only warns of a misspelt keyword; in tests it is an error.
 pydicom.config.INVALID_KEYWORD_BEHAVIOR = "RAISE"
@@ -32,6 +35,21 @@ def pytest_configure() -> None:
         cores = sorted(os.sched_getaffinity(0))
         number = int(worker.removeprefix("gw")) + int(os.environ.get("FIRST_CORE", "0"))
         os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(chromium, id="chromium", marks=pytest.mark.skipif(bool(MISSING), reason=REASON)),
+        pytest.param(
+            firefox, id="firefox", marks=pytest.mark.skipif(FIREFOX is None, reason="needs Firefox, not found")
+        ),
+    ],
+)
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """Each browser in turn: a page works in all, or its test says why it is for one alone."""
+    with request.param() as opened:
+        yield opened
 
 
 @pytest.fixture

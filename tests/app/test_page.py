@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,30 +19,16 @@ from roentmod_fast.app.page import policy, render
 from roentmod_fast.phantom import draw
 from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.read import read_radiograph
-from tests.app.conftest import Served
+from tests.app.conftest import Served, eventually
 from tests.app.fake_server import DATA, Server, address, serving
 from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
-from tests.study.page.browsers import BROWSERS
 from tests.study.page.chromium import Chromium
 from tests.study.readers.test_reader_page import CONTRAST
 
 pytestmark = pytest.mark.slow
 
 EVIL = "<img src=x onerror=\"document.body.dataset.evil='1'\"></script><script>document.body.dataset.evil='1'</script>"
-GREY = """
-const v = app, s = v.state, c = document.getElementById("view");
-v.draw();
-const at = (x, y) => [...c.getContext("2d").getImageData(
-  Math.round(c.width / 2 + (x - s.x) * s.zoom), Math.round(c.height / 2 + (y - s.y) * s.zoom), 1, 1).data].slice(0, 3);
-return arguments[0].map(([x, y]) => at(x, y));
-"""
-
-
-@pytest.fixture(scope="module", params=BROWSERS)
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    with request.param() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +132,7 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
             dataset.save_as(tmp_path / f"{name}.dcm")
             expected = np.rint(read_radiograph(tmp_path / f"{name}.dcm", force=True).image * 255)
             browser.run(f"app.state.split = {split}")
-            grey = np.array(browser.run(GREY, where))
+            grey = np.array(browser.grey("app", where))
             assert np.array_equal(grey[:, 0], grey[:, 2])
             assert np.abs(grey[:, 0] - [expected[y, x] for x, y in where]).max() <= 1, (name, window)
     browser.key("i")
@@ -168,10 +153,7 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
         "sop_class": "source",
         "transfer_syntax": "explicit",
     }
-    until = time.monotonic() + 20
-    while not (tmp_path / "e0.dcm").is_file() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert (tmp_path / "e0.dcm").read_bytes() == original
+    assert browser.downloaded(tmp_path, "e0.dcm").read_bytes() == original
     click(browser, "[value=command]")
     browser.wait("document.getElementById('line').value.startsWith('roentmod-fast edit')")
     browser.key("Escape")
@@ -414,9 +396,7 @@ def test_a_lost_connection(browser: Browser, server: Server, films: Path) -> Non
     assert "What is on the screen stays" in text(browser, "lost")
     assert browser.run("return !document.getElementById('view').hidden && document.getElementById('go').disabled")
     server.sitting.gate.set()
-    until = time.monotonic() + 20
-    while not server.sitting.edits and time.monotonic() < until:
-        time.sleep(0.05)
+    eventually(lambda: bool(server.sitting.edits))
     server.down = False
     browser.wait("document.getElementById('lost').hidden")
     shown(browser, "e0")
@@ -454,9 +434,7 @@ def test_the_page_and_the_server_fit(browser: Browser, served: Served, films: Pa
     click(browser, "#burn")
     browser.wait("document.getElementById('line').value.includes('--label')")
     assert not browser.run("return document.getElementById('save-mask').hidden")
-    until = time.monotonic() + 20
-    while len(list(tmp_path.glob("*.dcm"))) < 1 and time.monotonic() < until:
-        time.sleep(0.05)
+    browser.downloaded(tmp_path, "*.dcm")
     [path] = tmp_path.glob("*.dcm")
     saved = read_radiograph(path, force=True)
     stored = browser.run("return Array.from(app.comparison.second.pixels.levels[0])")

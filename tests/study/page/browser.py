@@ -23,6 +23,15 @@ SPECIAL = {
 }
 
 
+GREY = """
+const s = SHOWN.state, c = document.getElementById("view");
+SHOWN.draw();
+const at = (x, y) => [...c.getContext("2d").getImageData(
+  Math.round(c.width / 2 + (x - s.x) * s.zoom), Math.round(c.height / 2 + (y - s.y) * s.zoom), 1, 1).data].slice(0, 3);
+return arguments[0].map(([x, y]) => at(x, y));
+"""
+
+
 class Browser(ABC):
     """One session of a browser."""
 
@@ -58,6 +67,23 @@ class Browser(ABC):
         """Load a file by its file: address."""
         self.visit(path.resolve().as_uri())
 
+    def downloaded(self, folder: Path, pattern: str, seconds: float = 20) -> Path:
+        """Wait for a download to end; return its file, the first whose name matches."""
+        until = time.monotonic() + seconds
+        while True:
+            partial = [*folder.glob("*.part"), *folder.glob("*.crdownload")]
+            found = [path for path in sorted(folder.glob(pattern)) if path.stat().st_size]
+            if found and not partial:
+                return found[0]
+            assert time.monotonic() < until, f"{pattern}: not downloaded within {seconds} s"
+            time.sleep(0.02)
+
+    def show(self, path: Path) -> None:
+        """Load a page of the project and wait until it shows its first image."""
+        self.open(path)
+        assert self.wait("document.body.dataset.open || document.body.dataset.failed") == "yes"
+        self.wait("document.body.dataset.ready")
+
     def visit(self, address: str) -> None:
         """Load an address."""
         self._command("Navigate", url=address)
@@ -65,6 +91,11 @@ class Browser(ABC):
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript; return what it returns."""
         return self._command("ExecuteScript", script=script, args=list(arguments))
+
+    def grey(self, shown: str, points: Sequence[tuple[int, int]]) -> list[list[int]]:
+        """Return red, green and blue on screen at pixels (x, y) of the image; ``shown``: what holds view and state."""
+        found: list[list[int]] = self.run(GREY.replace("SHOWN", shown), points)
+        return found
 
     def wait(self, condition: str, seconds: float = 20) -> Any:
         """Wait until an expression is true; return its value."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -17,31 +16,11 @@ from roentmod_fast.study.page.edits import Page, write_page
 from roentmod_fast.study.page.index import IndexRow, write_index
 from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
-from tests.study.page.browsers import BROWSERS
 from tests.study.page.conftest import Change, result_of, write_source
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = ("edema", "right pleural effusion", "hernia")
-GREY = """
-const v = viewer, s = v.state, c = document.getElementById("view");
-v.draw();
-const at = (x, y) => [...c.getContext("2d").getImageData(
-  Math.round(c.width / 2 + (x - s.x) * s.zoom), Math.round(c.height / 2 + (y - s.y) * s.zoom), 1, 1).data].slice(0, 3);
-return arguments[0].map(([x, y]) => at(x, y));
-"""
-
-
-@pytest.fixture(scope="module", params=BROWSERS)
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    with request.param() as opened:
-        yield opened
-
-
-def show(browser: Browser, path: Path) -> None:
-    browser.open(path)
-    assert browser.wait("document.body.dataset.open || document.body.dataset.failed") == "yes"
-    browser.wait("document.body.dataset.ready")
 
 
 @pytest.fixture
@@ -50,7 +29,7 @@ def page(browser: Browser, radiograph: Radiograph, tmp_path: Path) -> Path:
     browser.requests(), browser.messages()
     amounts = zip(PROMPTS, (0.2, 0.1, -0.3), strict=True)
     write_page(tmp_path / "p.html", [result_of(radiograph, prompt, amount) for prompt, amount in amounts])
-    show(browser, tmp_path / "p.html")
+    browser.show(tmp_path / "p.html")
     return tmp_path / "p.html"
 
 
@@ -111,7 +90,7 @@ def test_pixels_are_those_of_the_files_at_the_same_window(browser: Browser, tmp_
     result = result_of(radiograph)
     result.save(tmp_path / "edit.dcm")
     write_page(tmp_path / "p.html", [result])
-    show(browser, tmp_path / "p.html")
+    browser.show(tmp_path / "p.html")
     where = places(radiograph.shape)
     for window in (None, (1700.0, 1200.0)):
         if window is not None:
@@ -131,7 +110,7 @@ def test_pixels_are_those_of_the_files_at_the_same_window(browser: Browser, tmp_
         browser.key("x")
         for name, split in (("source", 1), ("edit", 0)):
             browser.run(f"viewer.state.split = {split}")
-            shown = np.array(browser.run(GREY, where))
+            shown = np.array(browser.grey("viewer", where))
             image = read_radiograph(tmp_path / f"{name}.dcm", force=True).image
             expected = np.rint(np.array([image[y, x] for x, y in where]) * 255)
             assert np.array_equal(shown[:, 0], shown[:, 1]) and np.array_equal(shown[:, 0], shown[:, 2])
@@ -146,14 +125,14 @@ def test_a_window_really_widens(browser: Browser, tmp_path: Path) -> None:
 
     radiograph = write_source(tmp_path / "source.dcm", narrow)
     write_page(tmp_path / "p.html", [result_of(radiograph)])
-    show(browser, tmp_path / "p.html")
+    browser.show(tmp_path / "p.html")
     browser.key("x")
     browser.run("viewer.state.split = 1")
     where = [(x, y) for x, y in places(radiograph.shape) if radiograph.image[y, x] == 1]
     assert len(where) > 10
-    assert {tuple(grey) for grey in browser.run(GREY, where)} == {(255, 255, 255)}
+    assert {tuple(grey) for grey in browser.grey("viewer", where)} == {(255, 255, 255)}
     browser.key("2")
-    assert len({tuple(grey) for grey in browser.run(GREY, where)}) > 5
+    assert len({tuple(grey) for grey in browser.grey("viewer", where)}) > 5
 
 
 def test_every_key(browser: Browser, page: Path) -> None:
@@ -300,7 +279,7 @@ def test_names_and_prompts_are_text(browser: Browser, radiograph: Radiograph, tm
     page = Page(radiograph, evil, evil)
     page.add(result_of(radiograph, evil), evil)
     (tmp_path / "p.html").write_bytes(page.render())
-    show(browser, tmp_path / "p.html")
+    browser.show(tmp_path / "p.html")
     assert browser.run("return document.body.dataset.evil || ''") == ""
     assert evil in browser.run("return document.getElementById('facts').textContent")
     assert browser.run("return document.querySelectorAll('img').length") == 1
@@ -367,7 +346,7 @@ def test_a_grid_is_walked_by_arrows(browser: Browser, radiograph: Radiograph, tm
     page.content.edits = [replace(edit, row=n // 3, column=n % 3, label=str(n)) for n, edit in enumerate(edits)]
     page.content.grid = Grid("strength", "guidance", ["a", "b"], ["1", "2", "3"])
     (tmp_path / "p.html").write_bytes(page.render())
-    show(browser, tmp_path / "p.html")
+    browser.show(tmp_path / "p.html")
     browser.run("document.getElementById('view').focus()")
     for key, index in (("ArrowRight", 1), ("ArrowDown", 4), ("ArrowLeft", 3), ("ArrowLeft", 3), ("ArrowUp", 0)):
         browser.key(key)

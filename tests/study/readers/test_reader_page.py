@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from roentmod_fast.study.readers.score import read_study
 from roentmod_fast.study.readers.sheet import SheetRow, read_sheet
 from tests.study.page.axe import faults, needs_axe
 from tests.study.page.browser import Browser
-from tests.study.page.browsers import BROWSERS
 from tests.study.page.chromium import Chromium
 from tests.study.readers.conftest import drawn_cohort
 from tests.study.readers.study_folder import FINDINGS, ID, names, tiny, write_study
@@ -30,23 +28,11 @@ TEXT = '=1+1; "nodule", left ü'
 TEXT_OF = "return document.getElementById(arguments[0]).textContent"
 
 
-@pytest.fixture(scope="module", params=BROWSERS)
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    with request.param() as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of six images and three findings."""
     [path] = write_pages(ReaderStudy.open(write_study(tmp_path_factory.mktemp("study"), tiny(COUNT))))
     return path
-
-
-def show(browser: Browser, path: Path) -> None:
-    browser.open(path)
-    assert browser.wait("document.body.dataset.open || document.body.dataset.failed") == "yes"
-    browser.wait("document.body.dataset.ready")
 
 
 @pytest.fixture
@@ -56,7 +42,7 @@ def page(browser: Browser, file: Path, tmp_path: Path) -> Path:
     browser.run("onpagehide = null; localStorage.clear()")
     browser.open(file.parent / "images")  # a page that leaves stores its answers
     browser.run("localStorage.clear()")
-    show(browser, file)
+    browser.show(file)
     browser.requests(), browser.messages()
     browser.download_to(tmp_path)
     return file
@@ -91,13 +77,8 @@ def choose(browser: Browser, path: Path, content: bytes) -> str:
 
 def exported(browser: Browser, folder: Path) -> Path:
     browser.key("s")
-    path = folder / "reader-1-sheet.csv"
     browser.wait("/^Exported/.test(document.getElementById('message').textContent)")
-    for _ in range(200):
-        if path.exists() and path.stat().st_size:
-            return path
-        browser.wait("new Promise(r => setTimeout(() => r(true), 10))")
-    raise AssertionError("nothing was exported")
+    return browser.downloaded(folder, "reader-1-sheet.csv")
 
 
 def test_a_session_by_keys_survives_closing_and_is_exported(browser: Browser, page: Path, tmp_path: Path) -> None:
@@ -117,7 +98,7 @@ def test_a_session_by_keys_survives_closing_and_is_exported(browser: Browser, pa
 
     browser.restart()
     browser.download_to(tmp_path)
-    show(browser, page)
+    browser.show(page)
     assert browser.run("return document.querySelector('h1').textContent") == "Image 3 of 6begun"
     assert browser.run(TEXT_OF, "count") == "2 of 6 read"
     assert cells(browser, 2) == "2 1 - - - - -"
@@ -163,7 +144,7 @@ def test_a_study_is_made_read_in_the_page_and_scored(browser: Browser, tmp_path:
     made = make_study(drawn_cohort(tmp_path, 3, ("edema",)), tmp_path / "study", settings)
     assert made is not None
     [path] = write_pages(ReaderStudy.open(tmp_path / "study"))
-    show(browser, path)
+    browser.show(path)
     browser.download_to(tmp_path)
     images = sorted(made.key.images, key=lambda image: image.order)
     assert {image.real for image in images} == {True, False}
@@ -364,7 +345,7 @@ def test_a_second_tab_never_writes_over_the_first(browser: Browser, page: Path) 
     browser.key("1")
     first = browser.tab()
     second = browser.new_tab()
-    show(browser, page)
+    browser.show(page)
     assert "open in another tab" in browser.run(TEXT_OF, "notice")
     browser.key("0")
     assert cells(browser) == "1 - - - - - -"
@@ -403,7 +384,7 @@ def test_without_storage_the_reader_is_warned(browser: Browser, page: Path, tmp_
     added = browser.protocol("Page.addScriptToEvaluateOnNewDocument", source=refuse)
     denied = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError') }})"
     try:
-        show(browser, page)
+        browser.show(page)
         assert "does not store answers" in browser.run(TEXT_OF, "notice")
         keys(browser, "1", "0")
         assert cells(browser) == "1 0 - - - - -" and browser.run(TEXT_OF, "saved") == "not saved"
@@ -412,7 +393,7 @@ def test_without_storage_the_reader_is_warned(browser: Browser, page: Path, tmp_
         browser.protocol("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
     added = browser.protocol("Page.addScriptToEvaluateOnNewDocument", source=denied)
     try:
-        show(browser, page)
+        browser.show(page)
         assert "does not store answers" in browser.run(TEXT_OF, "notice")
     finally:
         browser.protocol("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
@@ -497,21 +478,21 @@ def test_answers_of_the_sheet_are_shown_and_texts_are_texts(browser: Browser, tm
     row = SheetRow(ID, name, 1, dict(zip(FINDINGS, (1, 0, 2), strict=True)), 1, "'=x", 5, evil, 7.5, "then", "read")
     folder = write_study(tmp_path / "study", tiny(2), title=evil, answers={0: row})
     [path] = write_pages(ReaderStudy.open(folder))
-    show(browser, path)
+    browser.show(path)
     assert cells(browser) == f"1 0 2 1 5 =x {evil}" and browser.run(TEXT_OF, "count") == "1 of 2 read"
     assert browser.run("return document.querySelector('h1').textContent") == "Image 2 of 2not read"
     assert browser.run(TEXT_OF, "title") == evil
     assert browser.run("return document.body.dataset.evil || ''") == ""
     keys(browser, "2")
     [_] = write_pages(ReaderStudy.open(write_study(tmp_path / "again", tiny(2), title=evil)))
-    show(browser, tmp_path / "again" / "reader-1" / "read.html")
+    browser.show(tmp_path / "again" / "reader-1" / "read.html")
     assert cells(browser, 1) == "2 - - - - - -", "the browser's, of the same images"
     assert browser.run("return document.getElementById('notice').hidden")
     (folder / "reader-1" / "read.html").unlink()
     show_other = SheetRow(ID, name, 1, dict.fromkeys(FINDINGS, 2), status="")
     other = write_study(tmp_path / "other", tiny(2), answers={0: show_other})
     [path] = write_pages(ReaderStudy.open(other))
-    show(browser, path)
+    browser.show(path)
     assert "other answers than the sheet" in browser.run(TEXT_OF, "notice")
     browser.run("fetch('http://127.0.0.1:9/b').catch(() => 0); new Image().src = 'http://127.0.0.1:9/a.png'")
     browser.wait("new Promise(r => setTimeout(() => r(true), 100))")
