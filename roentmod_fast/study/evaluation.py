@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import SettingError, SourceError
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.radiograph.read import read_radiograph
-from roentmod_fast.study.figure import interval_png, interval_svg
+from roentmod_fast.study.figure import interval_plot
 from roentmod_fast.study.output import csv_bytes, ends, finite, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.pairs import squared
@@ -186,13 +187,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     several = len({each.table for each in results}) > 1
     rows = [(f"{f'{each.table}: ' * several}{each.finding}, {each.model}", each.delong) for each in results]
     caption = "AUC with DeLong's 95 % interval by patient"
-    drawing = {"title": "AUC", "unit": "AUC", "limits": (0.0, 1.0), "reference": 0.5}
+    drawing: dict[str, Any] = {"title": "AUC", "unit": "AUC", "limits": (0.0, 1.0), "reference": 0.5}
+    plot = interval_plot(rows, caption=caption, **drawing)
     columns, lines = _wide(results)
     report = Report("Evaluation")
     notes = [f"Left out: {count} x {reason}." for reason, count in evaluation.left_out.items()]
     split = "all radiographs" if evaluation.split is None else f"the split {evaluation.split}"
     report.add("AUC", f"Real radiographs of {split}. In brackets: DeLong's 95 % interval by patient.", *notes)
-    report.add("", Table(columns, lines), Figure(interval_svg(rows, caption="", **drawing).decode(), caption))  # type: ignore[arg-type]
+    report.add("", Table(columns, lines), Figure(interval_plot(rows, caption="", **drawing).svg().decode(), caption))
     compared = [each for each in results if not math.isnan(each.difference.estimate)]
     if compared:
         cells = [
@@ -221,8 +223,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         "index.html": report.render(),
         "auc.csv": csv_bytes([COLUMNS, *map(_values, results)]),
         "auc.md": _markdown(columns, lines),
-        "auc.svg": interval_svg(rows, caption=caption, **drawing),  # type: ignore[arg-type]
-        "auc.png": interval_png(rows, caption=caption, **drawing),  # type: ignore[arg-type]
+        "auc.svg": plot.svg(),
+        "auc.png": plot.png(),
         "result.json": _facts(evaluation),
     }
     for name, data in files.items():

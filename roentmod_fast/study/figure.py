@@ -79,48 +79,6 @@ class _Scale:
         return "#" + "".join(f"{round(part):02x}" for part in parts)
 
 
-def heat_map_svg(
-    panels: Sequence[Panel],
-    *,
-    scale: float | tuple[float, float],
-    unit: str,
-    caption: str,
-    digits: int | None = None,
-    row_title: str = "",
-    column_title: str = "",
-    muted_label: str = "not significant",
-    marked_label: str = "",
-) -> bytes:
-    """Return a heat map as SVG.
-
-    ``scale``: a number above 0 for a diverging scale from minus to plus that number, or (low, high) with 0 <= low <
-    high for a sequential one. ``unit``: of the values, under the colour bar. ``digits``: decimals in the cells, 0 for
-    a diverging and 2 for a sequential scale. ``caption``: below the figure. ``row_title``, ``column_title``: what rows
-    and columns are. ``muted_label``, ``marked_label``: what pale and framed cells are, in the key.
-
-    Raises SettingError for no panels, shapes that do not fit, infinite values, or a scale that cannot be used.
-    """
-    labels = (row_title, column_title, muted_label, marked_label)
-    return _heat_map(panels, scale, unit, caption, digits, labels).svg()
-
-
-def heat_map_png(
-    panels: Sequence[Panel],
-    *,
-    scale: float | tuple[float, float],
-    unit: str,
-    caption: str,
-    digits: int | None = None,
-    row_title: str = "",
-    column_title: str = "",
-    muted_label: str = "not significant",
-    marked_label: str = "",
-) -> bytes:
-    """Return the same heat map as PNG, of twice the size. Arguments as for :func:`heat_map_svg`."""
-    labels = (row_title, column_title, muted_label, marked_label)
-    return _heat_map(panels, scale, unit, caption, digits, labels).png()
-
-
 def _scale(scale: float | tuple[float, float]) -> _Scale:
     low, high = scale if isinstance(scale, tuple) else (-scale, scale)
     if isinstance(scale, tuple) and not (np.isfinite([low, high]).all() and 0 <= low < high):
@@ -153,20 +111,32 @@ def number_text(value: float, digits: int, *, signed: bool) -> str:
     return (MINUS if value < 0 else "+" if signed else "") + text
 
 
-def _heat_map(
+def heat_map(
     panels: Sequence[Panel],
+    *,
     scale: float | tuple[float, float],
     unit: str,
     caption: str,
-    digits: int | None,
-    labels: tuple[str, str, str, str],
+    digits: int | None = None,
+    row_title: str = "",
+    column_title: str = "",
+    muted_label: str = "not significant",
+    marked_label: str = "",
 ) -> Drawing:
+    """Return a heat map, to be written as SVG or PNG.
+
+    ``scale``: a number above 0 for a diverging scale from minus to plus that number, or (low, high) with 0 <= low <
+    high for a sequential one. ``unit``: of the values, under the colour bar. ``digits``: decimals in the cells, 0 for
+    a diverging and 2 for a sequential scale. ``caption``: below the figure. ``row_title``, ``column_title``: what rows
+    and columns are. ``muted_label``, ``marked_label``: what pale and framed cells are, in the key.
+
+    Raises SettingError for no panels, shapes that do not fit, infinite values, or a scale that cannot be used.
+    """
     if not panels:
         raise SettingError("figure: no panels, expected at least one")
     for panel in panels:
         _check(panel)
     chosen = _scale(scale)
-    row_title, column_title, muted_label, marked_label = labels
     places = (0 if chosen.diverging else 2) if digits is None else digits
     noted = [note for panel in panels if panel.notes is not None for row in panel.notes for note in row]
     columns = [name for panel in panels for name in panel.columns]
@@ -362,41 +332,6 @@ def _describe(panels: Sequence[Panel], unit: str, caption: str) -> str:
 # Intervals
 
 
-def interval_svg(
-    rows: Sequence[tuple[str, Interval]],
-    *,
-    title: str,
-    unit: str,
-    caption: str,
-    limits: tuple[float, float] | None = None,
-    reference: float | None = None,
-    margin: float | None = None,
-    digits: int = 2,
-) -> bytes:
-    """Return a plot of named intervals, one a line, as SVG.
-
-    ``limits``: of the axis; without them those of the data. ``reference``: a vertical line, such as 0 or 0.5.
-    ``margin``: an equivalence margin, shaded on both sides of the reference. Undefined intervals show "n/a".
-    Raises SettingError for no rows or limits that cannot be used.
-    """
-    return _intervals(rows, title, unit, caption, limits, (reference, margin), digits).svg()
-
-
-def interval_png(
-    rows: Sequence[tuple[str, Interval]],
-    *,
-    title: str,
-    unit: str,
-    caption: str,
-    limits: tuple[float, float] | None = None,
-    reference: float | None = None,
-    margin: float | None = None,
-    digits: int = 2,
-) -> bytes:
-    """Return the same plot as PNG, of twice the size. Arguments as for :func:`interval_svg`."""
-    return _intervals(rows, title, unit, caption, limits, (reference, margin), digits).png()
-
-
 def _ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers within an axis."""
     raw = (high - low) / 5
@@ -417,18 +352,25 @@ def _axis(values: list[float], limits: tuple[float, float] | None) -> tuple[floa
     return low - room, high + room
 
 
-def _intervals(
+def interval_plot(
     rows: Sequence[tuple[str, Interval]],
+    *,
     title: str,
     unit: str,
     caption: str,
-    limits: tuple[float, float] | None,
-    compared: tuple[float | None, float | None],
-    digits: int,
+    limits: tuple[float, float] | None = None,
+    reference: float | None = None,
+    margin: float | None = None,
+    digits: int = 2,
 ) -> Drawing:
+    """Return a plot of named intervals, one a line, to be written as SVG or PNG.
+
+    ``limits``: of the axis; without them those of the data. ``reference``: a vertical line, such as 0 or 0.5.
+    ``margin``: an equivalence margin, shaded on both sides of the reference. Undefined intervals show "n/a".
+    Raises SettingError for no rows or limits that cannot be used.
+    """
     if not rows:
         raise SettingError("figure: no rows, expected at least one interval")
-    reference, margin = compared
     values = [value for _, each in rows for value in (each.estimate, each.low, each.high)]
     values += [] if reference is None else [reference]
     if margin is not None:

@@ -15,7 +15,7 @@ from PIL import Image
 from roentmod_fast.errors import SettingError
 from roentmod_fast.study import drawing, figure
 from roentmod_fast.study.drawing import MINUS
-from roentmod_fast.study.figure import Panel, heat_map_png, heat_map_svg, interval_png, interval_svg, number_text
+from roentmod_fast.study.figure import Panel, heat_map, interval_plot, number_text
 from roentmod_fast.study.statistics import Interval
 
 NAN = float("nan")
@@ -41,7 +41,7 @@ def pixels(png: bytes) -> Any:
 
 
 def test_an_svg_holds_numbers_as_text_and_a_description() -> None:
-    svg = heat_map_svg([PANEL], **OPTIONS, marked_label="added", row_title="prompt", column_title="prediction")
+    svg = heat_map([PANEL], **OPTIONS, marked_label="added", row_title="prompt", column_title="prediction").svg()
     root = ElementTree.fromstring(svg)
     found = texts(svg)
     for text in (
@@ -61,7 +61,7 @@ def test_an_svg_holds_numbers_as_text_and_a_description() -> None:
     assert {"prompt", "prediction", "added", "pale: not significant", "n/a: not measured"} <= set(found)
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == f"{root[0].get('id')} {root[1].get('id')}"
-    other = ElementTree.fromstring(heat_map_svg([replace(PANEL, title="b")], **OPTIONS))
+    other = ElementTree.fromstring(heat_map([replace(PANEL, title="b")], **OPTIONS).svg())
     assert root[0].get("id") != other[0].get("id"), "several figures fit in one page"
     description = root.findtext(f"{SVG}desc") or ""
     assert "highest 71 at pleural effusion, pleural effusion; lowest -12.6 at edema, pleural effusion" in description
@@ -70,13 +70,13 @@ def test_an_svg_holds_numbers_as_text_and_a_description() -> None:
 
 
 def test_the_same_figure_has_the_same_bytes() -> None:
-    assert heat_map_svg([PANEL], **OPTIONS) == heat_map_svg([PANEL], **OPTIONS)
-    assert heat_map_png([PANEL], **OPTIONS) == heat_map_png([PANEL], **OPTIONS)
+    assert heat_map([PANEL], **OPTIONS).svg() == heat_map([PANEL], **OPTIONS).svg()
+    assert heat_map([PANEL], **OPTIONS).png() == heat_map([PANEL], **OPTIONS).png()
 
 
 def test_a_png_has_twice_the_size() -> None:
-    root = ElementTree.fromstring(heat_map_svg([PANEL], **OPTIONS))
-    image = Image.open(io.BytesIO(heat_map_png([PANEL], **OPTIONS)))
+    root = ElementTree.fromstring(heat_map([PANEL], **OPTIONS).svg())
+    image = Image.open(io.BytesIO(heat_map([PANEL], **OPTIONS).png()))
     assert image.size == (2 * int(root.get("width", 0)), 2 * int(root.get("height", 0)))
     assert image.mode == "RGB"
 
@@ -94,7 +94,7 @@ def test_up_is_blue_down_is_red_and_no_shift_is_white() -> None:
     # What is shown as 0 is white as well.
     fills = [
         part.get("fill")
-        for part in ElementTree.fromstring(heat_map_svg([PANEL], **OPTIONS)).iter(f"{SVG}rect")
+        for part in ElementTree.fromstring(heat_map([PANEL], **OPTIONS).svg()).iter(f"{SVG}rect")
         if part.find(f"{SVG}title") is not None
     ]
     assert fills[2] == fills[5] == "#ffffff" and fills[0] == scale.colour(42.4)
@@ -111,20 +111,20 @@ def test_text_on_every_colour_has_contrast() -> None:
 
 def test_a_sequential_scale_has_shares() -> None:
     panel = Panel("readers", ["a"], ["b", "c"], np.array([[0.925, 0.0]]), [["n 40", "n 0"]])
-    found = texts(heat_map_svg([panel], scale=(0, 1), unit="share", caption=""))
+    found = texts(heat_map([panel], scale=(0, 1), unit="share", caption="").svg())
     assert {"0.93", "0.00", "n 40", "0.50", "1.00"} <= set(found) and "+0.93" not in found
 
 
 def test_panels_stand_side_by_side_and_names_of_rows_once() -> None:
-    one = ElementTree.fromstring(heat_map_svg([PANEL], **OPTIONS))
-    three = heat_map_svg([PANEL, replace(PANEL, title="another"), replace(PANEL, title="third")], **OPTIONS)
+    one = ElementTree.fromstring(heat_map([PANEL], **OPTIONS).svg())
+    three = heat_map([PANEL, replace(PANEL, title="another"), replace(PANEL, title="third")], **OPTIONS).svg()
     assert float(ElementTree.fromstring(three).get("width", 0)) > 1.2 * float(one.get("width", 0))
     assert ElementTree.fromstring(three).get("height") == one.get("height")
     assert texts(three).count("pleural effusion") == 1, "a row's name; those of columns are in two lines"
     assert texts(three).count("hernia") == 3
     other = replace(PANEL, rows=["mass", "nodule"])
-    assert "nodule" in texts(heat_map_svg([PANEL, other], **OPTIONS))
-    many = ElementTree.fromstring(heat_map_svg([PANEL] * 9, **OPTIONS))
+    assert "nodule" in texts(heat_map([PANEL, other], **OPTIONS).svg())
+    many = ElementTree.fromstring(heat_map([PANEL] * 9, **OPTIONS).svg())
     assert float(many.get("width", 0)) < 1700 and float(many.get("height", 0)) > float(one.get("height", 0)) + 100
 
 
@@ -147,12 +147,12 @@ def test_any_name_can_be_drawn(name: str) -> None:
         PANEL, title=name, rows=[name, "b"], columns=[name, "b", "c"], notes=[[name[:20], "", ""], [""] * 3]
     )
     options = {**OPTIONS, "caption": name, "unit": name[:40], "row_title": name[:20]}
-    root = ElementTree.fromstring(heat_map_svg([panel], **options))
+    root = ElementTree.fromstring(heat_map([panel], **options).svg())
     assert root.tag == f"{SVG}svg" and 300 < float(root.get("width", 0)) < 2500
-    assert pixels(heat_map_png([panel], **options)).std() > 5
+    assert pixels(heat_map([panel], **options).png()).std() > 5
     rows = [(name, Interval(0.5, 0.4, 0.6))]
-    ElementTree.fromstring(interval_svg(rows, title=name, unit="", caption=name))
-    assert interval_png(rows, title=name, unit="", caption=name)
+    ElementTree.fromstring(interval_plot(rows, title=name, unit="", caption=name).svg())
+    assert interval_plot(rows, title=name, unit="", caption=name).png()
 
 
 def test_a_png_replaces_letters_that_its_font_lacks() -> None:
@@ -188,9 +188,9 @@ def test_numbers_have_a_minus_sign_and_zero_has_none(value: float, digits: int, 
 
 def test_intervals_are_plotted_with_their_numbers() -> None:
     rows = [("one", Interval(0.86, 0.82, 0.89)), ("two", Interval(NAN, 0, 1)), ("three", Interval(0.5, NAN, NAN))]
-    svg = interval_svg(
+    svg = interval_plot(
         rows, title="AUC", unit="area", caption="A caption.", reference=0.5, margin=0.05, limits=(0.4, 0.85)
-    )
+    ).svg()
     found = texts(svg)
     assert {"0.86 (0.82 to 0.89)", "n/a", "0.50", "one", "area", "AUC", "A caption."} <= set(found)
     root = ElementTree.fromstring(svg)
@@ -199,9 +199,9 @@ def test_intervals_are_plotted_with_their_numbers() -> None:
     assert max(ends) <= float(root.get("width", 0)) and min(ends) >= 0
     image = Image.open(
         io.BytesIO(
-            interval_png(
+            interval_plot(
                 rows, title="AUC", unit="area", caption="A caption.", reference=0.5, margin=0.05, limits=(0.4, 0.85)
-            )
+            ).png()
         )
     )
     assert image.size == (2 * int(root.get("width", 0)), 2 * int(root.get("height", 0)))
@@ -210,25 +210,31 @@ def test_intervals_are_plotted_with_their_numbers() -> None:
 @pytest.mark.parametrize("values", [[0.0], [1e-9, 2e-9], [1e6, 3e6], [-3.0, -1.0], [0.7, 0.7], [NAN]])
 def test_an_axis_fits_any_data(values: list[float]) -> None:
     rows = [(str(number), Interval(value, value, value)) for number, value in enumerate(values)]
-    assert len(texts(interval_svg(rows, title="t", unit="u", caption=""))) >= len(values) + 4
+    assert len(texts(interval_plot(rows, title="t", unit="u", caption="").svg())) >= len(values) + 4
 
 
 ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
-    "no panels": (lambda: heat_map_svg([], **OPTIONS), "no panels"),
-    "no rows": (lambda: heat_map_svg([replace(PANEL, rows=[])], **OPTIONS), "no rows or columns"),
-    "shape": (lambda: heat_map_png([replace(PANEL, values=np.zeros((2, 2)))], **OPTIONS), r"values of shape \(2, 2\)"),
-    "notes": (lambda: heat_map_svg([replace(PANEL, notes=[["a"], ["b"]])], **OPTIONS), "notes of shape"),
-    "ragged notes": (lambda: heat_map_svg([replace(PANEL, notes=[["a"] * 3, ["b"]])], **OPTIONS), "notes of shape"),
-    "no notes": (lambda: heat_map_svg([replace(PANEL, notes=[])], **OPTIONS), "notes of shape"),
-    "muted": (lambda: heat_map_svg([replace(PANEL, muted=np.zeros(3, bool))], **OPTIONS), "muted of shape"),
-    "infinite": (lambda: heat_map_svg([replace(PANEL, values=np.full((2, 3), np.inf))], **OPTIONS), "infinite values"),
-    "scale 0": (lambda: heat_map_svg([PANEL], **{**OPTIONS, "scale": 0}), "scale 0: expected above 0"),
-    "scale NaN": (lambda: heat_map_svg([PANEL], **{**OPTIONS, "scale": NAN}), "scale nan"),
-    "scale falling": (lambda: heat_map_svg([PANEL], **{**OPTIONS, "scale": (1, 0)}), "expected 0 <= low < high"),
-    "scale below 0": (lambda: heat_map_svg([PANEL], **{**OPTIONS, "scale": (-1, 1)}), "expected 0 <= low < high"),
-    "no intervals": (lambda: interval_svg([], title="", unit="", caption=""), "no rows"),
+    "no panels": (lambda: heat_map([], **OPTIONS).svg(), "no panels"),
+    "no rows": (lambda: heat_map([replace(PANEL, rows=[])], **OPTIONS).svg(), "no rows or columns"),
+    "shape": (
+        lambda: heat_map([replace(PANEL, values=np.zeros((2, 2)))], **OPTIONS).png(),
+        r"values of shape \(2, 2\)",
+    ),
+    "notes": (lambda: heat_map([replace(PANEL, notes=[["a"], ["b"]])], **OPTIONS).svg(), "notes of shape"),
+    "ragged notes": (lambda: heat_map([replace(PANEL, notes=[["a"] * 3, ["b"]])], **OPTIONS).svg(), "notes of shape"),
+    "no notes": (lambda: heat_map([replace(PANEL, notes=[])], **OPTIONS).svg(), "notes of shape"),
+    "muted": (lambda: heat_map([replace(PANEL, muted=np.zeros(3, bool))], **OPTIONS).svg(), "muted of shape"),
+    "infinite": (
+        lambda: heat_map([replace(PANEL, values=np.full((2, 3), np.inf))], **OPTIONS).svg(),
+        "infinite values",
+    ),
+    "scale 0": (lambda: heat_map([PANEL], **{**OPTIONS, "scale": 0}).svg(), "scale 0: expected above 0"),
+    "scale NaN": (lambda: heat_map([PANEL], **{**OPTIONS, "scale": NAN}).svg(), "scale nan"),
+    "scale falling": (lambda: heat_map([PANEL], **{**OPTIONS, "scale": (1, 0)}).svg(), "expected 0 <= low < high"),
+    "scale below 0": (lambda: heat_map([PANEL], **{**OPTIONS, "scale": (-1, 1)}).svg(), "expected 0 <= low < high"),
+    "no intervals": (lambda: interval_plot([], title="", unit="", caption="").svg(), "no rows"),
     "limits": (
-        lambda: interval_png([("a", Interval(1, 0, 2))], title="", unit="", caption="", limits=(1, 1)),
+        lambda: interval_plot([("a", Interval(1, 0, 2))], title="", unit="", caption="", limits=(1, 1)).png(),
         "limits",
     ),
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import check_writable, make_folder, write_atomically
-from roentmod_fast.study.figure import Panel, heat_map_png, heat_map_svg
+from roentmod_fast.study.figure import Panel, heat_map
 from roentmod_fast.study.labels import READ
 from roentmod_fast.study.output import csv_bytes, ends, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
@@ -98,14 +98,15 @@ def write_score(score: Score, folder: Path, *, overwrite: bool = False) -> list[
         "marked_label": "asked for",
     }
     panels = [_panel(score)]
-    svg = heat_map_svg(panels, **{**drawing, "caption": ""}).decode()
+    figure = heat_map(panels, **drawing)
+    svg = heat_map(panels, **{**drawing, "caption": ""}).svg().decode()
     files: dict[str, bytes] = {
         PAGE: _page(score, svg),
         "rates.csv": _table(RATES, map(_rate_cells, score.rates)),
         "reads.csv": _table(*_reads_table(score.reads)),
         "agreement.csv": _table(AGREEMENT, map(_agreement_cells, score.agreement)),
-        "cooccurrence.svg": heat_map_svg(panels, **drawing),
-        "cooccurrence.png": heat_map_png(panels, **drawing),
+        "cooccurrence.svg": figure.svg(),
+        "cooccurrence.png": figure.png(),
         "summary.json": json_bytes(_summary(score)),
         **{name: text.encode("ascii", "replace") for name, text in imrmc_files(score.reads).items()},
     }

@@ -14,7 +14,7 @@ import numpy as np
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.machine import machine_facts
-from roentmod_fast.study.figure import Panel, heat_map_png, heat_map_svg, number_text
+from roentmod_fast.study.figure import Panel, heat_map, number_text
 from roentmod_fast.study.output import csv_bytes, ends, file_name, finite, json_bytes
 from roentmod_fast.study.page.report import Figure, Report, Table
 from roentmod_fast.study.statistics import Interval
@@ -42,12 +42,12 @@ def write_results(results: Results, folder: Path) -> list[Path]:
         "muted_label": "not shown to differ from the control",
         "marked_label": "asked for",
     }
-    svg = heat_map_svg(panels, **drawing)
+    figure = heat_map(panels, **drawing)
     files: dict[str, bytes] = {
-        "index.html": _page(results, heat_map_svg(panels, **{**drawing, "caption": ""}), caption),
+        "index.html": _page(results, heat_map(panels, **{**drawing, "caption": ""}).svg(), caption),
         "shifts.csv": csv_bytes([COLUMNS, *map(_values, results.cells)]),
-        "shifts.svg": svg,
-        "shifts.png": heat_map_png(panels, **drawing),
+        "shifts.svg": figure.svg(),
+        "shifts.png": figure.png(),
         "result.json": json_bytes(_facts(results)),
     }
     for panel, scorer in zip(panels, results.scorers, strict=True):
