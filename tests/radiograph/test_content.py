@@ -85,6 +85,15 @@ def test_a_thumbnail_is_noted(kind: str) -> None:
         assert any("a thumbnail" in note for note in read(pixels, kind).notes) == noted
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_negative_is_noted(kind: str) -> None:
+    for seed in range(5):
+        chest = np.rint(draw(128, seed, ("cardiomegaly",) if seed % 2 else ()).image * 255).astype(int)
+        for pixels in (chest, np.pad(chest, ((20, 20), (0, 0))), np.pad(chest, ((0, 0), (30, 30)))):
+            assert not any("negative" in note for note in read(pixels, kind).notes)
+            assert any("looks like a negative" in note for note in read(255 - pixels, kind).notes)
+
+
 def test_padding_is_no_content() -> None:
     pixels = np.full((100, 100), 100)
     pixels[:, :50] = 0

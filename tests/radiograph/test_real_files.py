@@ -38,6 +38,8 @@ def test_the_folder_is_found_whole(real_files: Path) -> None:
 def test_read_and_written(tmp_path: Path, provenance: Provenance, real_files: Path, name: str) -> None:
     shape, bits, decoder = DICOM[name]
     radiograph = read_radiograph(real_files / f"{name}.dcm")
+    # This file's header says MONOCHROME1 of pixels that are MONOCHROME2's.
+    assert any("looks like a negative" in note for note in radiograph.notes) == (name == "rsna-pa-mono1-jpeg8")
     assert radiograph.shape == shape and radiograph.layout is not None and radiograph.layout.bits_stored == bits
     assert (radiograph.decoder or "").startswith(decoder or "")
     letterbox = Letterbox.fit(radiograph.shape, 256, radiograph.aspect)
