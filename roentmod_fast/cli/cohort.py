@@ -12,7 +12,7 @@ from roentmod_fast.cli.cohort_page import page
 from roentmod_fast.cli.cohort_plan import plan
 from roentmod_fast.cli.duration import duration
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, root_option
 
 
 @click.group("cohort")
@@ -53,7 +53,7 @@ command.add_command(page)
 )
 @click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this Dask scheduler, such as tcp://host:8786.")
 @click.option("--retry-failed", is_flag=True, help="Try edits again that failed before.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]")
+@root_option
 @verbosity
 def run(folder: Path, shard: str | None, workers: int, dask: str | None, retry_failed: bool, root: Path | None) -> None:
     """Make the edits of a plan that are still to be made.

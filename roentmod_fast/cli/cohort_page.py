@@ -10,7 +10,7 @@ import click
 
 from roentmod_fast.cli import EXIT_NOTHING_DONE, EXIT_SOME_FAILED
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, root_option
 from roentmod_fast.findings import BY_KEY
 
 PERCENT = click.FloatRange(0, 100)
@@ -39,7 +39,7 @@ PERCENT = click.FloatRange(0, 100)
 @click.option("--min-change", type=PERCENT, metavar="PERCENT", help="List edits that changed so many of the pixels.")
 @click.option("--max-change", type=PERCENT, metavar="PERCENT", help="List edits that changed no more of the pixels.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Pages of the first N sources of the plan.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]")
+@root_option
 @click.option("--overwrite", is_flag=True, help="Make pages anew that are there.")
 @verbosity
 def page(

@@ -9,7 +9,7 @@ import click
 
 from roentmod_fast.cli import EXIT_SOME_FAILED
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import PATH, device_option
+from roentmod_fast.cli.options import PATH, device_option, root_option
 
 
 @click.command("identity")
@@ -31,7 +31,7 @@ from roentmod_fast.cli.options import PATH, device_option
 )
 @click.option("--resamples", type=click.IntRange(min=1), default=2000, show_default=True, help="Of each interval.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the other patients and the resamples.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]")
+@root_option
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace results that are there; embeddings in the folder are reused.")
 @verbosity

@@ -137,6 +137,12 @@ engine_option = click.option("--engine", metavar="NAME|DIR", help=ENGINE_HELP)
 device_option = click.option(
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run."
 )
+root_option = click.option(
+    "--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]"
+)
+resamples_option = click.option(
+    "--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap."
+)
 transfer_syntax_option = click.option(
     "--transfer-syntax",
     type=TRANSFER_SYNTAX,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, resamples_option, root_option
 from roentmod_fast.cli.reader_page import page
 
 SHARE = click.FloatRange(0, 1)
@@ -66,7 +66,7 @@ command.add_command(page)
 )
 @click.option("--findings", metavar="NAME,...", help="Columns of the sheet. [default: those of the paper's readers]")
 @click.option("--title", default="Reader study", show_default=True, help="What readers see; it must not unblind.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]")
+@root_option
 @click.option("--controls-root", type=PATH, metavar="DIR", help="The same for --controls-from.")
 @verbosity
 def make(
@@ -163,7 +163,7 @@ def make(
     show_default=True,
     help="By which the balanced accuracy may differ from 0.5 to count as chance.",
 )
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
+@resamples_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @verbosity

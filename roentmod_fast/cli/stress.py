@@ -9,7 +9,7 @@ import click
 
 from roentmod_fast.cli import EXIT_SOME_FAILED
 from roentmod_fast.cli.log import logger, verbosity
-from roentmod_fast.cli.options import PATH, device_option
+from roentmod_fast.cli.options import PATH, device_option, resamples_option, root_option
 
 
 @click.command("stress")
@@ -58,9 +58,9 @@ from roentmod_fast.cli.options import PATH, device_option
     metavar="POINTS",
     help="A shift within it is none.",
 )
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
+@resamples_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resamples.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where the sources are on this machine. [default: the plan's]")
+@root_option
 @device_option
 @click.option("--overwrite", is_flag=True, help="Score anew what is there.")
 @verbosity

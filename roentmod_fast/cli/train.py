@@ -11,7 +11,7 @@ import click
 
 from roentmod_fast.cli.duration import duration
 from roentmod_fast.cli.log import logger, shows_progress, verbosity
-from roentmod_fast.cli.options import PATH
+from roentmod_fast.cli.options import PATH, resamples_option, root_option
 
 NEEDED = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -95,7 +95,7 @@ def command() -> None:
 @click.option("--mixed-precision", is_flag=True, help="bfloat16 on a GPU. Ours.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--root", type=PATH, metavar="DIR", help="Where a cohort's sources are. [default: the plan's]")
+@root_option
 @verbosity
 def run(
     cohorts: tuple[Path, ...],
@@ -193,8 +193,8 @@ class _Shown:
 )
 @click.option("--split", default="test", show_default=True, help="Which radiographs count; 'all' takes all.")
 @click.option("--findings", metavar="NAME,...", help="[default: all that have a label]")
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
-@click.option("--root", type=PATH, metavar="DIR", help="Where a cohort's sources are. [default: the plan's]")
+@resamples_option
+@root_option
 @verbosity
 def evaluate(
     models: tuple[str, ...],
