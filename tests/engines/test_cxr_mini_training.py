@@ -14,7 +14,7 @@ pytest.importorskip("diffusers", reason="the recipe needs the export extra")
 from roentmod_fast_engines.cxr_mini.drawing.asked import KEYS, Asked  # noqa: E402
 from roentmod_fast_engines.cxr_mini.learning import Length, rate_at, train  # noqa: E402
 from roentmod_fast_engines.cxr_mini.pairs import choose_findings  # noqa: E402
-from roentmod_fast_engines.cxr_mini.unet import Cases, Course, Pairs, train_guidance  # noqa: E402
+from roentmod_fast_engines.cxr_mini.unet import Cases, Course, Pairs, Shares, train_guidance  # noqa: E402
 from roentmod_fast_engines.cxr_mini.vocabulary import UNKNOWN  # noqa: E402
 from roentmod_fast_engines.cxr_mini.wording import PLACES, meaning  # noqa: E402
 
@@ -72,8 +72,8 @@ def test_guidance_makes_of_what_a_prompt_changes_a_part_of_the_way(tmp_path: Pat
     drawn: list[Cases] = []
 
     class Remembering(Course):
-        def draw(self, size: int, shares: tuple[float, float, float, float]) -> Cases:
-            drawn[:] = [super().draw(size, shares)]
+        def draw(self, size: int, shares: Shares, *, times: Shares = (0.25, 0.25, 0.25, 0.25)) -> Cases:
+            drawn[:] = [super().draw(size, shares, times=times)]
             return drawn[0]
 
     course, _ = make_course(Remembering)
