@@ -40,7 +40,7 @@ def _draw(scene: Scene, image: Array, one: Asked, rng: np.random.Generator) -> t
     if one.key == "edema":
         return draw_edema(scene, image, one.severity, rng, butterfly=one.kind == "butterfly")
     if one.key == "effusion":
-        return draw_effusion(scene, image, SIDES[one.side], one.severity, rng, layered=one.kind == "layered")
+        return draw_effusion(scene, image, SIDES[one.side], one.severity, rng, kind=one.kind)
     if one.key == "pneumonia":
         return draw_pneumonia(scene, image, one.side, one.lobe, one.severity, rng)
     if one.key == "mass":

@@ -8,12 +8,20 @@ from .geometry import Scene
 from .tissue import Array, Mask, blur, cloud, denser, floats, step, with_grain
 
 
-def surface(scene: Scene, side: int, severity: float, rng: np.random.Generator) -> Array:
-    """Height of the fluid's upper edge in lung heights at each pixel (0 apex, 1 base): highest at the chest wall."""
+def surface(scene: Scene, side: int, severity: float, rng: np.random.Generator, *, subpulmonic: bool = False) -> Array:
+    """Height of the fluid's upper edge in lung heights at each pixel (0 apex, 1 base): highest at the chest wall.
+
+    A little fluid only blunts the lateral angle. ``subpulmonic``: below the lung, like a diaphragm that stands too high
+    and has its dome too far out.
+    """
     depth = np.clip(scene.depth(side), -0.3, 1.1)
-    level = 0.95 - 0.42 * severity + rng.uniform(-0.02, 0.02)
-    climb = rng.uniform(0.18, 0.26) * (0.75 + 0.3 * severity)
-    wall = rng.uniform(0.22, 0.34)
+    level = 0.97 - 0.44 * severity + rng.uniform(-0.02, 0.02)
+    climb = rng.uniform(0.8, 1.15) * (0.10 + 0.19 * severity)
+    if subpulmonic:
+        dome = 0.10 * np.square((depth - rng.uniform(0.55, 0.75)) / 0.5)
+        blunt = 0.6 * climb * np.exp(-np.maximum(1.0 - depth, 0) / 0.1)
+        return floats(0.93 - 0.26 * severity + np.minimum(dome, 0.2) - blunt)
+    wall = rng.uniform(0.22, 0.34) * (0.6 + 0.7 * severity)
     rise = climb * np.exp(-np.maximum(1.0 - depth, 0) / wall)
     # A little fluid climbs at the mediastinum as well.
     rise = rise + 0.3 * climb * np.exp(-np.maximum(depth, 0) / (0.6 * wall)) * severity
@@ -21,11 +29,12 @@ def surface(scene: Scene, side: int, severity: float, rng: np.random.Generator) 
 
 
 def draw_effusion(
-    scene: Scene, image: Array, side: int, severity: float, rng: np.random.Generator, *, layered: bool = False
+    scene: Scene, image: Array, side: int, severity: float, rng: np.random.Generator, *, kind: str = ""
 ) -> tuple[Array, Mask]:
     """Add fluid on ``side``; return the film and where the fluid lies.
 
-    ``layered``: the patient lies, so that fluid veils the lung from behind, denser towards the base.
+    ``kind``: empty for fluid with a meniscus; "layered" where the patient lies, so that fluid veils the lung from
+    behind, denser towards the base; "subpulmonic" for fluid below the lung.
     """
     size = scene.size
     height, rim = scene.height(side), scene.depth(side)
@@ -37,9 +46,11 @@ def draw_effusion(
     field = step(blur(deeper, 1.2) - 0.35, 0.5)
     sulcus = step(height - 0.8, 0.1) * step(1.02 - height, 0.05) * step(rim - 0.1, 0.15) * step(0.97 - rim, 0.06)
     field = np.maximum(field, sulcus)
-    edge = surface(scene, side, severity, rng) + 0.010 * cloud(rng, size, 0.3, 0.06, 1.5)
+    edge = surface(scene, side, severity, rng, subpulmonic=kind == "subpulmonic") + 0.010 * cloud(
+        rng, size, 0.3, 0.06, 1.5
+    )
     under = height - edge
-    if layered:
+    if kind == "layered":
         veil = np.clip((height - (0.8 - 0.75 * severity)) / 0.9, 0, 1)
         thickness = (0.9 + 1.0 * severity) * veil + 0.8 * step(under - 0.02, 0.14) * step(height - 0.7, 0.5)
     else:
@@ -59,7 +70,7 @@ def draw_effusion(
     ceiling = np.minimum(level, scene.ceiling) - 0.05 * scene.contrast * step(rim - 0.7, 0.4)
     thickness = thickness * np.clip(0.15 + 2.0 * scene.aeration, 0, 1)
     changed = denser(image, thickness * field, ceiling)
-    if not layered:
+    if kind != "layered":
         # The dome drowns: inside the fluid nothing stays much brighter than its surroundings.
         deep = step(under - 0.08, 0.1) * field
         even = blur(changed, size / 50)
