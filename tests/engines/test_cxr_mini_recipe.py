@@ -21,6 +21,7 @@ from roentmod_fast_engines.cxr_mini import (  # noqa: E402
 from roentmod_fast_engines.cxr_mini.films import NIH, part_of  # noqa: E402
 from roentmod_fast_engines.cxr_mini.learning import Length  # noqa: E402
 from roentmod_fast_engines.cxr_mini.pairs import fields_of  # noqa: E402
+from roentmod_fast_engines.cxr_mini.segment import find_lungs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -130,6 +131,21 @@ def test_bad_lung_fields_are_refused(fault: str) -> None:
     elif fault == "short":
         p[0, 120:] = 0
     assert masks.faults(p)
+
+
+def test_a_base_that_is_just_cut_is_let_in_and_a_side_that_is_cut_off_is_not() -> None:
+    p = lungs(0)
+    first = int(np.flatnonzero(p[0].any(0))[0])
+    for cut, refused in ((first - 1, False), (first + 14, True)):
+        moved = np.pad(p, ((0, 0), (0, 0), (0, cut)))[:, :, cut:]
+        assert ("a lung at the film's edge" in masks.faults(moved)) == refused
+
+
+def test_lungs_are_read_at_several_zooms_and_put_back() -> None:
+    film = (lungs(0).any(0) * 200).astype(np.uint8)
+    found = find_lungs(lambda x: torch.cat([x, x], 1) * 40 - 15, film[None], torch.device("cpu"))
+    assert found.shape == (1, 2, 256, 256)
+    assert masks.dice(found[0, 0] > 0.5, film > 100) > 0.97
 
 
 def test_sides_are_split_and_the_largest_part_kept() -> None:
