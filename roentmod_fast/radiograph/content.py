@@ -52,12 +52,11 @@ def content_of(
     if _common_share(counts) >= SHARE or _common_share(np.bincount(levels.ravel())) >= SHARE:
         reason = f"blank: at least {SHARE:.0%} of the pixels are alike, expected a radiograph"
         return [Doubt("content", reason)], []
-    notes = []
     if min(rows, columns) < SMALL:
-        notes.append(f"{rows} x {columns} pixels: a thumbnail, fine detail of the edit is not the patient's")
+        return [], [f"{rows} x {columns} pixels: a thumbnail, fine detail of the edit is not the patient's"]
     if looks_inverted(image):
-        notes.append("looks like a negative, its bones dark and its lungs bright: the edit takes it as it is")
-    return [], notes
+        return [], ["looks like a negative, its bones dark and its lungs bright: the edit takes it as it is"]
+    return [], []
 
 
 def looks_inverted(image: NDArray[np.float32]) -> bool:
