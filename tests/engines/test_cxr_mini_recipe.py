@@ -136,9 +136,12 @@ def test_bad_lung_fields_are_refused(fault: str) -> None:
 def test_a_base_that_is_just_cut_is_let_in_and_a_side_that_is_cut_off_is_not() -> None:
     p = lungs(0)
     first = int(np.flatnonzero(p[0].any(0))[0])
-    for cut, refused in ((first - 1, False), (first + 14, True)):
-        moved = np.pad(p, ((0, 0), (0, 0), (0, cut)))[:, :, cut:]
-        assert ("a lung at the film's edge" in masks.faults(moved)) == refused
+    beside = np.pad(p, ((0, 0), (0, 0), (0, first - 3)))[:, :, first - 3 :]
+    lowest = int(np.flatnonzero(beside[0, :, 3])[-1])
+    for rows, refused in ((0, False), (8, False), (40, True)):
+        cut = beside.copy()
+        cut[0, lowest - rows : lowest, :4] = 1
+        assert ("a lung at the film's edge" in masks.faults(cut)) == refused
 
 
 def test_lungs_are_read_at_several_zooms_and_put_back() -> None:
