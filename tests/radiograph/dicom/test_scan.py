@@ -301,4 +301,4 @@ def test_pixel_data_cut_short_where_the_disk_was_allocated_first() -> None:
     assert any("bytes of pixel data are zeros" in note for note in notes_of(radiograph))
     black = pixels.copy()
     black[-30:] = 0  # a border of the image itself
-    assert not any("zeros" in note for note in notes_of(read_dicom(to_bytes(make_dataset(black)), "file.dcm")))
+    assert notes_of(read_dicom(to_bytes(make_dataset(black)), "file.dcm")) == ()
