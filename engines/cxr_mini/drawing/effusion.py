@@ -46,10 +46,8 @@ def draw_effusion(
     field = step(blur(deeper, 1.2) - 0.35, 0.5)
     sulcus = step(height - 0.8, 0.1) * step(1.02 - height, 0.05) * step(rim - 0.1, 0.15) * step(0.97 - rim, 0.06)
     field = np.maximum(field, sulcus)
-    edge = surface(scene, side, severity, rng, subpulmonic=kind == "subpulmonic") + 0.010 * cloud(
-        rng, size, 0.3, 0.06, 1.5
-    )
-    under = height - edge
+    edge = surface(scene, side, severity, rng, subpulmonic=kind == "subpulmonic")
+    under = height - (edge + 0.010 * cloud(rng, size, 0.3, 0.06, 1.5))
     if kind == "layered":
         veil = np.clip((height - (0.8 - 0.75 * severity)) / 0.9, 0, 1)
         thickness = (0.9 + 1.0 * severity) * veil + 0.8 * step(under - 0.02, 0.14) * step(height - 0.7, 0.5)
