@@ -6,22 +6,31 @@ diffusers, imported there, would only take memory beside the largest network.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.bundle.manifest import OUTPUTS, Model
+from roentmod_fast.bundle.bundle import Bundle, find_bundle
+from roentmod_fast.bundle.manifest import OUTPUTS, TOKENIZER_NAME, Model
+from roentmod_fast.bundle.tokenizer import Tokenizer
 from roentmod_fast.editor import Editor
-from roentmod_fast.errors import EngineError
+from roentmod_fast.errors import NotFiniteError
 from roentmod_fast.parity import difference
 from roentmod_fast.phantom import draw
+from roentmod_fast.presets import find_preset
 from roentmod_fast.runtime import backends
 from roentmod_fast.runtime.backends.base import Backend, SessionSpec
-from roentmod_fast.runtime.networks import Network
+from roentmod_fast.runtime.backends.cpu import Cpu
+from roentmod_fast.runtime.networks import Network, Networks
 from roentmod_fast.settings import EditConfig
+
+from .rounded import in_rounded_float32, written_beside
 
 Array = NDArray[Any]
 Outputs = list[list[Array]]
@@ -46,12 +55,12 @@ def validate_network(
     network: str, path: Path, inputs: Sequence[dict[str, Array]], reference: Outputs, precision: str
 ) -> dict[str, float]:
     """Compare an exported network with its reference; the worst of all inputs and outputs."""
-    opened = Network(parity_device(precision), SessionSpec(network, path, fp16=precision == "fp16"))
+    opened = Network(parity_device(precision), SessionSpec(network, path))
     differences = []
     for values, expected in zip(inputs, reference, strict=True):
         try:
             got = opened.run(**values)
-        except EngineError:  # NaN or infinity: fp16 is too small for it
+        except NotFiniteError:  # fp16 is too small for it
             return dict(NOT_FINITE)
         differences += [difference(want, got[name]) for name, want in zip(OUTPUTS[network], expected, strict=True)]
     return {
@@ -61,10 +70,35 @@ def validate_network(
     }
 
 
-def validate_edit(bundle: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
-    """Compare our whole edit with that of diffusers."""
-    editor = Editor.load(bundle, parity_device(precision).name, precision, keep=False)
-    return edit_difference(reference, editor.edit(edit_image(editor.model), EDIT_PROMPT, parity_config()).decoded)
+def validate_edit(folder: Path, precision: str, reference: NDArray[np.float32]) -> dict[str, float]:
+    """Compare our whole edit with that of diffusers; in fp16 as :mod:`.rounded` computes it."""
+    bundle = find_bundle(folder)
+    with ExitStack() as stack:
+        device = RoundingCpu(stack) if precision == "fp16" else parity_device(precision)
+        networks = Networks.open(bundle, device, precision, keep=False)
+        tokenizer = Tokenizer.load(bundle.path(TOKENIZER_NAME), bundle.manifest.model.max_tokens)
+        editor = Editor(bundle, networks, tokenizer, device, find_preset(bundle))
+        try:
+            got = editor.edit(edit_image(editor.model), EDIT_PROMPT, parity_config()).decoded
+        except NotFiniteError:
+            return dict(NOT_FINITE)
+    return edit_difference(reference, got)
+
+
+class RoundingCpu(Cpu):
+    """The CPU with fp16 as a GPU computes it. Its graphs lie beside the engine's until ``stack`` closes."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._lock = threading.Lock()
+
+    def plan(self, bundle: Bundle, role: str, precision: str, cache: Path, batch: int = 1) -> SessionSpec:
+        spec = super().plan(bundle, role, precision, cache, batch)
+        if not spec.fp16:
+            return spec
+        with self._lock:
+            path = self._stack.enter_context(written_beside(spec.path, ".rounded.onnx", in_rounded_float32))
+        return replace(spec, path=path, fp16=False)
 
 
 def parity_config() -> EditConfig:

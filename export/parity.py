@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from .engine_side import (
 )
 from .errors import ParityError
 from .onnx_export import WRAPPERS
+from .rounded import in_rounded_float32, written_beside
 
 logger = logging.getLogger("roentmod_fast.export")
 Parity = dict[str, dict[str, dict[str, float]]]
@@ -91,7 +92,8 @@ def validate_networks(
     """Compare each network of a bundle's folder with the checkpoint.
 
     ``networks`` as in the manifest, ``graphs`` its fields of :data:`~roentmod_fast.bundle.manifest.GRAPHS` by name. A
-    graph for CUDA is validated by its operators' definitions, for no CPU has them. What is large runs in a process
+    graph for CUDA is validated by its operators' definitions, for no CPU has them, and fp16 in float32 that rounds what
+    each operator gives (:mod:`.rounded`), for no CPU provider rounds. What is large runs in a process
     of its own, the engine without torch. A file that two precisions share has the values of the first.
     """
     parity: Parity = {precision: {} for precision in networks}
@@ -117,7 +119,8 @@ def validate_networks(
                 for name, file in _graphs(network, parts[network], graphs):
                     if file not in measured:
                         logger.info(f"parity of {network}: {file}")
-                        with _runnable(folder / file, file in graphs.get("cuda", {}).values()) as path:
+                        for_cuda = file in graphs.get("cuda", {}).values()
+                        with _runnable(folder / file, for_cuda=for_cuda, half=precision == "fp16") as path:
                             work = (network, path, inputs[network], reference, precision)
                             measured[file] = apart(folder_bytes(folder), validate_network, *work)
                     # How near the checkpoint itself comes to what fp16 can hold.
@@ -135,23 +138,14 @@ def _graphs(network: str, file: str, graphs: Mapping[str, Mapping[str, str]]) ->
 
 
 @contextmanager
-def _runnable(path: Path, for_cuda: bool) -> Iterator[Path]:
-    """Yield a graph that the CPU can run: ``path``, or beside it for a while what it means."""
-    if not for_cuda:
+def _runnable(path: Path, *, for_cuda: bool, half: bool) -> Iterator[Path]:
+    """Yield a graph that the CPU can run and that computes as ``path`` does on a GPU; else ``path``."""
+    with ExitStack() as stack:
+        if for_cuda:
+            path = stack.enter_context(written_beside(path, ".meant.onnx", in_standard_operators))
+        if half:
+            path = stack.enter_context(written_beside(path, ".rounded.onnx", in_rounded_float32))
         yield path
-        return
-    meant = path.with_suffix(".meant.onnx")  # beside it, where its weights are
-    try:
-        in_standard_operators(path, meant)
-    except OSError as error:
-        raise ParityError(
-            f"{meant}: cannot be written ({error.strerror}), and the parity check of {path.name} needs it for a while: "
-            "copy the engine to where you may write"
-        ) from None
-    try:
-        yield meant
-    finally:
-        meant.unlink()
 
 
 def validate_edits(opened: Checkpoint, folder: Path, precisions: Sequence[str]) -> dict[str, dict[str, float]]:
