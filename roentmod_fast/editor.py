@@ -75,7 +75,7 @@ def choose(bundle: Bundle, device: str = "auto", precision: str | None = None, p
         name = preset.name if isinstance(preset, Preset) else preset
         fastest = fastest_measured(bundle, name, [item.name for item in devices])
         chosen = next(item for item in devices if item.name == fastest)
-    named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name)
+    named = preset if isinstance(preset, Preset) else find_preset(bundle, preset, chosen.name, precision)
     return Choice(chosen, precision or named.speed.precision or default_precision(bundle, chosen.name), named)
 
 

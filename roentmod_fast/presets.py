@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roentmod_fast.bundle.bundle import Bundle
-from roentmod_fast.bundle.manifest import PRECISIONS
+from roentmod_fast.bundle.manifest import BFLOAT16, PRECISIONS
 from roentmod_fast.diffusion.denoise import SOLVERS
 from roentmod_fast.errors import EngineError, SettingError
 from roentmod_fast.folders import data_folder
@@ -52,7 +52,7 @@ class SpeedSettings:
         """Return the settings in a few words, empty for the defaults."""
         parts = [] if self.precision is None else [self.precision]
         if self.solver != "ddim" or self.calls is not None:
-            parts.append(self.solver if self.calls is None else f"{self.solver} in {self.calls} calls")
+            parts.append(self.solver if self.calls is None else f"{self.solver} in {self.calls} steps")
         return ", ".join(parts)
 
 
@@ -70,7 +70,7 @@ class Preset:
             return ""
         return (
             f"{self.measured['times_exact']:.1f} times as fast as exact and {self.measured['psnr_db']:.1f} dB from it "
-            f"(median of {self.measured['images']} radiographs on {self.measured['machine']}, default settings)"
+            f"(median of {self.measured['images']} images on {self.measured['machine']}, default settings)"
         )
 
 
@@ -88,24 +88,37 @@ class Measurements:
         return self.presets[name].measured.get("seconds") if name in self.presets else None
 
 
-def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu") -> Preset:
+def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu", precision: str | None = None) -> Preset:
     """Return the preset ``name`` of an engine on ``device``.
 
-    What this user has measured comes before what the engine was shipped with. Raises :class:`SettingError` for an
-    unknown name and for one that nobody has measured.
+    What this user has measured comes before what the engine was shipped with, and what was measured in a precision that
+    the device lacks here is passed over, but where ``precision`` is run in place of it. Raises :class:`SettingError`
+    for an unknown name and for one that is left with no measurement.
     """
     if name not in NAMES:
         raise SettingError(f"unknown preset {name!r}: expected one of {', '.join(NAMES)}")
     if name == EXACT:
         return Preset(EXACT, SpeedSettings(default_precision(bundle, device)))
+    why = "was never measured"
     for path in (tuned_path(bundle, device), shipped_path(bundle, device)):
         found = read_measurements(path, bundle)
-        if found is not None and name in found.presets:
-            return found.presets[name]
+        if found is None or name not in found.presets:
+            continue
+        preset = found.presets[name]
+        wanted = precision or preset.speed.precision
+        if wanted not in BFLOAT16 or not _lacks_bfloat16(device):
+            return preset
+        why = f"was measured in {wanted}, which this machine does not compute,"
     raise SettingError(
-        f"preset {name!r} was never measured for engine {bundle.name} on {device}: type roentmod-fast tune "
+        f"preset {name!r} {why} for engine {bundle.name} on {device}: type roentmod-fast tune "
         f"--engine {bundle.name} --device {device}"
     )
+
+
+def _lacks_bfloat16(device: str) -> bool:
+    """Tell whether a device that is here does not compute in bfloat16; one that is not is taken to."""
+    backend = backends.get(device)
+    return backend.missing() is None and backend.bfloat16_missing() is not None
 
 
 def default_precision(bundle: Bundle, device: str) -> str:

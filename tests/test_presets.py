@@ -20,6 +20,7 @@ from roentmod_fast.presets import (
     shipped_path,
     tuned_path,
 )
+from roentmod_fast.runtime import backends
 
 GOLDENS = Path(__file__).parent / "goldens"
 MEASURED = {"times_exact": 3.2, "psnr_db": 41.0, "images": 2, "machine": "a machine"}
@@ -74,9 +75,9 @@ def test_what_was_measured_is_found_again_with_its_price(bundle: Bundle) -> None
     keep(tuned_path(bundle, "cpu"), bundle, FAST)
     found = find_preset(bundle, "fast", "cpu")
     assert found == FAST
-    measured_on = "median of 2 radiographs on a machine, default settings"
+    measured_on = "median of 2 images on a machine, default settings"
     assert found.price() == f"3.2 times as fast as exact and 41.0 dB from it ({measured_on})"
-    assert found.speed.describe() == "fp32, dpm++ in 4 calls"
+    assert found.speed.describe() == "fp32, dpm++ in 4 steps"
 
 
 def test_what_was_never_measured_is_refused(bundle: Bundle) -> None:
@@ -95,6 +96,30 @@ def test_the_users_own_measurement_goes_before_the_shipped_one(bundle: Bundle, t
     assert find_preset(moved, "fast", "cpu").speed.calls == 8
     keep(tuned_path(moved, "cpu"), moved, FAST)
     assert find_preset(moved, "fast", "cpu").speed.calls == 4
+
+
+def test_a_preset_in_a_precision_that_the_machine_lacks_is_passed_over(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Bundle(tmp_path / "engine", bundle.manifest, bundle.manifest_hash)
+    keep(tuned_path(moved, "openvino"), moved, Preset("fast", SpeedSettings("bf16", "dpm++", 4), MEASURED))
+    device = backends.get("openvino")
+    monkeypatch.setattr(device, "missing", lambda: None)
+    monkeypatch.setattr(device, "bfloat16_missing", lambda: "not on this CPU")
+    remedy = (
+        r"'fast' was measured in bf16, which this machine does not compute, .* on openvino: type roentmod-fast tune"
+    )
+    with pytest.raises(SettingError, match=remedy):
+        find_preset(moved, "fast", "openvino")
+    assert find_preset(moved, "fast", "openvino", precision="fp32").speed.calls == 4
+    keep(shipped_path(moved, "openvino"), moved, FAST)
+    assert find_preset(moved, "fast", "openvino") == FAST
+    # Where the device does compute so, and where a plan is made for another machine, the first one counts.
+    monkeypatch.setattr(device, "bfloat16_missing", lambda: None)
+    assert find_preset(moved, "fast", "openvino").speed.precision == "bf16"
+    monkeypatch.setattr(device, "missing", lambda: "not installed")
+    monkeypatch.setattr(device, "bfloat16_missing", lambda: 1 / 0)
+    assert find_preset(moved, "fast", "openvino").speed.precision == "bf16"
 
 
 def test_presets_of_another_engine_or_damaged_ones_are_an_error(bundle: Bundle, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Engine:
         names = [item.name for item in here]
         # As Editor.load: what was measured is of other precisions.
         device = names[0] if precision in BFLOAT16 else fastest_measured(bundle, preset, names)
-        named = find_preset(bundle, preset, device)
+        named = find_preset(bundle, preset, device, precision)
         chosen = precision or named.speed.precision or default_precision(bundle, device)
         manifest = bundle.manifest
         settings = EditSettings.of(config, manifest.edit, manifest.model, replace(named.speed, precision=chosen))
@@ -90,7 +90,7 @@ class Engine:
         return cls(bundle, place, device, preset, chosen, settings)
 
     def _measured_precision(self) -> str:
-        named = find_preset(self.bundle, self.preset, self.device)
+        named = find_preset(self.bundle, self.preset, self.device, self.precision)
         return named.speed.precision or default_precision(self.bundle, self.device)
 
     def seconds(self, config: EditConfig, *, generates: bool = False) -> tuple[float | None, str]:

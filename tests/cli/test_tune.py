@@ -37,7 +37,7 @@ def test_tune_then_edit_says_what_it_costs(tmp_path: Path) -> None:
     out, err = run("tune", "--engine", str(TINY), "--device", "cpu", "--count", "1", "-p", "edema", "--min-psnr", "5")
     kept = Path(out.strip())
     assert kept.is_file() and kept.is_relative_to(tmp_path)
-    assert "fp32, dpm++ in 5 calls" in err and "fast: fp32, dpm++ in" in err
+    assert "fp32, dpm++ in 5 steps" in err and "fast: fp32, dpm++ in" in err
     speed = json.loads(kept.read_text())["presets"]["fast"]["speed"]
     report = tmp_path / "report.json"
     _, err = run(*edit, "--report", str(report))
@@ -56,8 +56,8 @@ def test_an_edit_in_five_calls_says_so_in_the_file(tmp_path: Path) -> None:
     out, err = run(
         "edit", str(chest), "-p", "edema", "--engine", str(TINY), "--device", "cpu", "--solver", "dpm++", "--calls", "5"
     )
-    assert "fp32, dpm++ in 5 calls" in err
-    assert "dpm++ in 5 calls" in pydicom.dcmread(out.strip()).DerivationDescription
+    assert "fp32, dpm++ in 5 steps" in err
+    assert "dpm++ in 5 steps" in pydicom.dcmread(out.strip()).DerivationDescription
 
 
 def test_bench_gives_a_table_and_json(tmp_path: Path) -> None:
