@@ -8,6 +8,7 @@ the same radiograph, prompt and seed. A precision that is no faster than float32
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast.bundle.bundle import Bundle
 from roentmod_fast.editor import Editor
+from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import EXACT, Preset, SpeedSettings
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime.backends.base import Backend
@@ -94,21 +96,28 @@ def tune(
     images: Sequence[Array],
     prompts: Sequence[str],
     *,
+    precisions: Sequence[str] = (),
     min_psnr: float = MIN_PSNR,
     machine: str = "",
 ) -> Tuning:
     """Measure the candidates on ``images``, float32 (H, W) in [0, 1], each towards each prompt; choose presets.
 
-    One precision is in memory at a time. Raises :class:`EngineError` and :class:`DeviceError` as ``Editor.load`` does.
+    ``precisions``: to try, by default those that may pay; one is in memory at a time. Raises :class:`SettingError` for
+    one that the engine or the device lacks, :class:`EngineError` and :class:`DeviceError` as ``Editor.load`` does.
     """
+    available = device.precisions(bundle)
+    lacking = [precision for precision in precisions if precision not in available]
+    if lacking:
+        raise SettingError(
+            f"precision {lacking[0]!r} cannot be tried: engine {bundle.name} has {', '.join(available)} on {device}"
+        )
+    tried = precisions or (available if device.is_gpu else PRECISIONS_ON_CPU)
     editor = Editor.load(bundle.folder, device.name, "fp32")
     exact = [_edit_exactly(editor, image, prompt, seed) for seed, image in enumerate(images) for prompt in prompts]
     exact_seconds = statistics.median(edit.seconds for edit in exact)
     logger.info(f"exact: {exact_seconds:.2f} s")
     trials: list[Trial] = []
     in_float32: dict[int | None, float] = {None: exact_seconds}  # by number of calls
-    available = device.precisions(bundle)
-    tried = available if device.is_gpu else PRECISIONS_ON_CPU
     for precision in [precision for precision in tried if precision in available]:
         if precision != editor.networks.precision:
             del editor
@@ -121,7 +130,7 @@ def tune(
             logger.info(describe(trial, exact_seconds))
             if precision == "fp32":
                 in_float32[speed.calls] = trial.seconds
-            elif trial.seconds >= in_float32[speed.calls]:
+            elif trial.seconds >= in_float32.get(speed.calls, math.inf):
                 logger.info(f"{precision} is no faster than fp32 here: not tried further")
                 break
     presets = {}

@@ -13,6 +13,7 @@ import pytest
 from roentmod_fast import tune as tune_module
 from roentmod_fast.bundle.bundle import read_bundle
 from roentmod_fast.editor import Editor
+from roentmod_fast.errors import SettingError
 from roentmod_fast.presets import SpeedSettings
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.runtime.backends.base import Backend
@@ -110,6 +111,15 @@ def test_what_a_device_may_be_quick_in_is_tried(
     for precision in tried:
         calls = [each.calls for each in speed if each.precision == precision]
         assert calls == [*CALLS, *([] if precision == "fp32" else [None])]
+
+
+def test_only_the_precisions_that_are_named_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = read_bundle(BUNDLE)
+    monkeypatch.setattr(tune_module, "_try", lambda editor, speed, exact: Trial(speed, 50.0, 50.0, 1.0, 1.0, 1.0, 1e-4))
+    tuning = tune(bundle, CPU, [IMAGE], ["edema"], precisions=["fp32"])
+    assert {trial.speed.precision for trial in tuning.trials} == {"fp32"}
+    with pytest.raises(SettingError, match="precision 'int8' cannot be tried: engine tiny has fp32 on cpu"):
+        tune(bundle, CPU, [IMAGE], ["edema"], precisions=["fp32", "int8"])
 
 
 def test_a_precision_that_gains_nothing_is_tried_once(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:

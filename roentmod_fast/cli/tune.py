@@ -8,7 +8,7 @@ import click
 
 from roentmod_fast.cli import DEVICES
 from roentmod_fast.cli.log import verbosity
-from roentmod_fast.cli.options import PATH, engine_option
+from roentmod_fast.cli.options import PATH, PRECISION, engine_option
 
 
 @click.command("tune")
@@ -27,6 +27,13 @@ from roentmod_fast.cli.options import PATH, engine_option
 )
 @click.option("--count", type=click.IntRange(min=1), default=2, show_default=True, help="Radiographs to measure on.")
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="[default: edema, cardiomegaly]")
+@click.option(
+    "--precision",
+    "precisions",
+    type=PRECISION,
+    multiple=True,
+    help="Try this precision; may be given several times. [default: all that the engine and the device have]",
+)
 @click.option("--min-psnr", type=float, default=35.0, show_default=True, help="What 'fast' must keep, in dB.")
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="Store the presets here instead.")
 @verbosity
@@ -36,6 +43,7 @@ def command(
     images: Path | None,
     count: int,
     prompts: tuple[str, ...],
+    precisions: tuple[str, ...],
     min_psnr: float,
     output: Path | None,
 ) -> None:
@@ -49,6 +57,7 @@ def command(
     Examples:
       roentmod-fast tune
       roentmod-fast tune --engine roentgen --images radiographs/ --count 5 --device openvino
+      roentmod-fast tune --precision fp32 -o presets.cpu.json    # for other machines too
       roentmod-fast edit chest.dcm -p edema --preset fast
     """
     from roentmod_fast.atomic import check_writable, make_folder, write_atomically
@@ -82,6 +91,7 @@ def command(
         chosen,
         radiographs,
         prompts or ("edema", "cardiomegaly"),
+        precisions=precisions,
         min_psnr=min_psnr,
         machine=f"{machine}, {chosen.name}",
     )
