@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from roentmod_fast.atomic import check_writable, make_folder
-from roentmod_fast.bundle.manifest import sha256_of
 from roentmod_fast.study.models.contract import Contract
+from roentmod_fast.study.models.network import whole_hash
 
 from .checkpoint import quiet
 from .errors import CheckpointError, ExportError, ParityError
@@ -69,7 +69,7 @@ def write_model(module: nn.Module, contract: Contract, path: Path, *, overwrite:
         if not difference <= LIMIT:  # NaN too
             raise ParityError(f"{path}: differs from torch by {difference:.1e} of its largest output: not written")
         beside = draft.with_name(data.name)
-        digest = sha256_of(draft)
+        digest = whole_hash(draft)
         if beside.exists():
             beside.replace(data)
         else:

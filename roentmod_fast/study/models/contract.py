@@ -42,7 +42,8 @@ class Contract:
     round to 8 bits after resampling, as pipelines do that store images in between. ``mean`` and ``std``: by channel,
     subtracted and divided by at the end. ``findings``: of the outputs in order, None for one that is not used; empty
     for an embedder. ``unit_norm``: embeddings are scaled to length 1. ``input_name`` and ``output_name``: of the
-    network, None where it has one. ``sha256``: of the ONNX file, None where it is not checked.
+    network, None where it has one. ``sha256``: of the ONNX file with its weights
+    (:func:`~.network.whole_hash`), None where it is not checked.
     """
 
     name: str

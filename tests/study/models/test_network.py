@@ -143,3 +143,19 @@ def test_the_right_hash_passes(tmp_path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".json").write_text(json.dumps(contract(sha256=digest)), encoding="utf-8")
     assert open_model(path).sha256 == digest
+
+
+def test_the_hash_covers_the_weights_beside_the_network(tmp_path: Path) -> None:
+    path = write(tmp_path, contract())
+    weights = tmp_path / f"{path.name}.data"
+    weights.write_bytes(b"weights")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(contract(sha256=digest)), encoding="utf-8")
+    with pytest.raises(SettingError, match="the SHA-256 differs"):
+        open_model(path)
+    both = hashlib.sha256(f"{digest} {hashlib.sha256(b'weights').hexdigest()}".encode()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(contract(sha256=both)), encoding="utf-8")
+    assert open_model(path).sha256 == both
+    weights.write_bytes(b"others")
+    with pytest.raises(SettingError, match="the SHA-256 differs"):
+        open_model(path)
