@@ -21,7 +21,7 @@ TIMEOUT = "10s"
 IN_FLIGHT = 2
 """Sources that are handed out, per thread of the cluster."""
 
-_OPENED: dict[Path, tuple[bytes, Maker]] = {}
+_OPENED: dict[tuple[Path, bytes, Path | None], Maker] = {}
 _LOCK = threading.Lock()
 
 
@@ -72,9 +72,9 @@ def make_unit(folder: Path, unit: Unit, root: Path | None) -> list[Outcome]:
     """Run on a worker: make one source."""
     with _LOCK:
         cohort = Cohort.open(folder)
-        digest, maker = _OPENED.get(folder, (b"", None))
-        if maker is None or digest != cohort.digest:
+        key = (folder, cohort.digest, root)
+        if key not in _OPENED:
             _OPENED.clear()  # one engine in memory
-            maker = Maker(cohort, load_editor(cohort), root)
-            _OPENED[folder] = cohort.digest, maker
+            _OPENED[key] = Maker(cohort, load_editor(cohort), root)
+        maker = _OPENED[key]
         return list(maker.make(ListFeed(iter([unit]))))

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from roentmod_fast.errors import SettingError
-from roentmod_fast.study.rows import DONE, read_rows
+from roentmod_fast.study.cluster import make_unit
+from roentmod_fast.study.rows import DONE, FAILED, read_rows
 from roentmod_fast.study.status import verify
 from tests.study.conftest import MakeCohort, files_of, make_sources, run
 from tests.study.test_run import copy_of
@@ -38,6 +39,15 @@ def test_a_scheduler_that_does_not_answer_is_one_line(cohort_of: MakeCohort, mon
     with pytest.raises(SettingError, match="no scheduler answers") as caught:
         run(cohort_of(), dask="tcp://127.0.0.1:1")
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_looks_below_another_root_when_it_is_told_to(cohort_of: MakeCohort, sources: Path) -> None:
+    cohort = cohort_of(prompts=["edema"])
+    unit = next(cohort.units())
+    moved = sources.rename(sources.with_name("moved"))
+    [before] = make_unit(cohort.folder, unit, None)
+    [after] = make_unit(cohort.folder, unit, moved)
+    assert (before.states, after.states) == ((FAILED,), (DONE,))
 
 
 @needs_dask
