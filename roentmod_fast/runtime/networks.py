@@ -111,7 +111,7 @@ class Network:
 
 
 class Float32Fallback:
-    """A network in fp16; where it overflows, the float32 one takes its place from then on.
+    """A network in fp16; an item that overflows there runs in float32, whatever came before it or beside it.
 
     The autoencoder of Stable Diffusion is known for it: for some images values inside it exceed 65504, the largest in
     fp16.
@@ -122,25 +122,34 @@ class Float32Fallback:
         self._open_float32 = open_float32
         self._log = log
         self._opening = threading.Lock()
-        self.fallback_active = False
+        self._float32: Network | None = None
 
     @property
     def observers(self) -> list[Observer]:
         return self._network.observers
 
+    @property
+    def fallback_active(self) -> bool:
+        """Whether an item has run in float32."""
+        return self._float32 is not None
+
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run as :meth:`Network.run` does; where the float32 result is not finite either, the error stands."""
-        network = self._network
         try:
-            return network.run(**arrays)
+            return self._network.run(**arrays)
         except NotFiniteError:
-            with self._opening:
-                if self._network is network:  # else another thread has opened the fallback meanwhile
-                    if self.fallback_active:
-                        raise
-                    self._log(f"{network.role} gave NaN or infinity in fp16: from now on it runs in float32")
-                    self._network, self.fallback_active = self._open_float32(), True
-        return self._network.run(**arrays)
+            count = next(iter(arrays.values())).shape[0]
+            if count == 1:
+                return self._opened().run(**arrays)
+        items = [self.run(**{name: array[i : i + 1] for name, array in arrays.items()}) for i in range(count)]
+        return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
+
+    def _opened(self) -> Network:
+        with self._opening:
+            if self._float32 is None:
+                self._log(f"{self._network.role} gave NaN or infinity in fp16: such images run in float32")
+                self._float32 = self._open_float32()
+            return self._float32
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from roentmod_fast.runtime.networks import Networks
 from tests.runtime.conftest import numbered, write_halves
 from tests.runtime.stub_runtime import StubRuntime
 
-NOTE = "vae_decoder gave NaN or infinity in fp16: from now on it runs in float32"
+NOTE = "vae_decoder gave NaN or infinity in fp16: such images run in float32"
 
 
 def opened_files(runtime: StubRuntime) -> list[str]:
@@ -47,11 +47,34 @@ def test_the_autoencoder_is_run_again_in_float32(
     else:
         assert fallback.options.dimensions == {"batch": 1}
         assert logged[before + 1] == "vae_decoder is compiled for this GPU, once"
-    # From then on it stays in use, and nothing more is logged.
-    count, runs = len(logged), len(gpu.runs)
+    # It is opened and noted once, and each image is tried in fp16 first: no edit depends on those before it.
+    count, runs, sessions = len(logged), len(gpu.runs), len(gpu.sessions)
     opened.decode(numbered(1))
-    assert [name for name, _ in gpu.runs[runs:]] == ["vae_decoder.onnx"]
-    assert len(logged) == count
+    gpu.spoiled = ""
+    opened.decode(numbered(1))
+    names = [name for name, _ in gpu.runs[runs:]]
+    assert names == ["vae_decoder.fp16.onnx", "vae_decoder.onnx", "vae_decoder.fp16.onnx"]
+    assert (len(logged), len(gpu.sessions)) == (count, sessions)
+
+
+def test_an_image_that_overflows_leaves_the_others_of_its_batch_in_fp16(
+    tmp_path: Path, gpu: StubRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Networks.open(write_halves(tmp_path / "b"), CUDA, "fp16", batch=3)
+    half = opened.vae_decoder._network  # type: ignore[union-attr]
+    real = half.run
+
+    def run(**arrays: np.ndarray) -> dict[str, np.ndarray]:
+        if (arrays["latents"] == 1).any():
+            raise NotFiniteError("vae_decoder: its output image holds NaN or infinity")
+        return real(**arrays)
+
+    monkeypatch.setattr(half, "run", run)
+    runs = len(gpu.runs)
+    image = opened.decode(numbered(3))
+    np.testing.assert_array_equal(image[:, 0, 0, 0], [0, 1, 2])
+    names = [name for name, _ in gpu.runs[runs:]]
+    assert names == ["vae_decoder.fp16.onnx", "vae_decoder.onnx", "vae_decoder.fp16.onnx"]
 
 
 def test_what_is_not_finite_in_float32_either_is_an_error(tmp_path: Path, gpu: StubRuntime) -> None:
