@@ -22,14 +22,14 @@ CAPTIONS = 4
 """Wordings kept for each drawing."""
 
 SHARES = {
-    "cardiomegaly": 0.14,
-    "edema": 0.14,
-    "effusion": 0.16,
-    "pneumonia": 0.14,
+    "cardiomegaly": 0.12,
+    "edema": 0.09,
+    "effusion": 0.19,
+    "pneumonia": 0.18,
     "mass": 0.22,
-    "hernia": 0.14,
-    "emphysema": 0.03,
-    "nodules": 0.03,
+    "hernia": 0.16,
+    "emphysema": 0.02,
+    "nodules": 0.02,
 }
 """How often each finding is drawn: more often what is small, and learnt slowly."""
 

@@ -93,6 +93,8 @@ def test_guidance_makes_of_what_a_prompt_changes_a_part_of_the_way(tmp_path: Pat
         def forward(self, x_t: torch.Tensor, t: torch.Tensor, shares: torch.Tensor) -> SimpleNamespace:
             [cases] = drawn
             way = (cases.alpha_bar / (1 - cases.alpha_bar)).sqrt() * (cases.wanted - cases.state)
+            # With captions and without in one batch, or the first few without.
+            way = torch.cat([way, way])[: len(shares)]
             return SimpleNamespace(sample=0.5 - shares.view(-1, 1, 1, 1) * way)
 
     networks = torch.nn.ModuleList([Text(), Noise()])
