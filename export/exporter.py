@@ -34,7 +34,8 @@ from .parity import WHOLE_EDIT, Parity, failures, fits_half, validate_edits, val
 from .tensorrt import build_engines, find_compiler
 
 NOTICE = (
-    "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits (Cooke et al., 2025): check what an edit changed"
+    "cardiomegaly appears unasked in 35 to 50 % of RoentMod's edits, in 92 % of those towards edema "
+    "(Cooke et al., 2025): check what an edit changed"
 )
 
 Files = dict[str, dict[str, str]]

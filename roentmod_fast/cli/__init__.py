@@ -48,7 +48,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every output is synthetic, says so of itself, and is not for diagnosis.",
+    epilog="Edits and generated images are marked as synthetic in the file. Nothing here is for diagnosis.",
 )
 @click.version_option(__version__, prog_name="roentmod-fast")
 def cli() -> None:

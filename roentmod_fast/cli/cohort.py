@@ -191,8 +191,8 @@ def table_(folder: Path, policy: str, cooccurrence: Path | None, asked: str, dra
     if cooccurrence is not None and policy != "cooccurrence" and asked == "1":
         raise SettingError("--cooccurrence is for --labels cooccurrence and --asked diagonal")
     cohort = Cohort.open(folder)
-    if cohort.plan.generates and cooccurrence is None and (policy == "cooccurrence" or asked == "diagonal"):
-        logger.warning("the paper's shares are of edits, not of generated images: --cooccurrence FILE gives others")
+    if cooccurrence is None and (policy == "cooccurrence" or asked == "diagonal"):
+        logger.warning("the shipped shares are of RoentGen's edits: --cooccurrence FILE gives those of another engine")
     paths, count = write_tables(cohort, Labels(policy, asked, read_rates(cooccurrence), draw))
     if len(paths) == 1:
         logger.info("no Parquet: pyarrow is not installed, type pip install 'roentmod-fast[study]'")

@@ -87,7 +87,7 @@ def _check_generate(context: click.Context) -> None:
 @click.option("--guidance", type=float, metavar="SCALE", help="[default: the engine's]")
 @click.option("--steps", type=int, metavar="N", help="[default: the engine's]")
 @click.option("--solver", type=SOLVER)
-@click.option("--sampling-steps", "calls", type=int, metavar="N", help="Calls of the UNet.")
+@click.option("--sampling-steps", "calls", type=int, metavar="N", help="Denoising steps that are run.")
 @click.option(
     "--compose",
     type=COMPOSE,

@@ -67,13 +67,14 @@ QUICK_STEPS = 10
     "--guidance", type=float, metavar="SCALE", help="How strongly to follow the text; 1 or less is none. [default: 4]"
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the full schedule; strength of them run. [default: 50]")
-@click.option("--solver", type=SOLVER, help="Solver of the noise. [default: the preset's]")
+@click.option("--solver", type=SOLVER, help="Sampler: DDIM or DPM-Solver++(2M). [default: the preset's]")
 @click.option(
     "--sampling-steps",
     "calls",
     type=int,
     metavar="N",
-    help="Calls of the UNet, whatever steps and strength say; the noise at the start stays. [default: the preset's]",
+    help="Denoising steps that are run, in place of strength x steps; the noise at the start stays. "
+    "[default: the preset's]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(

@@ -59,10 +59,10 @@ def command(
 
     \b
     Examples:
-      roentmod-fast export roentgen/ -o engines/roentgen
+      roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen
       roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16
-      roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,int8 --calibrate radiographs/
-      roentmod-fast export roentgen/ -o engines/roentgen --precision fp32,fp16 --tensorrt sm89,sm120
+      roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,int8 --calibrate radiographs/
+      roentmod-fast export roentgen/ --vae sd-vae/ -o engines/roentgen --precision fp32,fp16 --tensorrt sm89,sm120
     """
     require_export_extra()
     from roentmod_fast_export import export_checkpoint

@@ -37,13 +37,13 @@ from roentmod_fast.cli.options import (
 @click.option("--precision", type=PRECISION, help="As for edit.")
 @click.option("--guidance", type=float, metavar="SCALE", help="How strongly to follow the text. [default: 4]")
 @click.option("--steps", type=int, metavar="N", help="Steps of the schedule; all of them run. [default: 50]")
-@click.option("--solver", type=SOLVER, help="Solver of the noise. [default: ddim]")
+@click.option("--solver", type=SOLVER, help="Sampler: DDIM or DPM-Solver++(2M). [default: ddim]")
 @click.option(
     "--sampling-steps",
     "calls",
     type=int,
     metavar="N",
-    help="Calls of the UNet. [default: --steps]",
+    help="Denoising steps that are run. [default: --steps]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first image; then + 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Made at once.")

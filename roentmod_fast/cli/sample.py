@@ -18,7 +18,7 @@ from roentmod_fast.cli.options import PATH
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @verbosity
 def command(out: Path, finding: str | None, seed: int, size: int, overwrite: bool) -> None:
-    """Write a phantom, a computed chest radiograph: a DX DICOM file of 12 bits.
+    """Write a digital phantom: a computer-drawn chest radiograph of no patient, as a DX DICOM file of 12 bits.
 
     The same seed is the same patient with and without a finding.
 

@@ -168,7 +168,7 @@ def test_baselines_without_a_source_from_a_plan_to_a_table(roentmod: Run, tmp_pa
     assert ran.code == 0 and "4 done" in ran.err
     assert roentmod("cohort", "verify", cohort).out == "8 files checked: clean\n"
     ran = roentmod("cohort", "table", cohort, "--labels", "cooccurrence")
-    assert ran.code == 0 and "shares are of edits, not of generated images" in ran.err
+    assert ran.code == 0 and "shares are of RoentGen's edits" in ran.err
     with (cohort / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["kind"], row["seed"], row["y_edema"]) for row in rows] == [
