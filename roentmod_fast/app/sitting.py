@@ -55,6 +55,7 @@ class Film:
     typed: str
     force: frozenset[str] = frozenset()
     facts: dict[str, Any] = field(default_factory=dict)
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Sitting:
         self.folder = folder
         self.films: dict[str, Film] = {}
         self.versions: dict[str, Version] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # held for moments only: handlers ask for films on the event loop
+        self._reading = threading.Lock()
         self._cached: tuple[Film, frozenset[str], Radiograph] | None = None
 
     def film(self, key: object) -> Film:
@@ -182,12 +184,14 @@ class Sitting:
 
     def radiograph(self, film: Film) -> Radiograph:
         """Return a film's pixels; the film read last is cached. Raises as ``read_radiograph`` does."""
-        with self._lock:
+        with self._reading:
             cached = self._cached
             if cached is None or cached[0] is not film or cached[1] != film.force:
                 self._cached = None  # the one before is released first
                 with FILES_LOCK:
-                    self._cached = cached = film, film.force, read_radiograph(film.source, force=film.force)
+                    cached = film, film.force, read_radiograph(film.source, force=film.force)
+                with self._lock:
+                    self._cached = None if film.closed else cached
             return cached[2]
 
     def _read(self, film: Film) -> None:
@@ -290,6 +294,7 @@ class Sitting:
     def close(self, film: Film) -> None:
         """Close a film and remove its files and those of its versions."""
         with self._lock:
+            film.closed = True
             self.films.pop(film.id, None)
             versions = [version for version in self.versions.values() if version.ask.film is film]
             for version in versions:

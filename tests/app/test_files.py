@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 import struct
+import threading
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -14,8 +16,11 @@ import pytest
 
 from roentmod_fast.app import files, server
 from roentmod_fast.app.files import TooLargeError, ascii_name, check_archive, shown_name
+from roentmod_fast.app.folder import PrivateFolder
+from roentmod_fast.app.sitting import Sitting
 from roentmod_fast.errors import SourceError
 from roentmod_fast.phantom import draw
+from roentmod_fast.pipeline import FILES_LOCK
 from roentmod_fast.radiograph.dicom.read import read_dicom
 from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.raster import edit_png
@@ -59,6 +64,26 @@ def test_an_odd_name_leads_nowhere_and_is_shown_as_text(served: Served, chest: P
     [stored] = served.files()
     assert stored.isalnum() and len(stored) == 24
     assert {path for path in served.folder.parent.rglob("*") if served.folder not in path.parents} == before
+
+
+def test_a_film_is_found_while_another_is_read(chest: Path, tmp_path: Path) -> None:
+    with contextlib.closing(PrivateFolder(tmp_path)) as folder:
+        sitting = Sitting(folder)
+        [film], _ = sitting.open_given(chest)
+        [other], _ = sitting.open_given(chest)
+        found = threading.Event()
+
+        def ask() -> None:
+            sitting.close(sitting.film(other.id))
+            found.set()
+
+        threads = [threading.Thread(target=sitting.radiograph, args=[film]), threading.Thread(target=ask)]
+        with FILES_LOCK:  # as an archive holds it while it is listed
+            for thread in threads:
+                thread.start()
+            assert found.wait(10), "the event loop would stand still"
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize("name", list(ODD))
