@@ -73,6 +73,13 @@ class Radiograph:
         """Height and width of the upright image in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
+    @property
+    def stored_shape_of_pixels(self) -> tuple[float, tuple[float, float] | None]:
+        """``aspect`` and ``spacing`` of the matrix as it is stored, which may lie on its side."""
+        if not self.orientation.transpose:
+            return self.aspect, self.spacing
+        return 1 / self.aspect, self.spacing and self.spacing[::-1]
+
     def to_stored(self, image: Array, over_padding: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
         """Bring an edited image back to stored values.
 

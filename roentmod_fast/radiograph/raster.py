@@ -289,8 +289,9 @@ def edit_png(
     square into which the image is letterboxed; None is the source's matrix, the shape of its pixels, and their size
     where it is known, in a pHYs chunk.
     """
-    layout = radiograph.layout
+    layout, aspect, spacing = radiograph.layout, radiograph.aspect, radiograph.spacing
     if bits is None and size is None and radiograph.dataset is None and layout is not None:
+        aspect, spacing = radiograph.stored_shape_of_pixels
         values, depth = radiograph.to_stored(image), layout.bits_allocated
     else:
         depth = bits or (16 if layout is not None and layout.bits_stored > 8 else 8)
@@ -301,8 +302,8 @@ def edit_png(
     if depth == 16 and (bits or size or radiograph.dataset is not None or layout is None or layout.bits_stored == 16):
         # However dark it is: values that fill 16 bits, not fewer bits in cells of 16.
         chunks[b"sBIT"] = b"\x10"
-    if size is None and (radiograph.aspect != 1 or radiograph.spacing is not None):
-        chunks[b"pHYs"] = png.physical_size(radiograph.aspect, radiograph.spacing)
+    if size is None and (aspect != 1 or spacing is not None):
+        chunks[b"pHYs"] = png.physical_size(aspect, spacing)
     return png.with_chunks(png_bytes(encoded, provenance), chunks)
 
 

@@ -462,6 +462,18 @@ def test_the_pixels_of_a_source_image_are_kept(tmp_path: Path, provenance: Prove
     assert read_radiograph(tmp_path / "out.dcm", force=True).aspect == 2.0
 
 
+def test_pixels_of_a_picture_on_its_side_keep_their_shape(tmp_path: Path, provenance: Provenance) -> None:
+    source = with_physical(encoded(Image.fromarray(SMALL)), 9000, 4500, 1)
+    radiograph = read_raster(source, "x.png", orientation="F/R")
+    assert radiograph.shape == SMALL.shape[::-1] and radiograph.aspect == 0.5
+    write_png(tmp_path / "out.png", radiograph, radiograph.image, provenance)
+    across, down, _ = physical(tmp_path / "out.png") or (0, 1, 9)
+    assert (across, down) == (9000, 4500), "the matrix is written as it was stored"
+    write_dicom(tmp_path / "out.dcm", radiograph, radiograph.image, provenance)
+    assert synthetic_dataset(radiograph, radiograph.image, provenance).PixelAspectRatio == [2, 1]
+    assert read_radiograph(tmp_path / "out.dcm", force=True).aspect == 0.5
+
+
 # --- files cut short --------------------------------------------------------------------------------------------------
 
 

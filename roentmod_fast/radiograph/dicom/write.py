@@ -154,8 +154,9 @@ def synthetic_dataset(
     source = radiograph.dataset
     if source is None:
         _describe_headerless(result, now)
-        if radiograph.aspect != 1:
-            ratio = Fraction(radiograph.aspect).limit_denominator(1000)
+        aspect, _ = radiograph.stored_shape_of_pixels
+        if aspect != 1:
+            ratio = Fraction(aspect).limit_denominator(1000)
             result.PixelAspectRatio = [ratio.numerator, ratio.denominator]
         pseudonyms = None
         source_class: str = SECONDARY_CAPTURE
