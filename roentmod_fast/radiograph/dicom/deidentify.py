@@ -274,16 +274,16 @@ def _may_be_kept(element: DataElement) -> bool:
     """Tell whether an element may be retained in an edit under the patient's own identity.
 
     Vendors' own elements describe the source's pixels in ways we cannot redo, signatures no longer hold, icons and
-    encrypted attributes show the source.
+    encrypted attributes show the source, and group 0100 authorizes the source for diagnosis.
     """
-    if element.tag.is_private or element.tag.group in (0x0002, 0x4FFE, 0xFFFA, 0xFFFC):
+    if element.tag.is_private or element.tag.group in (0x0002, 0x0100, 0x4FFE, 0xFFFA, 0xFFFC):
         return False
     return element.keyword not in _NEVER_KEPT
 
 
 _NEVER_KEPT = frozenset(
     {
-        "IconImageSequence",
+        *("IconImageSequence", "HistogramSequence"),
         *("SmallestImagePixelValue", "LargestImagePixelValue"),
         *("SmallestPixelValueInSeries", "LargestPixelValueInSeries"),
         *("EncryptedAttributesSequence", "MACParametersSequence", "DigitalSignaturesSequence"),

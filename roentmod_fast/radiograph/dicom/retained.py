@@ -116,6 +116,7 @@ TERMS: dict[str, frozenset[str]] = {
         "MOLYBDENUM ALUMINUM COPPER RHODIUM NIOBIUM EUROPIUM LEAD SILVER TIN TANTALUM GOLD IRON ZINC NONE"
     ),
     "CollimatorShape": _terms("RECTANGULAR CIRCULAR POLYGONAL FREEFORM"),  # C.8.7.3
+    "ShutterShape": _terms("RECTANGULAR CIRCULAR POLYGONAL"),  # C.7.6.11
     "DetectorActiveShape": _terms("RECTANGLE ROUND HEXAGONAL"),  # C.8.11.4
     "FieldOfViewShape": _terms("RECTANGLE ROUND HEXAGONAL"),  # C.8.11.4
     "DetectorConditionsNominalFlag": _YES_NO,
@@ -206,6 +207,9 @@ MEASURED = _words(
     FilterThicknessMinimum FilterThicknessMaximum FocalSpots
     EstimatedRadiographicMagnificationFactor SpatialResolution
     CollimatorLeftVerticalEdge CollimatorRightVerticalEdge CollimatorUpperHorizontalEdge CollimatorLowerHorizontalEdge
+    CenterOfCircularCollimator RadiusOfCircularCollimator VerticesOfThePolygonalCollimator
+    ShutterLeftVerticalEdge ShutterRightVerticalEdge ShutterUpperHorizontalEdge ShutterLowerHorizontalEdge
+    CenterOfCircularShutter RadiusOfCircularShutter VerticesOfThePolygonalShutter ShutterPresentationValue
     PositionerPrimaryAngle PositionerSecondaryAngle
     DetectorBinning DetectorElementPhysicalSize DetectorElementSpacing DetectorActiveDimensions DetectorActiveOrigin
     FieldOfViewDimensions FieldOfViewOrigin FieldOfViewRotation

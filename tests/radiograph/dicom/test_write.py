@@ -245,11 +245,15 @@ def test_the_source_is_not_changed(tmp_path: Path, provenance: Provenance) -> No
 
 
 def test_keep_drops_what_no_longer_holds(tmp_path: Path, provenance: Provenance) -> None:
-    icon = Dataset()
+    icon, histogram = Dataset(), Dataset()
     icon.Rows = 1
+    histogram.HistogramNumberOfBins = 1
     source = make_dataset(
         RAMP,
         IconImageSequence=[icon],
+        HistogramSequence=[histogram],
+        SOPInstanceStatus="AO",
+        SOPAuthorizationComment="for diagnosis",
         SmallestImagePixelValue=0,
         LargestImagePixelValue=4095,
         PixelSpacing=[0.14, 0.14],
@@ -258,12 +262,33 @@ def test_keep_drops_what_no_longer_holds(tmp_path: Path, provenance: Provenance)
     )
     source.private_block(0x0019, "VENDOR", create=True).add_new(0x10, "LO", "vendor's own")
     dataset, _ = write_and_read(tmp_path / "o.dcm", read(source), read(source).image, provenance, deidentify="none")
-    for gone in ("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"):
+    gone_too = ("HistogramSequence", "SOPInstanceStatus", "SOPAuthorizationComment")
+    for gone in ("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue", *gone_too):
         assert gone not in dataset
     assert not any(element.tag.is_private for element in dataset)
     assert dataset.PixelSpacing == [0.14, 0.14] and dataset.FrameOfReferenceUID == "1.2.3.9"
     assert dataset.PatientName == "Doe^Jane" and dataset.PatientID == "12345678"
     assert dataset.DerivationDescription.endswith("; before: JPEG 2000 lossy 10:1")
+
+
+@pytest.mark.parametrize("deidentify", ["none", "pseudonymize", "anonymize"])
+def test_shutter_and_collimator_stay_whole(tmp_path: Path, provenance: Provenance, deidentify: str) -> None:
+    """C.7.6.11 and C.8.7.3: a viewer masks what it masks in the source; a shape stays with its geometry."""
+    given = {
+        "ShutterShape": ["RECTANGULAR", "POLYGONAL"],
+        "ShutterLeftVerticalEdge": 2,
+        "ShutterRightVerticalEdge": 60,
+        "ShutterUpperHorizontalEdge": 3,
+        "ShutterLowerHorizontalEdge": 40,
+        "VerticesOfThePolygonalShutter": [1, 1, 1, 50, 40, 50],
+        "ShutterPresentationValue": 7,
+        "CollimatorShape": "CIRCULAR",
+        "CenterOfCircularCollimator": [20, 30],
+        "RadiusOfCircularCollimator": 15,
+    }
+    source = read(make_dataset(RAMP, **given))
+    dataset, _ = write_and_read(tmp_path / "o.dcm", source, source.image, provenance, deidentify=deidentify)
+    assert {keyword: dataset[keyword].value for keyword in given} == given
 
 
 def test_lossy_history_is_never_reset(tmp_path: Path, provenance: Provenance) -> None:
