@@ -77,7 +77,7 @@ ON_TWO_CORES = Plan(
     autoencoder=Length(2400, 8),
     words=Length(400, 32),
     unet=Length(9000, 16),
-    guidance=Length(2500, 16),
+    guidance=Length(5000, 16),
 )
 
 ON_A_GPU = Plan(
