@@ -400,7 +400,7 @@ LABORATORY: dict[str, Table] = {
     "full size, 1.4": ("results/full_size-sd1.json", full_size),
     "full size, 1.4, int8": ("results/full_size-sd1-int8.json", full_size_int8),
     "full size, 2.1": ("results/full_size-sd2.json", full_size),
-    "fp16, trained weights": ("results/half-phantom.json", half),
+    "fp16, trained weights": ("results/half-cxr-mini.json", half),
     "sameness, tiny": ("results/sameness-tiny-sd1.json", sameness),
     "sameness, full size": ("results/sameness-sd1.json", sameness),
     "study, coverage": ("results/study_statistics.json", study_coverage),

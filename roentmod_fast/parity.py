@@ -28,7 +28,7 @@ VOCABULARY = 256
 
 MIN_PSNR: Mapping[str, float] = {"fp32": 60.0, "fp16": 40.0, "bf16": 40.0, "int8": 20.0, "int8-bf16": 20.0}
 """Lowest PSNR of each network on another device to float32 on the CPU, in dB over the range of its output. The built-in
-engine's keep 85 and more in fp16 (``benchmarks/results/half-phantom.json``)."""
+engine keeps 80 and more in fp16 (``benchmarks/results/half-cxr-mini.json``)."""
 
 TF32_MIN_PSNR = 40.0
 """Where float32 products may be rounded to TF32, which has 10 bits as half precision has."""
