@@ -30,8 +30,6 @@ from roentmod_fast.runtime.backends.cpu import Cpu
 from roentmod_fast.runtime.networks import Network, Networks
 from roentmod_fast.settings import EditConfig
 
-from .rounded import in_rounded_float32, written_beside
-
 Array = NDArray[Any]
 Outputs = list[list[Array]]
 """Of a network: for each set of inputs, its outputs."""
@@ -96,6 +94,8 @@ class RoundingCpu(Cpu):
         spec = super().plan(bundle, role, precision, cache, batch)
         if not spec.fp16:
             return spec
+        from .rounded import in_rounded_float32, written_beside  # it imports onnx
+
         with self._lock:
             path = self._stack.enter_context(written_beside(spec.path, ".rounded.onnx", in_rounded_float32))
         return replace(spec, path=path, fp16=False)

@@ -53,7 +53,7 @@ STILL_BEING_RENAMED: tuple[str, ...] = ()
 ALLOWED = {
     r"processors?": (  # a maker's name, a key of the report, names of libraries, Linux's words
         r"\(R\) (Xeon|Core)\(R\) Processor|['\"]processor['\"]|platform\.processor"
-        r"|(image|post)_processor|\"processor\\t|Some Processor"
+        r"|(image|post|attention|attn)_processor|Attn_?Processor|\"processor\\t|Some Processor"
     ),
     r"(?<!model[ _-])cards?(?!\.md)": r"CARD\.md|model_card",
     r"drawn radiographs?|radiographs? that is drawn": r"trained on drawn radiographs",  # phantom's notice

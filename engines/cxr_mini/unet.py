@@ -158,8 +158,8 @@ class Course:
         """Return the noise that the networks predict with the captions and with the empty prompt, float32."""
         size = len(cases.t)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            told = networks[0](torch.cat([cases.ids, self.ids[self.empty]])).last_hidden_state
-            states = torch.cat([told[:size], told[size:].repeat_interleave(size, 0)])
+            read = networks[0](torch.cat([cases.ids, self.ids[self.empty]])).last_hidden_state
+            states = torch.cat([read[:size], read[size:].repeat_interleave(size, 0)])
             predicted = networks[1](cases.x_t.repeat(2, 1, 1, 1), cases.t.repeat(2), states).sample.float()
         return predicted[:size], predicted[size:]
 
@@ -232,10 +232,10 @@ def train_guidance(
 
     def loss_of(step: int) -> Tensor:
         cases = course.draw(length.batch, (0.0, 0.86, 0.09, 0.05), times=(0.12, 0.82, 0.05, 0.01))
-        told, calm = course.predict_both(networks, cases)
+        asked, calm = course.predict_both(networks, cases)
         aim = -(cases.alpha_bar / (1 - cases.alpha_bar)).sqrt() * pull * (cases.wanted - cases.state)
         # An error of the image, also where there is little noise: those cases would drown the others.
-        changed = cases.loss(told - calm, aim, least=0.0, weight=cases.weight)
+        changed = cases.loss(asked - calm, aim, least=0.0, weight=cases.weight)
         few = cases.first(anchored)
         with torch.no_grad():
             was = course.predict(before, few, course.ids[course.empty].expand(anchored, -1))

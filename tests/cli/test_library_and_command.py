@@ -51,7 +51,7 @@ def make(kind: str, path: Path) -> None:
 
 
 def readme_lines() -> str:
-    """Return the README's Python, which edits chest.dcm into chest.edema.dcm."""
+    """Return the README's Python, which edits chest.dcm into edema.dcm."""
     [block] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert "chest.dcm" in block
     return str(block)
@@ -74,7 +74,7 @@ def test_the_command_and_the_readme_give_equal_pixels(
         block = block.replace('"edema"', f'"edema", compose="{compose}"')
         assert compose in block
     exec(compile(block, str(README), "exec"), {})
-    command, library = (pydicom.dcmread(tmp_path / name) for name in ("by-command.dcm", "chest.edema.dcm"))
+    command, library = (pydicom.dcmread(tmp_path / name) for name in ("by-command.dcm", "edema.dcm"))
     source = pydicom.dcmread(tmp_path / "chest.dcm").pixel_array
     assert np.array_equal(command.pixel_array, library.pixel_array)
     assert command.pixel_array.shape == source.shape

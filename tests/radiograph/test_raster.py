@@ -462,7 +462,7 @@ def test_the_pixels_of_a_source_image_are_kept(tmp_path: Path, provenance: Prove
     assert read_radiograph(tmp_path / "out.dcm", force=True).aspect == 2.0
 
 
-def test_pixels_of_a_picture_on_its_side_keep_their_shape(tmp_path: Path, provenance: Provenance) -> None:
+def test_pixels_of_a_png_on_its_side_keep_their_shape(tmp_path: Path, provenance: Provenance) -> None:
     source = with_physical(encoded(Image.fromarray(SMALL)), 9000, 4500, 1)
     radiograph = read_raster(source, "x.png", orientation="F/R")
     assert radiograph.shape == SMALL.shape[::-1] and radiograph.aspect == 0.5

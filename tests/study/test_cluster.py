@@ -41,7 +41,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(cohort_of: MakeCohort, mon
     assert "\n" not in str(caught.value)
 
 
-def test_a_worker_looks_below_another_root_when_it_is_told_to(cohort_of: MakeCohort, sources: Path) -> None:
+def test_a_worker_looks_below_the_root_that_is_given(cohort_of: MakeCohort, sources: Path) -> None:
     cohort = cohort_of(prompts=["edema"])
     unit = next(cohort.units())
     moved = sources.rename(sources.with_name("moved"))
