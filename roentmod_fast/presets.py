@@ -105,10 +105,10 @@ def find_preset(bundle: Bundle, name: str = EXACT, device: str = "cpu", precisio
         if found is None or name not in found.presets:
             continue
         preset = found.presets[name]
-        wanted = precision or preset.speed.precision
-        if wanted not in BFLOAT16 or not _lacks_bfloat16(device):
+        measured = preset.speed.precision
+        if precision is not None or measured not in BFLOAT16 or not _lacks_bfloat16(device):
             return preset
-        why = f"was measured in {wanted}, which this machine does not compute,"
+        why = f"was measured in {measured}, which this machine does not compute,"
     raise SettingError(
         f"preset {name!r} {why} for engine {bundle.name} on {device}: type roentmod-fast tune "
         f"--engine {bundle.name} --device {device}"

@@ -101,7 +101,8 @@ def open_model(path: Path, contract: Path | None = None, device: str = "auto") -
     facts = Contract.read(path.with_suffix(".json") if contract is None else contract)
     if not path.is_file():
         raise SettingError(f"{path}: no such file: expected an ONNX file")
-    if facts.sha256 is not None and facts.sha256 != whole_hash(path):
+    digest = whole_hash(path)
+    if facts.sha256 not in (None, digest):
         raise SettingError(f"{path}: not the file of its contract: the SHA-256 differs")
     backend = choose_device(device)
     spec = SessionSpec("model", path)
@@ -120,7 +121,7 @@ def open_model(path: Path, contract: Path | None = None, device: str = "auto") -
     shape = tuple(entry.shape)
     if len(shape) != 4 or any(isinstance(a, int) and a != b for a, b in zip(shape[1:], expected, strict=True)):
         raise SettingError(f"{path}: its input is {_written(shape)}: its contract says N x {_written(expected)}")
-    return Model(facts, path, whole_hash(path), backend.name, session, entry.name, result.name)
+    return Model(facts, path, digest, backend.name, session, entry.name, result.name)
 
 
 def _port(ports: list[Any], name: str | None, what: str, path: Path) -> Any:
