@@ -52,7 +52,8 @@ class Radiograph:
     ``orientation``: how the image was turned upright. ``aspect``: height of a pixel over its width, upright.
     ``spacing``: millimetres between pixels, down and across, upright, as the file says; None where it does not.
     ``patient_orientation``: directions of rows and columns that the user gave in place of the header's, which an edit
-    is written with.
+    is written with. ``jpeg_bytes``: length of the JPEG file of a source without a header, 0 where it is not known; None
+    for any other source.
     """
 
     image: Array
@@ -67,6 +68,7 @@ class Radiograph:
     aspect: float = 1.0
     spacing: tuple[float, float] | None = None
     patient_orientation: tuple[str, str] | None = None
+    jpeg_bytes: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

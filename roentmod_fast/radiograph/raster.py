@@ -78,7 +78,8 @@ def read_raster(data: bytes, name: str, *, force: Force = False, orientation: st
     radiograph = _radiograph_of(pixels, data, name, notes, aspect, spacing, orientation)
     content, remarks = content_of(radiograph.image, pixels)
     forced = override_doubts(name, [*doubts, *content], force)
-    return dataclasses.replace(radiograph, notes=(*forced, *radiograph.notes, *remarks))
+    jpeg_bytes = len(data) if data.startswith(_JPEG) else None
+    return dataclasses.replace(radiograph, notes=(*forced, *radiograph.notes, *remarks), jpeg_bytes=jpeg_bytes)
 
 
 def from_image(image: Image.Image, name: str) -> Radiograph:
@@ -89,7 +90,8 @@ def from_image(image: Image.Image, name: str) -> Radiograph:
     notes: list[str] = []
     pixels = _grey(image, image.format or "", name, notes)
     aspect, spacing = _pixel_shape(image, notes)
-    return _radiograph_of(pixels, b"", name, notes, aspect, spacing)
+    radiograph = _radiograph_of(pixels, b"", name, notes, aspect, spacing)
+    return dataclasses.replace(radiograph, jpeg_bytes=0 if image.format == "JPEG" else None)
 
 
 def _radiograph_of(

@@ -204,7 +204,7 @@ def copy_deidentified(
     if method == NONE:
         for element in _elements(source):
             if _may_be_kept(element):
-                target.add(copy.deepcopy(element))
+                target.add(_kept(element))
         return None
     stamp = Stamp() if stamp is None else stamp
     copy_retained(source, target, device=method != ANONYMIZE)
@@ -268,6 +268,18 @@ def _holds_numbers(element: DataElement | None) -> bool:
         return False
     values = element.value if element.VM > 1 else [element.value]
     return not any(isinstance(value, str) and value for value in values)
+
+
+def _kept(element: DataElement) -> DataElement:
+    """Return a copy of an element without what may not be kept in the items of its sequence, at any depth."""
+    result = copy.deepcopy(element)
+    for item in result.value if result.VR == "SQ" else ():
+        for inner in _elements(item):
+            if _may_be_kept(inner):
+                item[inner.tag] = _kept(inner)
+            else:
+                del item[inner.tag]
+    return result
 
 
 def _may_be_kept(element: DataElement) -> bool:

@@ -184,7 +184,10 @@ def synthetic_dataset(
     mark(result, source, now, provenance)
     if labelled:
         result.BurnedInAnnotation = "YES"
-    if source is not None:
+    if source is None:
+        if radiograph.jpeg_bytes is not None:
+            _record_lossy(result, uid.JPEGBaseline8Bit, radiograph.jpeg_bytes)
+    else:
         _keep_lossy_history(result, source)
         if method != ANONYMIZE:
             _refer_to_source(result, source, pseudonyms)
@@ -324,10 +327,16 @@ def _keep_lossy_history(result: Dataset, source: Dataset) -> None:
     length, claimed = compressed_frame(source)
     if claimed is not None and claimed.lossy is False:
         return
+    _record_lossy(result, syntax, length)
+
+
+def _record_lossy(result: Dataset, syntax: uid.UID, length: int) -> None:
+    """Record a lossy compression by its transfer syntax and its bytes, 0 where their number is not known."""
     whole = result.Rows * result.Columns * result.BitsAllocated // 8
     result.LossyImageCompression = "01"
-    result.LossyImageCompressionRatio = f"{whole / max(length, 1):.2f}"
     result.LossyImageCompressionMethod = LOSSY[syntax]
+    if length:
+        result.LossyImageCompressionRatio = f"{whole / length:.2f}"
 
 
 def _refer_to_source(result: Dataset, source: Dataset, pseudonyms: Pseudonyms | None) -> None:

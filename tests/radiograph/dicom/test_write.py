@@ -321,6 +321,46 @@ def test_lossy_compression_that_the_header_hides_is_recorded(tmp_path: Path, pro
     assert float(dataset.LossyImageCompressionRatio) == pytest.approx(RAMP.size / len(buffer.getvalue()), rel=0.1)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_edit_of_a_jpeg_file_records_its_compression(tmp_path: Path, provenance: Provenance, kind: str) -> None:
+    from PIL import Image
+
+    from roentmod_fast.radiograph.raster import from_image
+
+    buffer = io.BytesIO()
+    Image.fromarray((RAMP >> 4).astype(np.uint8)).save(buffer, kind)
+    from_file = read_raster(buffer.getvalue(), "x", force=True)
+    opened = from_image(Image.open(buffer), "x")
+    for radiograph, length in ((from_file, len(buffer.getvalue())), (opened, None)):
+        dataset, _ = write_and_read(tmp_path / f"{length}.dcm", radiograph, radiograph.image, provenance)
+        if kind == "PNG":
+            assert dataset.get("LossyImageCompression", "00") == "00"
+            continue
+        assert dataset.LossyImageCompression == "01" and dataset.LossyImageCompressionMethod == "ISO_10918_1"
+        ratio = dataset.get("LossyImageCompressionRatio")
+        assert ratio is None if length is None else float(ratio) == pytest.approx(RAMP.size / length, abs=0.01)
+
+
+def test_items_of_sequences_keep_no_private_elements_nor_signatures(tmp_path: Path, provenance: Provenance) -> None:
+    deeper = Dataset()
+    deeper.CodeMeaning = "kept"
+    deeper.add_new(0x00091010, "LO", "vendor's own")
+    item = Dataset()
+    item.RequestedProcedureDescription = "kept"
+    item.RequestedProcedureCodeSequence = [deeper]
+    item.DigitalSignaturesSequence = [Dataset()]
+    item.add_new(0x00090010, "LO", "VENDOR")
+    radiograph = read(make_dataset(RAMP, RequestAttributesSequence=[item]))
+    dataset, _ = write_and_read(tmp_path / "o.dcm", radiograph, radiograph.image, provenance, deidentify="none")
+    (request,) = dataset.RequestAttributesSequence
+    assert {element.keyword for element in request} == {
+        "RequestedProcedureDescription",
+        "RequestedProcedureCodeSequence",
+    }
+    assert [element.keyword for element in request.RequestedProcedureCodeSequence[0]] == ["CodeMeaning"]
+    assert len(item) == 4, "the source is not changed"
+
+
 def test_lossless_jpeg_2000_under_the_lossy_syntax_is_no_loss(tmp_path: Path, provenance: Provenance) -> None:
     source = make_dataset(RAMP)
     source.compress(uid.JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
