@@ -39,6 +39,10 @@ _TYPE_2: dict[str, list[str]] = {
     RF: ["KVP", "ExposureTime", "XRayTubeCurrent", "Exposure"],
     DX_PROCESSING: _TYPE_2_DX,
 }
+_CALIBRATIONS = {
+    "GEOMETRY": "corrected for geometric magnification",
+    "FIDUCIAL": "calibrated by an object of known size",
+}
 _SEQUENCES = {"AcquisitionContextSequence", "AnatomicRegionSequence"}
 
 
@@ -69,6 +73,10 @@ def add_required_attributes(dataset: Dataset) -> None:
         dataset.AnatomicRegionSequence = [code_item(CHEST)]
     if is_dx:
         _add_dx(dataset)
+    calibration = _CALIBRATIONS.get(header.code(dataset, "PixelSpacingCalibrationType"))
+    if calibration and not header.text(dataset, "PixelSpacingCalibrationDescription"):
+        # Type 1C (10.7): a free text, which no pseudonym retains, is described by its type.
+        dataset.PixelSpacingCalibrationDescription = calibration
     _add_modality_lut(dataset)
     if not header.text(dataset, "Modality"):
         dataset.Modality = _MODALITIES[uid.UID(sop_class)]

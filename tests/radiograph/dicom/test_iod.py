@@ -195,6 +195,18 @@ def test_real_files(provenance: Provenance, real_files: Path, deidentify: str, w
     assert checked >= 5
 
 
+@pytest.mark.parametrize(("given", "expected"), [("GEOMETRY", "corrected"), ("FIDUCIAL", "calibrated"), ("", None)])
+def test_a_calibration_is_described(provenance: Provenance, given: str, expected: str | None) -> None:
+    """PS3.3 10.7: the description is required beside a type, and a pseudonym retains no free text."""
+    source = make_dataset(RAMP, PixelSpacing=[0.2, 0.2], PixelSpacingCalibrationType=given)
+    source.PixelSpacingCalibrationDescription = "by Dr Quixworth"
+    radiograph = read_dicom(to_bytes(source), "made.dcm")
+    result = derived(radiograph, provenance, "pseudonymize", "source")
+    assert result.get("PixelSpacingCalibrationDescription", "").partition(" ")[0] == (expected or "")
+    kept = derived(radiograph, provenance, "none", "source")
+    assert kept.PixelSpacingCalibrationDescription == "by Dr Quixworth"
+
+
 def test_images_and_samples(tmp_path: Path, provenance: Provenance) -> None:
     Image.fromarray((RAMP >> 4).astype(np.uint8)).save(tmp_path / "x.png")
     assert gaps(derived(read_radiograph(tmp_path / "x.png"), provenance, "pseudonymize", "source")) == set()
