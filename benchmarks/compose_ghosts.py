@@ -87,7 +87,8 @@ def film_cases(folder: Path, start: Path, count: int, size: int) -> Iterator[Cas
     from roentmod_fast_engines.cxr_mini.drawing.draw import draw as draw_findings
     from roentmod_fast_engines.cxr_mini.drawing.geometry import Scene
     from roentmod_fast_engines.cxr_mini.films import SIZE, read_index
-    from roentmod_fast_engines.cxr_mini.segment import LungNet, faults, find_lungs, largest_part
+    from roentmod_fast_engines.cxr_mini.masks import faults, largest_part
+    from roentmod_fast_engines.cxr_mini.segment import LungNet, find_lungs
 
     place = {"pneumonia": ("right", "middle"), "effusion": ("right", ""), "mass": ("left", "upper")}
     device = torch.device("cpu")

@@ -20,6 +20,9 @@ GRADIENT_FLOOR = 0.004
 _EDGE_WINDOW, _DRIFT_WINDOW = 5, 29
 """Sides of windows in pixels of the square, used twice: they stand for Gaussians of 2 and 12 pixels."""
 
+_LEAST_WAY = 0.02
+"""A way to white below this counts as this: nearly white before the edit, a pixel has no contrast to lose."""
+
 _FULL_LEVELS = 4
 """Change of a pixel, in half grey levels, from which detail is dropped in full; at 1 or less none is."""
 
@@ -40,9 +43,10 @@ def compose(
     float32 (H, W) in [0, 1], how much of the edit each pixel takes; where it is 0 the source stays exactly.
 
     ``replace`` gives the decoded image itself, its padding cut off. ``delta`` and ``contrast`` add
-    ``decoded - reference`` to the source, which keeps the source's resolution and depth, and drop the source's
-    detail where the edit removes the edge that it belongs to (:func:`removed_share`). Where ``decoded - reference`` or
-    the whole change is below half a grey level of 8 bit the pixel keeps its value.
+    ``decoded - reference`` to the source, which keeps the source's resolution and depth. They drop the source's
+    detail where the edit removes the edge that it belongs to (:func:`removed_share`), and dim it under what the edit
+    adds (:func:`transmitted_share`). Where ``decoded - reference`` or the whole change is below half a grey level of 8
+    bit the pixel keeps its value.
     """
     if mode not in get_args(Mode):
         raise ValueError(f"compose {mode!r}: expected one of {', '.join(get_args(Mode))}")
@@ -89,8 +93,19 @@ def removed_share(decoded: Array, reference: Array) -> Array:
     return np.clip(np.minimum(lost / own, 2 * (1 - new / own)), 0, 1).astype(np.float32)
 
 
+def transmitted_share(decoded: Array, reference: Array) -> Array:
+    """Return how much of the contrast is left under what the edit adds: float32 (S, S) in [0, 1], 1 where it adds none.
+
+    Density that leaves ``exp(-t)`` of the way to white, ``1 - (1 - image) * exp(-t)``, leaves as much of any contrast
+    under it: of vessels under fluid too, which are finer than the engine sees and have no edge in the reference. Both
+    images are smoothed, so that the engine's own edges count as added density and not as detail.
+    """
+    before, after = (1 - _smooth(image.astype(np.float64), _EDGE_WINDOW) for image in (reference, decoded))
+    return np.clip(after / np.maximum(before, _LEAST_WAY), 0, 1).astype(np.float32)
+
+
 def _dropped_detail(source: Array, decoded: Array, reference: Array, letterbox: Letterbox) -> Array:
-    """Return the source's detail that belongs to edges the edit removed, float32 (H, W).
+    """Return the source's detail that belongs to edges the edit removed, or lies under what it adds, float32 (H, W).
 
     Detail is what the source has beyond the reference, less the drift: the slow part of their difference, which is no
     edge but the engine's own error, measured where edges stay.
@@ -100,7 +115,8 @@ def _dropped_detail(source: Array, decoded: Array, reference: Array, letterbox: 
     difference = letterbox.apply(source) - reference
     drift = _smooth(stay * difference, _DRIFT_WINDOW) / (_smooth(stay, _DRIFT_WINDOW) + 1e-3)
     detail = source - letterbox.invert_smooth(reference + drift.astype(np.float32))
-    return np.asarray(detail * letterbox.invert_smooth(removed), dtype=np.float32)
+    lost = 1 - (1 - removed) * transmitted_share(decoded, reference)
+    return np.asarray(detail * letterbox.invert_smooth(lost), dtype=np.float32)
 
 
 def _smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

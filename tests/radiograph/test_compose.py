@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roentmod_fast.radiograph.compose import compose, removed_share
+from roentmod_fast.radiograph.compose import compose, removed_share, transmitted_share
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.metrics import HALF_LEVEL
 
@@ -30,8 +30,12 @@ def test_nothing_changed_is_the_source_bit_for_bit(mode: str) -> None:
 def test_a_change_is_added_at_native_resolution(mode: str) -> None:
     edited = compose(SOURCE, spot(0.1), SQUARE, LETTERBOX, mode)
     assert edited.dtype == np.float32 and edited.shape == SOURCE.shape
-    centre = edited[150:162, 150:160] - SOURCE[150:162, 150:160]
-    np.testing.assert_allclose(centre, 0.1, atol=2e-3)
+    centre = (slice(150, 162), slice(150, 160))
+    detail, kept = (
+        (image - LETTERBOX.invert_smooth(square))[centre] for image, square in ((SOURCE, SQUARE), (edited, spot(0.1)))
+    )
+    # Half of the way to white was left, and a fifth of it was added: so much contrast is lost.
+    np.testing.assert_allclose(kept, 0.8 * detail, atol=0.012)
     far = np.ones_like(SOURCE, dtype=bool)
     far[100:220, 80:240] = False
     np.testing.assert_array_equal(edited[far], SOURCE[far])
@@ -123,12 +127,37 @@ def test_a_moved_border_leaves_no_ghost(to: float, mode: str) -> None:
     assert ghost(edited) < 0.03
 
 
+def under(image: np.ndarray, transmitted: float | np.ndarray) -> np.ndarray:
+    """Add density that lets a share of the contrast through."""
+    return (1 - (1 - image) * transmitted).astype(np.float32)
+
+
 def test_a_covered_border_keeps_its_detail() -> None:
-    """Density added evenly over a border leaves the border where it was, as sharp as it was."""
+    """Density added evenly over a border leaves the border where it was, as sharp as density lets it be."""
     source = heart(40, 0.15, 64, BIG) + GRAIN
     reference = heart(40, 1.0, 64, GRID)
-    edited = compose(source, reference + np.float32(0.1), reference, BOX, "contrast")
-    np.testing.assert_allclose(edited[50:-50, 50:-50], source[50:-50, 50:-50] + 0.1, atol=1e-5)
+    edited, perfect = compose(source, under(reference, 0.9), reference, BOX, "contrast"), under(source, 0.9)
+    detail = source - BOX.invert_smooth(reference)
+    error = np.abs(edited - perfect)[50:-50, 50:-50]
+    assert (error <= 0.1 * np.abs(detail)[50:-50, 50:-50] + 5e-4).all()
+
+
+def test_detail_finer_than_the_engine_sees_is_dimmed_by_what_covers_it() -> None:
+    source = np.float32(0.3) + GRAIN
+    reference = np.full(GRID, 0.3, np.float32)
+    edited = compose(source, under(reference, 0.4), reference, BOX, "contrast")
+    np.testing.assert_allclose(edited, under(source, 0.4), atol=5e-4)
+    darker = compose(source, reference - np.float32(0.2), reference, BOX, "contrast")
+    np.testing.assert_allclose(darker, np.clip(source - 0.2, 0, 1), atol=1e-5)
+
+
+def test_the_share_of_transmitted_contrast() -> None:
+    flat = np.full(GRID, 0.5, np.float32)
+    np.testing.assert_allclose(transmitted_share(under(flat, 0.7), flat), 0.7, atol=1e-6)
+    assert transmitted_share(flat - np.float32(0.3), flat).min() == 1
+    assert transmitted_share(np.ones_like(flat), flat).max() < 1e-6
+    white = np.full(GRID, 0.999, np.float32)
+    assert 0 <= transmitted_share(white, white).min() <= 1
 
 
 def test_a_new_border_keeps_the_detail_of_what_it_covers() -> None:
@@ -137,10 +166,10 @@ def test_a_new_border_keeps_the_detail_of_what_it_covers() -> None:
     ribs = np.float32(0.02) * np.sin(rows * 2).astype(np.float32) * np.ones(BIG, np.float32)
     source = np.float32(0.3) + ribs + GRAIN
     reference = BOX.apply(np.float32(0.3) + ribs)
-    change = heart(40, 1.0, 64, GRID) - np.float32(0.2)
-    edited = compose(source, reference + change, reference, BOX, "contrast")
-    plain = source + BOX.invert_smooth(change)
-    assert np.sqrt(np.mean(np.square(edited - plain)[100:300])) < 0.3 * GRAIN.std()
+    share = np.float32(1.2) - heart(40, 1.0, 64, GRID)  # of contrast: all of it left of the border, 0.4 right of it
+    edited = compose(source, under(reference, share), reference, BOX, "contrast")
+    perfect = under(source, BOX.invert_smooth(share))
+    assert np.sqrt(np.mean(np.square(edited - perfect)[100:300])) < 0.3 * GRAIN.std()
 
 
 def test_far_from_a_moved_border_the_source_stays_bit_for_bit() -> None:
