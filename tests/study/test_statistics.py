@@ -142,6 +142,18 @@ def test_fast_intervals_are_those_of_the_general_bootstrap() -> None:
     assert np.allclose([found.low, found.high], [areas.low, areas.high], atol=1e-12)
 
 
+def test_scores_that_are_all_equal_have_limits_by_their_number() -> None:
+    limits = []
+    for count in (6, 60):
+        labels = np.arange(count) % 2
+        found = auc_bootstrap(np.ones(count), labels, range(count), rng=rng(), count=100)
+        assert found.estimate == 0.5 and found.low < 0.5 < found.high
+        plain = delong(np.ones(count), labels)
+        assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
+        limits.append(found.high - found.low)
+    assert limits[1] < limits[0] / 2
+
+
 def test_names_and_order_of_patients_do_not_matter() -> None:
     values, groups = rng().normal(size=(30, 2)), np.repeat(np.arange(10), 3)
     base = median_interval(values, groups, rng=rng(1), count=200)

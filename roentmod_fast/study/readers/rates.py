@@ -222,6 +222,8 @@ def _telling(
     if len(set(patients)) > 1:
         table = np.column_stack([correct, real])
         balanced = bootstrap(table, patients, _balanced, rng=rng, count=count, level=level)
+        if balanced.low == balanced.high:
+            balanced = _by_wilson(correct, real, patients, level)
         area = auc_bootstrap(realism_scores(own), real.astype(int), patients, rng=rng, count=count, level=level)
     shifted = Interval(balanced.estimate - 0.5, balanced.low - 0.5, balanced.high - 0.5, level)
     return Telling(
@@ -237,6 +239,22 @@ def _telling(
         margin=margin,
         answer=equivalence(shifted, margin),
     )
+
+
+def _by_wilson(correct: Floats, real: NDArray[np.bool_], patients: NDArray[np.str_], level: float) -> Interval:
+    """Return the balanced accuracy with limits where no resample differs, as where all answers are the same.
+
+    Of the Wilson intervals of both kinds, with the number of patients in place of that of images, by Newcombe's hybrid
+    for a sum (Newcombe 1998, method 10).
+    """
+    parts = []
+    for kind in (real, ~real):
+        count = len(set(patients[kind]))
+        parts.append(wilson(float(correct[kind].mean()) * count, count, level))
+    estimate = sum(part.estimate for part in parts) / 2
+    below = np.hypot(*(part.estimate - part.low for part in parts)) / 2
+    above = np.hypot(*(part.high - part.estimate for part in parts)) / 2
+    return Interval(estimate, float(estimate - below), float(estimate + above), level)
 
 
 def _balanced(table: Floats) -> float:

@@ -30,7 +30,7 @@ from roentmod_fast.study.readers.rates import (
     telling_of,
 )
 from roentmod_fast.study.readers.score import Reads, read_study
-from roentmod_fast.study.readers.sheet import SheetRow, read_sheet, write_sheet
+from roentmod_fast.study.readers.sheet import UNSURE, SheetRow, read_sheet, write_sheet
 from tests.study.readers.conftest import MakeStudy
 from tests.study.readers.panel import Reader, answers, key_of, write_panel
 
@@ -104,6 +104,25 @@ def test_chance_is_equivalent_to_chance_and_skill_is_not(panel: Reads, tmp_path:
     assert pooled.answer == "different" and pooled.balanced.low < 0.8 < pooled.balanced.high
     assert pooled.called_synthetic.low < 0.9 < pooled.called_synthetic.high
     assert pooled.called_real.low < 0.7 < pooled.called_real.high
+
+
+@pytest.mark.parametrize(
+    ("realism", "answer", "middle"),
+    [("real", "undecided", 0.5), ("unsure", "undecided", 0.5), ("true", "different", 1)],
+)
+def test_readers_who_all_answer_alike_show_no_more_than_their_number(
+    tmp_path: Path, realism: str, answer: str, middle: float
+) -> None:
+    """No resample differs, yet a few patients prove no equivalence."""
+    key = small(overlap=0.0)
+    real = {image.name: image.real for image in key.images}
+    values = {"real": lambda name: 1, "unsure": lambda name: UNSURE, "true": lambda name: int(real[name])}
+    reads = scored(tmp_path, lambda row: replace(row, realism=values[realism](row.image)), key)
+    for told in telling_of(reads, count=200):
+        assert told.balanced.estimate == middle == told.auc.estimate
+        assert told.balanced.low < min(middle, 0.99) and told.auc.low < min(middle, 0.99)
+        assert middle == 1 or (told.balanced.high > 0.6 and told.auc.high > 0.6)
+        assert told.answer in (answer, "undecided")
 
 
 def test_agreement_is_that_of_independent_readers(panel: Reads) -> None:
