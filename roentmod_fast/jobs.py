@@ -81,6 +81,10 @@ def read_table(path: Path) -> list[Pair]:
         raise SettingError(f"{path}: no rows with the column {' and '.join(missing)}: expected source,prompt")
     prompts: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
+        if None in row:
+            raise SettingError(
+                f"{path}: row {number} has more cells than the header: put a prompt with commas in quotes"
+            )
         name, prompt = (row["source"] or "").strip(), (row["prompt"] or "").strip()
         if not name or not prompt:
             raise SettingError(f"{path}: row {number} has no {'prompt' if name else 'source'}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -223,6 +224,8 @@ def check_plan(plan: Plan) -> None:
             raise SettingError("a prompt is empty: name a finding, such as --prompt edema")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise SettingError(f"prompt {text!r}: not UTF-8: type it anew in a terminal that uses UTF-8")
+        if any(unicodedata.category(letter) == "Cc" for letter in text):
+            raise SettingError(f"prompt {text!r}: with a control character: expected one line of text")
     if not plan.prompts:
         raise SettingError("no prompt: give --prompt TEXT or --prompts paper")
     for what, values, known in (

@@ -121,6 +121,7 @@ WRONG = [
     (("plan", "absent/", "-p", "edema", "-o", "c"), 1, "absent: no such file or folder"),
     (("plan", "absent/", "-o", "c"), 2, "no prompt: give --prompt TEXT or --prompts paper"),
     (("plan", "absent/", "-p", " ", "-o", "c"), 2, "a prompt is empty"),
+    (("plan", "absent/", "-p", "edema\r", "-o", "c"), 2, "with a control character"),
     (("plan", "absent/", "-p", "edema", "--split", "80", "-o", "c"), 2, "expected shares"),
     (("plan", "absent/", "-p", "edema", "--size", "64", "-o", "c"), 2, "--size and --png-bits are for PNG"),
     (("plan", "absent/", "-p", "edema", "--strength", "2", "-o", "c"), 2, "strength"),

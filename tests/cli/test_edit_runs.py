@@ -350,6 +350,7 @@ def test_a_table_of_sources_and_prompts(roentmod: Run, tmp_path: Path) -> None:
     for text, says in (
         ("file,prompt\nin/a.dcm,edema\n", "column source"),
         ("source,prompt\n", "no rows"),
+        ("source,prompt\nin/a.dcm,left upper lobe mass, large\n", "row 2 has more cells than the header"),
         ("source,prompt\nin/a.dcm,\n", "row 2 has no prompt"),
         ("source,prompt\nin/absent.dcm,edema\n", "no such file"),
         ("source,prompt\nin/a.dcm,edema\nin,edema\n", "in is a folder or an archive"),
