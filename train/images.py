@@ -70,8 +70,7 @@ def _read(sample: Sample, contract: Contract) -> Pixels:
         content = sample.file.read()
         if sample.sha256 and hashlib.sha256(content).hexdigest() != sample.sha256:
             raise SettingError(f"{sample.file.name}: its content is not what the manifest says: see cohort verify")
-        # Edits are synthetic; a film of a data set may raise doubts that its table has settled.
-        radiograph = read_radiograph(sample.file, force=True)
+        radiograph = read_radiograph(sample.file, force=sample.settled)
     except SourceError as error:
         raise SettingError(f"{error}: training needs every image of its tables") from None
     image = squared(radiograph.image, radiograph.aspect)

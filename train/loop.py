@@ -74,6 +74,14 @@ class _State:
     log: list[list[str]] = field(default_factory=list)
 
 
+def check_device(settings: TrainSettings, device: str) -> None:
+    """Raise EngineError or SettingError where a device cannot train with these settings."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("device cuda: PyTorch finds no GPU here: leave --device out to train on the CPU")
+    if settings.mixed_precision and device == "cpu":
+        raise SettingError("mixed precision is for a GPU: leave --mixed-precision out on the CPU")
+
+
 class Training:
     """A training in a run's folder. ``images``: uint8 (N, S, S) in the order of the samples."""
 
@@ -86,10 +94,7 @@ class Training:
         device: str = "cpu",
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise EngineError("device cuda: PyTorch finds no GPU here: leave --device out to train on the CPU")
-        if settings.mixed_precision and device == "cpu":
-            raise SettingError("mixed precision is for a GPU: leave --mixed-precision out on the CPU")
+        check_device(settings, device)
         self._data, self._images, self._settings, self._folder = data, images, settings, folder
         self._device = torch.device(device)
         self._stop = stop

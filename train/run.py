@@ -14,7 +14,8 @@ from roentmod_fast.study.samples import REAL, TRAIN, VALIDATE, SampleSet, check_
 from roentmod_fast_train.batches import Batches
 from roentmod_fast_train.export import MODEL, write_model
 from roentmod_fast_train.images import load_images
-from roentmod_fast_train.loop import Progress, Training
+from roentmod_fast_train.loop import Progress, Training, check_device
+from roentmod_fast_train.network import make_network
 from roentmod_fast_train.settings import TrainSettings, bind_run
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ def train_classifier(
         raise SettingError("no edit in the split train: give a cohort whose edits are made, or --mix 1:0")
     if unpaired := Batches(data, settings).unpaired:
         logger.warning(f"{unpaired} real images of the split train have no edit: batches of pairs leave them out")
+    # What fails later would fail after all images were read, and leave a folder that is bound to these settings.
+    check_device(settings, device)
+    make_network(settings, len(data.findings))
     make_folder(folder)
     threads = {"data": data.digest, "findings": list(data.findings), "settings": settings.to_json(), "device": device}
     bind_run(folder, threads)

@@ -229,6 +229,9 @@ def evaluate(
         read[name] = read_samples([path] if cohort else [], [] if cohort else [path], _names(findings), root)
     scorers = [open_scorer(str(Path(text) / "model.onnx") if Path(text).is_dir() else text) for text in models]
     evaluation = Evaluation(scorers, read, None if split == "all" else split, resamples)
+    for name, data in read.items():
+        for note in data.notes:
+            logger.warning(f"{name}: {note}")
     with CountProgress(evaluation.images) as progress:
         for done in evaluation.run():
             progress.done(f"{done} scored")

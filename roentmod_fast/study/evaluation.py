@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from roentmod_fast._version import __version__
 from roentmod_fast.atomic import make_folder, write_atomically
-from roentmod_fast.errors import SettingError, SourceError
+from roentmod_fast.errors import RefusedError, SettingError, SourceError
 from roentmod_fast.machine import machine_facts
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.figure import interval_plot
@@ -114,8 +114,11 @@ class Evaluation:
                 if sample.sha256 and hashlib.sha256(sample.file.read()).hexdigest() != sample.sha256:
                     self.left_out["changed since the manifest was written"] += 1
                     return None
-                radiograph = read_radiograph(sample.file, force=True)
+                radiograph = read_radiograph(sample.file, force=sample.settled)
                 image = squared(radiograph.image, radiograph.aspect)
+            except RefusedError:
+                self.left_out["marked as synthetic, not a real radiograph"] += 1
+                return None
             except SourceError:
                 self.left_out["cannot be read"] += 1
                 return None
@@ -192,6 +195,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     columns, lines = _wide(results)
     report = Report("Evaluation")
     notes = [f"Left out: {count} x {reason}." for reason, count in evaluation.left_out.items()]
+    notes += [f"{name}: {note}." for name, data in evaluation.tables.items() for note in data.notes]
     split = "all radiographs" if evaluation.split is None else f"the split {evaluation.split}"
     report.add("AUC", f"Real radiographs of {split}. In brackets: DeLong's 95 % interval by patient.", *notes)
     report.add("", Table(columns, lines), Figure(interval_plot(rows, caption="", **drawing).svg().decode(), caption))
@@ -271,6 +275,7 @@ def _facts(evaluation: Evaluation) -> bytes:
         "models": [{"name": scorer.name, "sha256": scorer.sha256} for scorer in evaluation.scorers],
         "tables": {name: data.digest for name, data in evaluation.tables.items()},
         "left_out": dict(evaluation.left_out),
+        "notes": {name: list(data.notes) for name, data in evaluation.tables.items()},
         "results": [finite(asdict(each)) for each in evaluation.results],
     }
     return json_bytes(facts)

@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, PSEUDONYMIZE, Pseudonyms, pseudonym_key
+from roentmod_fast.radiograph.doubts import DOUBTS, Force
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort
 from roentmod_fast.study.sources import SourceRow, table_patient
+
+NOT_SYNTHETIC = frozenset(DOUBTS) - {"synthetic"}
+"""Doubts that a radiograph of a table may raise and still be one."""
 
 TRAIN, VALIDATE, TEST = SPLITS = ("train", "validate", "test")
 REAL, SYNTHETIC = "real", "synthetic"
@@ -34,7 +38,8 @@ class Sample:
     """One image. ``labels``: by finding, NaN where unknown. ``source``: the key that an edit shares with its source.
 
     ``frame``: pixels of the square into which a real radiograph is letterboxed first, where the edits that it is beside
-    are written so: it must not be known by its sharpness.
+    are written so: it must not be known by its sharpness. ``settled``: the doubts that its plan or table has settled; a
+    table of real radiographs settles no mark of synthetic images.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Sample:
     file: Source
     sha256: str = ""
     frame: int | None = None
+    settled: Force = True
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def read_samples(
         _read_cohort(folder, root, found)
     for table in tables:
         _read_table(table, found)
-    pseudonyms = _pseudonyms(cohorts) if tables else None
+    pseudonyms = _pseudonyms(cohorts) if tables or len(cohorts) > 1 else None
     for _, values in found.samples:
         # Whoever says that there is no finding says it of each.
         if values.pop(NO_FINDING, 0) == 1:
@@ -151,11 +157,12 @@ def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
 
 def _pseudonyms(cohorts: Sequence[Path]) -> Pseudonyms | None:
     """Return the pseudonyms by which cohorts call their patients, None where none does."""
-    plans = [Cohort.open(folder).plan for folder in cohorts]
+    # Generated images are of no patient.
+    plans = [plan for plan in (Cohort.open(folder).plan for folder in cohorts) if not plan.generates]
     if any(plan.output.deidentify == ANONYMIZE for plan in plans):
         raise SettingError(
             "a cohort planned with --deidentify anonymize calls its patients by names of its own: nobody can tell"
-            " whether a table has the same ones in another split: plan it with pseudonymize"
+            " whether a table or another cohort has the same ones in another split: plan it with pseudonymize"
         )
     return Pseudonyms(pseudonym_key()) if any(plan.output.deidentify == PSEUDONYMIZE for plan in plans) else None
 
@@ -225,7 +232,8 @@ def _read_table(path: Path, found: _Found) -> None:
         key = hashlib.sha256(str(row["source"]).encode("utf-8", "surrogateescape")).hexdigest()
         # Called as in the table: predictions name it so, and two folders may hold files of one name.
         source = replace(Source.of(file), name=row["source"])
-        found.samples.append((Sample(key, REAL, row["split"], row["patient"], key, (), source), labels))
+        sample = Sample(key, REAL, row["split"], row["patient"].strip(), key, (), source, settled=NOT_SYNTHETIC)
+        found.samples.append((sample, labels))
 
 
 def _rows(path: Path, needed: Sequence[str]) -> Iterable[dict[str, str]]:

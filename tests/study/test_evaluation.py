@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from roentmod_fast.cli import cli
+from roentmod_fast.study.evaluation import Evaluation, write_evaluation
+from roentmod_fast.study.samples import read_samples
 
 
 def write(path: Path, header: list[str], rows: list[list[object]]) -> Path:
@@ -74,6 +78,41 @@ def test_each_finding_is_compared_with_the_first_model_that_has_it(table: Path, 
         ("three", "hernia"): "two",
     }
     assert "Against one" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_is_left_out_is_said(table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A row without a label, and an edit among the radiographs."""
+    from tests.study.test_samples import write_synthetic
+
+    rows = [row.split(",") for row in table.read_text().splitlines()]
+    rows[1][3] = rows[1][4] = ""
+    write_synthetic(table.parent / rows[2][0])
+    write(table, rows[0], [list(row) for row in rows[1:]])
+    scorer = Looks()
+    evaluation = Evaluation([scorer], {"nih": read_samples([], [table])}, "test", 100)
+    for _ in evaluation.run():
+        pass
+    assert evaluation.left_out["marked as synthetic, not a real radiograph"] == 1 and scorer.seen == 10
+    write_evaluation(evaluation, tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert facts["notes"] == {"nih": ["1 left out: without a label of these findings"]}
+    assert "1 left out: without a label" in (tmp_path / "out" / "index.html").read_text()
+    status, _ = evaluate(tmp_path / "again", predictions(tmp_path / "v.csv", table, ["edema"]), "--table", table)
+    assert status == 0 and "nih: 1 left out: without a label" in caplog.text
+
+
+class Looks:
+    """A model that looks at images and gives their mean."""
+
+    name, findings, looks, sha256 = "mean", ("edema",), True, "0" * 64
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def score(self, image: np.ndarray | None, names: Sequence[str]) -> np.ndarray:
+        assert image is not None
+        self.seen += 1
+        return np.array([image.mean()])
 
 
 def test_two_tables_of_one_name_are_refused(table: Path, tmp_path: Path) -> None:

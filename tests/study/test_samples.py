@@ -81,6 +81,48 @@ def test_a_patient_is_found_behind_a_pseudonym(tmp_path: Path, monkeypatch: pyte
         read_samples([cohort.folder], [write_table(tmp_path)])
 
 
+def test_a_patient_is_found_behind_the_pseudonym_of_another_cohort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from roentmod_fast.radiograph.dicom.deidentify import Pseudonyms, pseudonym_key
+    from roentmod_fast.study.sources import table_patient
+
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "11" * 32)
+    called = table_patient("p2", Pseudonyms(pseudonym_key()))
+
+    def made(name: str, patient: str, split: str) -> Path:
+        cohort = drawn_cohort(
+            tmp_path / name,
+            ("hernia",),
+            patients=1,
+            size=32,
+            split=lambda number: split,
+            patient=lambda number: patient,
+        )
+        write_tables(cohort, Labels("absent"))
+        return cohort.folder
+
+    with pytest.raises(SettingError, match="1 patients are in two splits"):
+        read_samples([made("one", "p2", "train"), made("two", called, "test")])
+
+
+def test_patients_of_a_table_are_read_without_spaces(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="1 patients are in two splits"):
+        read_samples([], [write_table(tmp_path, lambda rows: rows[4].__setitem__(1, "p0 "))])
+
+
+def write_synthetic(path: Path) -> None:
+    """Write a PNG with the mark of our edits."""
+    from PIL.PngImagePlugin import PngInfo
+
+    from roentmod_fast.radiograph.dicom.marks import WARNING
+
+    mark = PngInfo()
+    mark.add_text("Description", WARNING)
+    mark.add_text("roentmod-fast", "{}")
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(path, pnginfo=mark)
+
+
 def test_another_label_is_another_digest(cohort: Cohort, tmp_path: Path) -> None:
     data = read_samples([cohort.folder])
     assert data.digest == read_samples([cohort.folder]).digest

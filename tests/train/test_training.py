@@ -202,6 +202,28 @@ def test_augmentation_never_mirrors() -> None:
     assert not torch.equal(changed, ramp) and changed.min() >= 0 and changed.max() <= 1
 
 
+def test_an_edit_among_real_radiographs_is_refused(tmp_path: Path) -> None:
+    from tests.study.test_samples import write_synthetic, write_table
+
+    path = write_table(tmp_path)
+    write_synthetic(tmp_path / "1.png")
+    with pytest.raises(SettingError, match=r"1\.png: already synthetic.*training needs every image"):
+        load_images(read_samples([], [path]), 32, tmp_path / "images.npy")
+
+
+def test_what_cannot_train_is_known_before_an_image_is_read(data: SampleSet, tmp_path: Path) -> None:
+    read: list[int] = []
+    for settings, device, error in (
+        (TrainSettings(size=32, network="small", mixed_precision=True), "cpu", SettingError),
+        *(() if torch.cuda.is_available() else ((TrainSettings(size=32, network="small"), "cuda", EngineError),)),
+    ):
+        with pytest.raises(error):
+            train_classifier(
+                data, settings, tmp_path / "run", device=device, reading=lambda done, count: read.append(done)
+            )
+    assert not read and not (tmp_path / "run").exists()
+
+
 def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
     path = tmp_path / "small.pt"
     torch.save(Small(5).state_dict(), path)
