@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod_fast.errors import SettingError
 from roentmod_fast.study.identity.distances import Floats, Retrieval, cosine, partners, retrieve, squared_distance
 from roentmod_fast.study.identity.embeddings import Embeddings
 from roentmod_fast.study.identity.measure import CONTROL, MODEL, REAL, Measured, Query
@@ -108,6 +109,8 @@ class Comparison:
     def add(self, model: Embeddings, index: int) -> Scores:
         """Compare by one embedding; ``index``: of the model among the keys."""
         measured = self.measured
+        if not measured.queries:
+            raise SettingError("no edit and no follow-up can be read with its source: see roentmod-fast cohort verify")
         sources = model.rows([keys[index] for keys in measured.keys])
         images = model.rows([query.keys[index] for query in measured.queries])
         own = np.asarray([query.source for query in measured.queries], np.int64)

@@ -230,7 +230,8 @@ class StudyMaker:
 
     def _edits(self, rng: np.random.Generator) -> list[_Material]:
         """Return the edits of the study: of each prompt those of the same sources as far as they are there."""
-        known, chosen = self._cohort.plan.prompts, self._settings.prompts or self._cohort.plan.prompts
+        known = self._cohort.plan.prompts
+        chosen = tuple(dict.fromkeys(self._settings.prompts or known))
         for prompt in chosen:
             if prompt not in known:
                 raise SettingError(

@@ -174,9 +174,11 @@ def _panel(score: Score) -> Panel:
     findings, index = score.reads.key.findings, rate_index(score.rates)
     rows = prompts_of(score.reads)
     asked = {image.prompt: image.asked for image in score.reads.key.images}
+    every = [*rows, CONTROLS]
+    # Where readers were asked for the realism alone, no row has a value: all stay, empty.
     shown = [
-        row for row in (*rows, CONTROLS) if any(index[row, name, score.options.unsure, 0].images for name in findings)
-    ]
+        row for row in every if any(index[row, name, score.options.unsure, 0].images for name in findings)
+    ] or every
     values = np.full((len(shown), len(findings)), np.nan)
     marked = np.zeros(values.shape, bool)
     notes = [[""] * len(findings) for _ in shown]

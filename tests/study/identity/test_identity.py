@@ -269,6 +269,14 @@ def test_edits_that_cannot_be_read_are_left_out(out: Path, tmp_path: Path) -> No
     assert row_of(out, "tiny", "hernia", "control")["patients"] == "2"
 
 
+def test_a_cohort_of_which_nothing_can_be_read(out: Path, tmp_path: Path) -> None:
+    cohort = drawn_cohort(tmp_path / "cohort", PROMPTS, patients=2, size=SIZE, edit=near_edit)
+    for source in cohort.sources():
+        (Path(cohort.plan.origin.root) / source.path).write_bytes(b"changed")
+    with pytest.raises(SettingError, match="no edit and no follow-up can be read"):
+        run(cohort, out, "--embed", write_embedder(tmp_path / "tiny.onnx"))
+
+
 def test_several_radiographs_of_a_patient(out: Path, tmp_path: Path) -> None:
     cohort = drawn_cohort(tmp_path / "cohort", ["edema"], patients=3, films=2, size=SIZE, edit=near_edit)
     pairs = write_table(tmp_path / "pairs.csv", ["0000.png,0001.png"])

@@ -84,6 +84,14 @@ def test_free_text_is_no_formula_and_no_markup(folder: Path) -> None:
     assert "default-src 'none'" in page and "http://" not in page.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
+def test_a_study_of_realism_alone_is_scored(reads: Reads, tmp_path: Path) -> None:
+    blank = [replace(read, row=replace(read.row, findings=dict.fromkeys(read.row.findings))) for read in reads.reads]
+    paths = write_score(score_study(replace(reads, reads=blank), ScoreOptions(resamples=100)), tmp_path / "out")
+    assert {path.name for path in paths} >= {PAGE, "rates.csv", "cooccurrence.png"}
+    rows = [row for row in table(tmp_path / "out" / "rates.csv") if row["measure"] == "realism" and row["rate"]]
+    assert rows and all(row["images"] != "0" for row in rows)
+
+
 def test_the_page_shows_all_results(folder: Path) -> None:
     page = (folder / PAGE).read_text()
     for text in (
