@@ -771,8 +771,8 @@ def auc_bootstrap(
     """Return the AUC with its percentile bootstrap interval by patient.
 
     Resamples without a class are left out. Where all resamples are equal (classes separated, or all scores equal), the
-    limits are those of Newcombe 2006, method 5, with the numbers of patients. With 30 patients of a class and an AUC of 0.9 it covers 93 %
-    in simulation, :func:`delong` with ``groups`` 94 %.
+    limits are those of Newcombe 2006, method 5, with the numbers of patients. With 30 patients of a class and an AUC of
+    0.9 it covers 93 % in simulation, :func:`delong` with ``groups`` 94 %.
     """
     values = _values("scores", scores, dimensions=1)
     positive = _labels(labels, values)

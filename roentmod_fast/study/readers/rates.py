@@ -6,6 +6,7 @@ left out. "Unsure" counts in three ways, as absent, not at all, and as a half, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -252,9 +253,9 @@ def _by_wilson(correct: Floats, real: NDArray[np.bool_], patients: NDArray[np.st
         count = len(set(patients[kind]))
         parts.append(wilson(float(correct[kind].mean()) * count, count, level))
     estimate = sum(part.estimate for part in parts) / 2
-    below = np.hypot(*(part.estimate - part.low for part in parts)) / 2
-    above = np.hypot(*(part.high - part.estimate for part in parts)) / 2
-    return Interval(estimate, float(estimate - below), float(estimate + above), level)
+    below = math.hypot(*(part.estimate - part.low for part in parts)) / 2
+    above = math.hypot(*(part.high - part.estimate for part in parts)) / 2
+    return Interval(estimate, estimate - below, estimate + above, level)
 
 
 def _balanced(table: Floats) -> float:
