@@ -154,6 +154,11 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
         "transfer_syntax": "explicit",
     }
     assert browser.downloaded(tmp_path, "e0.dcm").read_bytes() == original
+    click(browser, "#identities [value=none]")
+    click(browser, "[value=png]")
+    click(browser, "#save-go")
+    browser.wait("document.getElementById('save-message').textContent.startsWith('Saved as e0.png')")
+    assert server.sitting.posts[-1][1]["deidentify"] == "pseudonymize", "what is not shown is not in force"
     click(browser, "[value=command]")
     browser.wait("document.getElementById('line').value.startsWith('roentmod-fast edit')")
     browser.key("Escape")
@@ -287,6 +292,8 @@ def test_a_box_and_a_brush_become_masks(browser: Browser, server: Server, films:
     browser.key("g")
     browser.wait("app.jobs.size === 1")
     assert server.sitting.posts[-1][1]["mask"] == {"box": box}
+    whole = "return document.querySelector('#where [data-tool=\"\"]').getAttribute('aria-pressed')"
+    assert browser.run(whole) == "false", "the next edit has the box too"
     browser.key("P")
     assert browser.run("return app.current().area.empty"), "a brush begins anew"
     browser.drag((x - 60, y), (x + 60, y))
@@ -306,6 +313,8 @@ def test_a_box_and_a_brush_become_masks(browser: Browser, server: Server, films:
     assert values[5, 5] == values[80 + 30, 80] == 0 and 0 < (values > 0).mean() < 0.3
     browser.key("Z")
     assert browser.run("return app.current().area.empty")
+    browser.key("W")
+    assert browser.run(whole) == "true"
     browser.wait("[...app.jobs.values()].every(e => e.state === 'done')")
     assert browser.messages() == []
 

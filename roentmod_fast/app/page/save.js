@@ -39,7 +39,7 @@ const format = guarded(async () => {
 choices("formats", "format", FORMATS);
 choices("identities", "identity", IDENTITIES);
 // How a DICOM file is written.
-const file = () => ({deidentify: chosen("identity"), label: $("burn").checked, sop_class: $("sop").value, transfer_syntax: $("syntax").value});
+const file = () => ({deidentify: $("identity").hidden ? "pseudonymize" : chosen("identity"), label: $("burn").checked, sop_class: $("sop").value, transfer_syntax: $("syntax").value});
 function openSave(edit) {
   if (!edit || edit.state !== "done") return;
   saving = edit;

@@ -16,7 +16,7 @@ function useTool(tool) {
 }
 function areaChanged() {
   const area = current && current.area, tool = area ? area.tool : "";
-  for (const b of $("where").querySelectorAll("[data-tool]")) b.setAttribute("aria-pressed", String(Boolean(area) && b.dataset.tool === tool));
+  for (const b of $("where").querySelectorAll("[data-tool]")) b.setAttribute("aria-pressed", String(Boolean(area) && b.dataset.tool === tool && (tool !== "" || area.empty)));
   undo.hidden = clear.hidden = !area || area.empty;
   canvas.dataset.tool = tool;
   const part = $("area");
