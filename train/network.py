@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -61,6 +62,14 @@ class Dense(nn.Module):
         return logits
 
 
+def present_name(name: str) -> str:
+    """Return a weight's name of today: torchvision's published DenseNets have ``norm.1``, its networks ``norm1``.
+
+    Source: ``_load_state_dict`` of torchvision's densenet.py.
+    """
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(?=\d\.)", r"\1", name)
+
+
 def make_network(settings: TrainSettings, classes: int) -> nn.Module:
     """Return the network of a training, initialised by its seed. Raises EngineError and SettingError.
 
@@ -74,6 +83,7 @@ def make_network(settings: TrainSettings, classes: int) -> nn.Module:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             own = body.state_dict()
+            state = {present_name(name): value for name, value in state.items()}
             fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
         except (OSError, RuntimeError, AttributeError, ValueError, pickle.UnpicklingError) as error:
             raise SettingError(f"{path}: no state dict: {str(error).splitlines()[0]}") from None

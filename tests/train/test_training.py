@@ -23,7 +23,7 @@ from roentmod_fast_train.augment import augment
 from roentmod_fast_train.batches import Batches, without_last_of_one
 from roentmod_fast_train.images import load_images
 from roentmod_fast_train.loop import BEST, CHECKPOINT, LOG, Training
-from roentmod_fast_train.network import Small, make_network, masked_loss
+from roentmod_fast_train.network import Small, make_network, masked_loss, present_name
 from roentmod_fast_train.run import train_classifier
 from roentmod_fast_train.settings import TrainSettings, parse_mix
 
@@ -200,6 +200,20 @@ def test_augmentation_never_mirrors() -> None:
     middle = changed[:, 0, 8:24, 8:24].mean(dim=1)
     assert ((middle[:, -1] - middle[:, 0]) > 0).all(), "dark stays on the left"
     assert not torch.equal(changed, ramp) and changed.min() >= 0 and changed.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("published", "present"),
+    [
+        ("features.denseblock1.denselayer1.norm.1.weight", "features.denseblock1.denselayer1.norm1.weight"),
+        ("features.denseblock4.denselayer16.conv.2.weight", "features.denseblock4.denselayer16.conv2.weight"),
+        ("features.norm5.weight", "features.norm5.weight"),
+        ("features.denseblock1.denselayer1.norm1.weight", "features.denseblock1.denselayer1.norm1.weight"),
+        ("body.0.1.weight", "body.0.1.weight"),
+    ],
+)
+def test_names_of_published_weights(published: str, present: str) -> None:
+    assert present_name(published) == present
 
 
 def test_an_edit_among_real_radiographs_is_refused(tmp_path: Path) -> None:
