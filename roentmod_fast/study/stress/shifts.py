@@ -18,6 +18,7 @@ from roentmod_fast.errors import SettingError
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.labels import Rates, asked_findings
 from roentmod_fast.study.statistics import (
+    FLIPS,
     Interval,
     benjamini_hochberg,
     equivalence,
@@ -211,7 +212,7 @@ def _cells(pairs: ModelPairs, prompt: str, own: Pairs, options: Options, rng: np
     if patients < 2:
         raise SettingError(f"{prompt}: pairs of {patients} patient: intervals by patient need at least 2")
     intervals = median_interval(own.points, own.patients, rng=rng, count=options.count)
-    p = sign_flip(own.points, own.patients, rng=rng, count=5 * options.count, score="sign")
+    p = sign_flip(own.points, own.patients, rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
     before, after = np.median(own.before, axis=0), np.median(own.after, axis=0)
     return [
         Cell(
@@ -245,7 +246,7 @@ def _excess(
     excess = median_contrast(mine, own.patients[shared], control, null.patients[theirs], rng=rng, count=options.count)
     of_source = _means(null.keys[theirs], control)
     paired = mine - np.stack([of_source[key] for key in own.keys[shared].tolist()])
-    p = sign_flip(paired, own.patients[shared], rng=rng, count=5 * options.count, score="sign")
+    p = sign_flip(paired, own.patients[shared], rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
     return excess, p, np.median(control, axis=0)
 
 
@@ -327,7 +328,7 @@ def compare(first: ModelPairs, second: ModelPairs, options: Options) -> list[Dif
         if len(set(patients.tolist())) < 2:
             continue
         found = median_contrast(points[0], patients, points[1], patients, rng=rng, count=options.count)
-        p = sign_flip(points[0] - points[1], patients, rng=rng, count=5 * options.count, score="sign")
+        p = sign_flip(points[0] - points[1], patients, rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
         asked = asked_findings(prompt, findings)
         result += [
             Difference(
