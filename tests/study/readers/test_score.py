@@ -118,11 +118,11 @@ def test_readers_who_all_answer_alike_show_no_more_than_their_number(
     real = {image.name: image.real for image in key.images}
     values = {"real": lambda name: 1, "unsure": lambda name: UNSURE, "true": lambda name: int(real[name])}
     reads = scored(tmp_path, lambda row: replace(row, realism=values[realism](row.image)), key)
-    for told in telling_of(reads, count=200):
-        assert told.balanced.estimate == middle == told.auc.estimate
-        assert told.balanced.low < min(middle, 0.99) and told.auc.low < min(middle, 0.99)
-        assert middle == 1 or (told.balanced.high > 0.6 and told.auc.high > 0.6)
-        assert told.answer in (answer, "undecided")
+    for found in telling_of(reads, count=200):
+        assert found.balanced.estimate == middle == found.auc.estimate
+        assert found.balanced.low < min(middle, 0.99) and found.auc.low < min(middle, 0.99)
+        assert middle == 1 or (found.balanced.high > 0.6 and found.auc.high > 0.6)
+        assert found.answer in (answer, "undecided")
 
 
 def test_agreement_is_that_of_independent_readers(panel: Reads) -> None:
