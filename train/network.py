@@ -87,7 +87,9 @@ def make_network(settings: TrainSettings, classes: int) -> nn.Module:
             fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
         except (OSError, RuntimeError, AttributeError, ValueError, pickle.UnpicklingError) as error:
             raise SettingError(f"{path}: no state dict: {str(error).splitlines()[0]}") from None
-        lacking = [name for name in own if name not in fitting and not name.startswith(("classifier.", "head."))]
+        # Batches are counted since PyTorch 0.4.1 only; the published files are older, and a momentum needs no count.
+        needed = [name for name in own if not name.startswith(("classifier.", "head."))]
+        lacking = [name for name in needed if name not in fitting and not name.endswith(".num_batches_tracked")]
         if lacking:
             raise SettingError(f"{path}: no weights of {lacking[0]} for {settings.network}")
         body.load_state_dict(fitting, strict=False)

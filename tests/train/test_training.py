@@ -216,6 +216,20 @@ def test_names_of_published_weights(published: str, present: str) -> None:
     assert present_name(published) == present
 
 
+def test_weights_from_before_batches_were_counted_fit(tmp_path: Path) -> None:
+    """torchvision's densenet121-a639ec97.pth has no num_batches_tracked."""
+    path = tmp_path / "published.pt"
+    state = {name: value for name, value in Small(2).state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, path)
+    network = make_network(replace(SETTINGS, pretrained=str(path)), 2)
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in state.items())
+    assert int(network.state_dict()["body.1.num_batches_tracked"]) == 0
+    del state["body.1.running_var"]
+    torch.save(state, path)
+    with pytest.raises(SettingError, match=r"no weights of body\.1\.running_var"):
+        make_network(replace(SETTINGS, pretrained=str(path)), 2)
+
+
 def test_an_edit_among_real_radiographs_is_refused(tmp_path: Path) -> None:
     from tests.study.test_samples import write_synthetic, write_table
 
