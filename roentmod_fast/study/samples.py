@@ -74,12 +74,26 @@ class SampleSet:
 
     @property
     def digest(self) -> str:
-        """A hash of names, splits, patients and labels: whether two runs have the same data."""
+        """A hash of names, splits, patients, labels, frames and contents: whether two runs have the same data.
+
+        A file whose content has no hash counts by its place, size and time of modification.
+        """
         whole = hashlib.sha256("\0".join(self.findings).encode())
         for each in self.samples:
-            line = (each.name, each.kind, each.split, each.patient, each.source, each.sha256, *map(repr, each.labels))
+            labels = map(repr, each.labels)
+            content = each.sha256 or _file_state(each.file)
+            line = (each.name, each.kind, each.split, each.patient, each.source, content, str(each.frame), *labels)
             whole.update("\0".join(line).encode("utf-8", "surrogateescape") + b"\n")
         return whole.hexdigest()
+
+
+def _file_state(file: Source) -> str:
+    """Return place, size and time of modification of a file, or of the archive that holds it."""
+    try:
+        facts = file.path.stat()
+    except OSError:
+        return ""  # it is reported when it is read
+    return f"{file.path.resolve()}\0{file.member or ''}\0{facts.st_size}\0{facts.st_mtime_ns}"
 
 
 @dataclass

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,33 @@ def test_another_label_is_another_digest(cohort: Cohort, tmp_path: Path) -> None
     data = read_samples([cohort.folder])
     assert data.digest == read_samples([cohort.folder]).digest
     assert data.digest != read_samples([cohort.folder], findings=["hernia"]).digest
+
+
+def test_another_image_is_another_digest(tmp_path: Path) -> None:
+    def digest(folder: str) -> str:
+        return read_samples([], [tmp_path / folder / "real.csv"]).digest
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_table(tmp_path / name)
+        for image in (tmp_path / name).glob("*.png"):
+            os.utime(image, ns=(0, 0))  # as of an archive that sets all times
+    before = digest("one")
+    assert before == digest("one") != digest("two")
+    image = tmp_path / "one" / "2.png"
+    content = image.read_bytes()
+    image.write_bytes(content[:-1] + b"\0")
+    os.utime(image, ns=(0, 10**9))
+    assert digest("one") != before, "the same size"
+    image.write_bytes(content + b"\0")
+    os.utime(image, ns=(0, 0))
+    assert digest("one") != before, "the same time"
+    image.write_bytes(content)
+    os.utime(image, ns=(0, 0))
+    assert digest("one") == before
+    data = read_samples([], [tmp_path / "one" / "real.csv"])
+    framed = replace(data, samples=tuple(replace(each, frame=24) for each in data.samples))
+    assert framed.digest != before
 
 
 def write_table(folder: Path, change: Callable[[list[list[str]]], object] = lambda rows: None) -> Path:
