@@ -22,7 +22,7 @@ from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, PSEUDONYMIZE, P
 from roentmod_fast.radiograph.doubts import DOUBTS, Force
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
-from roentmod_fast.study.plan import Cohort
+from roentmod_fast.study.plan import Cohort, Plan
 from roentmod_fast.study.sources import SourceRow, table_patient
 
 NOT_SYNTHETIC = frozenset(DOUBTS) - {"synthetic"}
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples with the findings of their labels. ``notes``: what was left out, in words."""
+    """Samples with the findings of their labels. ``notes``: what was left out and what to beware of, in words."""
 
     findings: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -101,6 +101,7 @@ class _Found:
     samples: list[tuple[Sample, dict[str, float]]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     findings: dict[str, None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_samples(
@@ -120,7 +121,8 @@ def read_samples(
         _read_cohort(folder, root, found)
     for table in tables:
         _read_table(table, found)
-    pseudonyms = _pseudonyms(cohorts) if tables or len(cohorts) > 1 else None
+    plans = [Cohort.open(folder).plan for folder in cohorts]
+    pseudonyms = _pseudonyms(plans) if tables or len(cohorts) > 1 else None
     for _, values in found.samples:
         # Whoever says that there is no finding says it of each.
         if values.pop(NO_FINDING, 0) == 1:
@@ -142,12 +144,19 @@ def read_samples(
     samples = [each for each in samples if not all(map(math.isnan, each.labels))]
     if lost := len(found.samples) - len(samples):
         found.left_out["without a label of these findings"] = lost
-    if len(frames := {each.frame for each, _ in found.samples if each.frame is not None}) == 1:
-        samples = [replace(each, frame=min(frames)) if each.kind == REAL else each for each in samples]
+    sizes = {plan.output.size for plan in plans}
+    if len(sizes) == 1:
+        [frame] = sizes
+        samples = [replace(each, frame=frame) if each.kind == REAL else each for each in samples]
+    elif len(sizes) > 1 and (tables or any(plan.generates for plan in plans)):
+        # A source beside edits of its own has their size: these others fit one cohort at most.
+        named = ", ".join(sorted("none" if size is None else str(size) for size in sizes))
+        found.notes.append(f"cohorts of --size {named}: sharpness may tell real radiographs from edits: plan one size")
     if not samples:
         raise SettingError("no image with a finding and a split: see roentmod-fast cohort table")
     _check_patients(samples, pseudonyms)
-    return SampleSet(names, tuple(samples), tuple(f"{count} left out: {why}" for why, count in found.left_out.items()))
+    left_out = (f"{count} left out: {why}" for why, count in found.left_out.items())
+    return SampleSet(names, tuple(samples), (*left_out, *found.notes))
 
 
 def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
@@ -169,10 +178,10 @@ def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
                     )
 
 
-def _pseudonyms(cohorts: Sequence[Path]) -> Pseudonyms | None:
+def _pseudonyms(plans: Sequence[Plan]) -> Pseudonyms | None:
     """Return the pseudonyms by which cohorts call their patients, None where none does."""
     # Generated images are of no patient.
-    plans = [plan for plan in (Cohort.open(folder).plan for folder in cohorts) if not plan.generates]
+    plans = [plan for plan in plans if not plan.generates]
     if any(plan.output.deidentify == ANONYMIZE for plan in plans):
         raise SettingError(
             "a cohort planned with --deidentify anonymize calls its patients by names of its own: nobody can tell"

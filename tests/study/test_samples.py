@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +14,14 @@ import pytest
 from PIL import Image
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.radiograph.model import GENERATED
+from roentmod_fast.study.generated import LABELS, generated_rows
 from roentmod_fast.study.labels import Labels
-from roentmod_fast.study.plan import Cohort
+from roentmod_fast.study.plan import Cohort, Origin, Output, Plan, write_plan
+from roentmod_fast.study.rows import DONE, Row, RowWriter
 from roentmod_fast.study.samples import REAL, SYNTHETIC, TRAIN, check_trainable, read_samples
 from roentmod_fast.study.table import write_tables
-from tests.study.drawn_cohort import drawn_cohort
+from tests.study.drawn_cohort import CREATED, SETTINGS, drawn_cohort
 
 SPLITS = ("train", "validate", "test")
 
@@ -231,3 +235,71 @@ def test_real_radiographs_take_the_size_of_the_edits_beside_them(tmp_path: Path)
     data = read_samples([cohort.folder], [write_table(tmp_path)])
     assert {(each.kind, each.frame) for each in data.samples} == {(REAL, 24), (SYNTHETIC, None)}
     assert {each.frame for each in read_samples([], [write_table(tmp_path)]).samples} == {None}
+
+
+def generated_cohort(folder: Path, size: int | None) -> Path:
+    """Write a cohort of two generated images and its manifest."""
+    (folder / "edits").mkdir(parents=True)
+    plan = Plan(
+        created=CREATED,
+        version="0",
+        engine="drawn",
+        engine_place="drawn",
+        engine_sha256="0" * 64,
+        device="cpu",
+        preset="exact",
+        precision="fp32",
+        settings=SETTINGS,
+        prompts=("hernia",),
+        repeats=1,
+        origin=Origin(GENERATED, "", "name"),
+        output=Output("png", deidentify="none", sop_class="secondary-capture", png_bits=8, size=size),
+    )
+    rows = [replace(row, split="train") for row in generated_rows(plan.engine_sha256, 2)]
+    cohort = write_plan(folder, plan, rows, list(LABELS))
+    writer = RowWriter(folder)
+    for edit in (edit for row in cohort.sources() for edit in cohort.edits_of(row)):
+        path = folder / cohort.paths(edit.id)["png"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synthetic(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        facts = {"png": (cohort.paths(edit.id)["png"], digest, path.stat().st_size)}
+        writer.append(Row(edit.id, DONE, files=facts, finished=CREATED))
+    writer.close()
+    write_tables(cohort, Labels("absent"))
+    return folder
+
+
+def test_real_radiographs_take_the_size_of_generated_images(tmp_path: Path) -> None:
+    data = read_samples([generated_cohort(tmp_path / "g", 24)], [write_table(tmp_path)])
+    assert {(each.kind, each.frame) for each in data.samples} == {(REAL, 24), (SYNTHETIC, None)}
+    assert not [note for note in data.notes if "--size" in note]
+
+
+def sized_cohort(folder: Path, size: int | None) -> Path:
+    cohort = drawn_cohort(
+        folder,
+        ("hernia",),
+        patients=1,
+        size=32,
+        split=lambda number: "train",
+        frame=size,
+        patient=lambda number: folder.name,
+        labels=lambda number: {"hernia": "0"},
+    )
+    write_tables(cohort, Labels("absent"))
+    return folder
+
+
+@pytest.mark.parametrize(("sizes", "named"), [((24, 16), "16, 24"), ((24, None), "24, none"), ((24, 24), "")])
+def test_several_sizes_of_edits_are_noted(tmp_path: Path, sizes: tuple[int | None, int | None], named: str) -> None:
+    cohorts = [sized_cohort(tmp_path / f"c{at}", size) for at, size in enumerate(sizes)]
+    data = read_samples(cohorts, [write_table(tmp_path)])
+    notes = [note for note in data.notes if "--size" in note]
+    assert len(notes) == bool(named) and all(f"cohorts of --size {named}: sharpness" in note for note in notes)
+    own = {each.patient: each.frame for each in data.samples if each.kind == REAL}
+    assert (own["c0"], own["c1"], own["p0"]) == (*sizes, None if named else 24)
+    alone = read_samples(cohorts)
+    assert not [note for note in alone.notes if "--size" in note], "each source is beside edits of its own"
+    mixed = read_samples([*cohorts[:1], generated_cohort(tmp_path / "g", sizes[1])])
+    assert len([note for note in mixed.notes if "--size" in note]) == bool(named)
