@@ -23,7 +23,7 @@ from roentmod_fast.radiograph.doubts import DOUBTS, Force
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort, Plan
-from roentmod_fast.study.sources import SourceRow, table_patient
+from roentmod_fast.study.sources import SourceRow, identifier_and_issuer, issued_identifier, table_patient
 
 NOT_SYNTHETIC = frozenset(DOUBTS) - {"synthetic"}
 """Doubts that a radiograph of a table may raise and still be one."""
@@ -122,7 +122,10 @@ def read_samples(
     for table in tables:
         _read_table(table, found)
     plans = [Cohort.open(folder).plan for folder in cohorts]
-    pseudonyms = _pseudonyms(plans) if tables or len(cohorts) > 1 else None
+    # Generated images are of no patient.
+    of_patients = [plan for plan in plans if not plan.generates]
+    pseudonyms = _pseudonyms(of_patients) if tables or len(of_patients) > 1 else None
+    issued = {} if pseudonyms is None else _issued(cohorts, root, pseudonyms, found)
     for _, values in found.samples:
         # Whoever says that there is no finding says it of each.
         if values.pop(NO_FINDING, 0) == 1:
@@ -154,7 +157,7 @@ def read_samples(
         found.notes.append(f"cohorts of --size {named}: sharpness may tell real radiographs from edits: plan one size")
     if not samples:
         raise SettingError("no image with a finding and a split: see roentmod-fast cohort table")
-    _check_patients(samples, pseudonyms)
+    _check_patients(samples, pseudonyms, issued)
     left_out = (f"{count} left out: {why}" for why, count in found.left_out.items())
     return SampleSet(names, tuple(samples), (*left_out, *found.notes))
 
@@ -179,29 +182,68 @@ def check_trainable(data: SampleSet, *, synthetic: bool) -> None:
 
 
 def _pseudonyms(plans: Sequence[Plan]) -> Pseudonyms | None:
-    """Return the pseudonyms by which cohorts call their patients, None where none does."""
-    # Generated images are of no patient.
-    plans = [plan for plan in plans if not plan.generates]
+    """Return the pseudonyms by which cohorts call their patients, None where none does.
+
+    Raises SettingError where they were made with another key than this user's, or are of one plan alone.
+    """
+    from roentmod_fast.study.make import check_key  # the editor, which only this needs
+
+    # Patients of a public data set are its own numbers.
+    plans = [plan for plan in plans if plan.origin.kind != "dataset"]
     if any(plan.output.deidentify == ANONYMIZE for plan in plans):
         raise SettingError(
             "a cohort planned with --deidentify anonymize calls its patients by names of its own: nobody can tell"
             " whether a table or another cohort has the same ones in another split: plan it with pseudonymize"
         )
+    for plan in plans:
+        check_key(plan.output.deidentify, plan.pseudonym_key)
     return Pseudonyms(pseudonym_key()) if any(plan.output.deidentify == PSEUDONYMIZE for plan in plans) else None
 
 
-def _check_patients(samples: Iterable[Sample], pseudonyms: Pseudonyms | None) -> None:
-    """Raise SettingError where a patient is in two splits, also where a cohort calls one of a table by a pseudonym."""
-    splits: dict[str, str] = {}
+def _issued(cohorts: Sequence[Path], root: Path | None, pseudonyms: Pseudonyms, found: _Found) -> dict[str, str]:
+    """Return the pseudonym without the issuer of each whose header has one: a table may name the Patient ID alone."""
+    result, missing = dict[str, str](), 0
+    for cohort in map(Cohort.open, cohorts):
+        plan = cohort.plan
+        if plan.origin.kind != "files" or plan.output.deidentify != PSEUDONYMIZE:
+            continue
+        for row in cohort.sources():
+            source = row.source(Path(plan.origin.root) if root is None else root)
+            missing += not source.path.is_file()
+            if row.patient and (identifier := issued_identifier(source)):
+                result[row.patient] = table_patient(identifier, pseudonyms)
+    if missing:
+        found.notes.append(f"{missing} sources are not there: a Patient ID with an issuer is compared with it alone")
+    return result
+
+
+def _check_patients(samples: Sequence[Sample], pseudonyms: Pseudonyms | None, issued: dict[str, str]) -> None:
+    """Raise SettingError where a patient is in two splits, also where a cohort calls one of a table by a pseudonym.
+
+    A Patient ID without an issuer may be that of any issuer. ``issued``: pseudonyms of those with an issuer, and what
+    they are without it.
+    """
+    splits: dict[str, set[str]] = {}
+    for each in samples:
+        for name in _names(each.patient, pseudonyms):
+            splits.setdefault(name, set()).add(each.split)
     mixed = set()
     for each in samples:
-        names = {each.patient} if pseudonyms is None else {each.patient, table_patient(each.patient, pseudonyms)}
-        if any(splits.setdefault(name, each.split) != each.split for name in names):
-            mixed.add(each.patient)
+        identifier, issuer = identifier_and_issuer(each.patient)
+        names = _names(each.patient, pseudonyms) | (_names(identifier, pseudonyms) if issuer else set())
+        names |= {issued[each.patient]} if each.patient in issued else set()
+        if twice := [name for name in names if splits.get(name, set()) - {each.split}]:
+            mixed.add(min(twice))
     if mixed:
         raise SettingError(
             f"{len(mixed)} patients are in two splits: give each patient one, edits that of their source"
         )
+
+
+def _names(patient: str, pseudonyms: Pseudonyms | None) -> set[str]:
+    identifier, issuer = identifier_and_issuer(patient)
+    own = f"{identifier}^^^{issuer}" if issuer else identifier
+    return {own} if pseudonyms is None else {own, table_patient(patient, pseudonyms)}
 
 
 def _read_cohort(folder: Path, root: Path | None, found: _Found) -> None:

@@ -177,9 +177,25 @@ def _reveals(path: str, member: str, dataset: Dataset) -> bool:
 
 
 def table_patient(patient: str, pseudonyms: Pseudonyms) -> str:
-    """Return the pseudonym of a patient of a table: the one of a header with this Patient ID and no issuer."""
-    code = pseudonyms.code("patient", "\0".join(("id", patient, "")))
+    """Return the pseudonym of a patient of a table: of a header with this Patient ID, and issuer after ``^^^``."""
+    code = pseudonyms.code("patient", "\0".join(("id", *identifier_and_issuer(patient))))
     return f"SYN-{code}" if patient else ""
+
+
+def identifier_and_issuer(patient: str) -> tuple[str, str]:
+    """Return a Patient ID and its issuer, empty where none is given, of ``ID^^^ISSUER``."""
+    identifier, _, issuer = patient.partition("^^^")
+    return identifier.strip(), issuer.strip()
+
+
+def issued_identifier(source: Source) -> str:
+    """Return the Patient ID of a DICOM header that has an issuer too; empty for any other, and a file not there."""
+    dataset = source.header()
+    if dataset is None:
+        return ""
+    with header.unvalidated():
+        kind, identifier, *issuer = patient_key(dataset).split("\0")
+    return identifier if kind == "id" and any(issuer) else ""
 
 
 def table_path_reveals(source: Source, path: str, patient: str) -> bool:

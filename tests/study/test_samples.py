@@ -10,13 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from roentmod_fast.errors import SettingError
+from roentmod_fast.phantom import draw
+from roentmod_fast.radiograph.dicom.deidentify import pseudonym_key
+from roentmod_fast.radiograph.dicom.write import write_sample
 from roentmod_fast.radiograph.model import GENERATED
+from roentmod_fast.study import planning
 from roentmod_fast.study.generated import LABELS, generated_rows
 from roentmod_fast.study.labels import Labels
+from roentmod_fast.study.make import key_fingerprint
 from roentmod_fast.study.plan import Cohort, Origin, Output, Plan, write_plan
 from roentmod_fast.study.rows import DONE, Row, RowWriter
 from roentmod_fast.study.samples import REAL, SYNTHETIC, TRAIN, check_trainable, read_samples
@@ -303,3 +309,72 @@ def test_several_sizes_of_edits_are_noted(tmp_path: Path, sizes: tuple[int | Non
     assert not [note for note in alone.notes if "--size" in note], "each source is beside edits of its own"
     mixed = read_samples([*cohorts[:1], generated_cohort(tmp_path / "g", sizes[1])])
     assert len([note for note in mixed.notes if "--size" in note]) == bool(named)
+
+
+def dicom_cohort(folder: Path, patient: tuple[str, str], split: str, deidentify: str = "pseudonymize") -> Path:
+    """Write a cohort of one DICOM source without an edit. ``patient``: Patient ID and issuer."""
+    files = folder / "films"
+    files.mkdir(parents=True)
+    write_sample(files / "a.dcm", draw(32, 1).image, seed=1, findings=())
+    dataset = pydicom.dcmread(files / "a.dcm")
+    dataset.PatientID, dataset.IssuerOfPatientID = patient
+    dataset.save_as(files / "a.dcm")
+    rows, root = planning.file_rows([files], "content", deidentify, frozenset())[:2]
+    rows = [replace(row, split=split, labels=("1",)) for row in rows]
+    bare = drawn_cohort(folder / "drawn", ("hernia",), patients=1, size=32).plan
+    origin, output = Origin("files", str(root), "content"), Output("png", deidentify=deidentify, png_bits=8)
+    mark = key_fingerprint(pseudonym_key()) if deidentify == "pseudonymize" else ""
+    cohort = write_plan(folder, replace(bare, origin=origin, output=output, pseudonym_key=mark), rows, ["hernia"])
+    write_tables(cohort, Labels("absent"))
+    return folder
+
+
+@pytest.mark.parametrize("deidentify", ["pseudonymize", "none"])
+@pytest.mark.parametrize(
+    ("issuer", "named", "same"),
+    [
+        ("HOSP", "P7^^^HOSP", True),
+        ("HOSP", " P7^^^HOSP ", True),
+        ("HOSP", "P7", True),
+        ("HOSP", "P7^^^", True),
+        ("HOSP", "P7^^^CLINIC", False),
+        ("HOSP", "P8^^^HOSP", False),
+        ("", "P7", True),
+        ("", "P7^^^HOSP", True),
+        ("", "P8", False),
+    ],
+)
+def test_a_patient_is_found_with_and_without_an_issuer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deidentify: str, issuer: str, named: str, same: bool
+) -> None:
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "11" * 32)
+    cohort = dicom_cohort(tmp_path / "c", ("P7", issuer), "test", deidentify)
+    table = write_table(tmp_path, lambda rows: rows[1].__setitem__(1, named))
+    if same:
+        with pytest.raises(SettingError, match="1 patients are in two splits"):
+            read_samples([cohort], [table])
+    else:
+        assert not [note for note in read_samples([cohort], [table]).notes if "issuer" in note]
+
+
+def test_sources_whose_issuer_cannot_be_seen_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "11" * 32)
+    cohort = dicom_cohort(tmp_path / "c", ("P7", "HOSP"), "test")
+    (tmp_path / "c" / "films" / "a.dcm").unlink()
+    notes = read_samples([cohort], [write_table(tmp_path)]).notes
+    assert [note.startswith("1 sources are not there: a Patient ID") for note in notes if "issuer" in note] == [True]
+
+
+def test_cohorts_are_compared_behind_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "11" * 32)
+    one = dicom_cohort(tmp_path / "one", ("P7", "HOSP"), "train", "none")
+    for name, issuer in (("two", "HOSP"), ("three", "")):
+        with pytest.raises(SettingError, match="1 patients are in two splits"):
+            read_samples([one, dicom_cohort(tmp_path / name, ("P7", issuer), "test")])
+    other = dicom_cohort(tmp_path / "other", ("P7", "HOSP"), "test", "anonymize")
+    with pytest.raises(SettingError, match="whether a table or another cohort has the same ones"):
+        read_samples([one, other])
+    assert len(read_samples([other, generated_cohort(tmp_path / "g", None)]).samples) == 3
+    monkeypatch.setenv("ROENTMOD_PSEUDONYM_KEY", "22" * 32)
+    with pytest.raises(SettingError, match="the key of the pseudonyms is not the plan's"):
+        read_samples([one, tmp_path / "two"])
