@@ -15,7 +15,7 @@ from typing import Any
 
 from roentmod_fast.app.engine import Engine
 from roentmod_fast.app.events import Event
-from roentmod_fast.app.sitting import Ask, Film, Sitting, UnknownError, Version, plain
+from roentmod_fast.app.sitting import Ask, Film, Sitting, UnknownError, Version, plain, shown_settings
 from roentmod_fast.editor import StopRequestedError
 from roentmod_fast.errors import RoentmodError, SettingError
 from roentmod_fast.pipeline import FILES_LOCK
@@ -32,6 +32,7 @@ class Job:
     """An edit on its way. ``total``: UNet evaluations, of which ``done`` are made; ``left``: seconds to its end."""
 
     ask: Ask
+    settings: dict[str, Any]
     total: int
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     done: int = 0
@@ -41,7 +42,8 @@ class Job:
 
     def event(self, kind: str, position: int = 0, **more: Any) -> Event:
         """Return an event of this job as pages take it."""
-        facts = {"type": kind, "job": self.id, "film": self.ask.film.id, "prompt": self.ask.prompt}
+        facts: Event = {"type": kind, "job": self.id, "film": self.ask.film.id, "prompt": self.ask.prompt}
+        facts["settings"] = self.settings
         left = None if self.left is None else round(self.left, 1)
         return {**facts, "done": self.done, "total": self.total, "left": left, "position": position, **more}
 
@@ -68,8 +70,8 @@ class EditQueue:
 
         Raises SettingError for settings that cannot be used and for a queue that is full.
         """
-        _, evaluations = self._engine.check(ask.config, ask.preset)
-        job = Job(ask, evaluations)
+        settings, evaluations = self._engine.check(ask.config, ask.preset)
+        job = Job(ask, shown_settings(settings, ask.preset), evaluations)
         job.left = self._engine.seconds(ask.preset, evaluations)
         with self._changed:
             if len(self._waiting) >= MAX_JOBS or self._closed:
@@ -196,7 +198,7 @@ class EditQueue:
                 raise StopRequestedError
 
         [decoded] = editor.run([(prepared, ask.prompt)], progress=progress)
-        version = self._sitting.add(ask, editor, decoded, editor.finish(decoded))
+        version = self._sitting.add(job.id, ask, decoded, editor.finish(decoded))
         job.left = 0.0
         self._engine.note_pace(ask.preset, job.done, last - started, time.monotonic() - opened)
         return version

@@ -28,7 +28,7 @@ from roentmod_fast.app.page import policy, render
 from roentmod_fast.app.queue import EditQueue, log_bug
 from roentmod_fast.app.security import Guard
 from roentmod_fast.app.shown import facts
-from roentmod_fast.app.sitting import Film, Sitting, UnknownError, plain
+from roentmod_fast.app.sitting import Film, Sitting, UnknownError, plain, shown_settings
 from roentmod_fast.errors import OutputError, RoentmodError, SettingError
 from roentmod_fast.findings import prompt_hint
 from roentmod_fast.phantom import draw
@@ -39,8 +39,6 @@ MAX_JSON = 64 << 20
 
 SAMPLE_NAME, SAMPLE_SIZE, SAMPLE_SEED = "sample.dcm", 1024, 0
 """The phantom of ``roentmod-fast sample``, with its defaults."""
-
-SHOWN_SETTINGS = ("strength", "guidance", "steps", "seed", "compose")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -128,20 +126,19 @@ class App:
         return JSONResponse({"command": command_line(arguments), "needs": needs})
 
     async def get_sitting(self, request: Request) -> Response:
+        jobs = self.queue.state()  # first: an edit that ends meanwhile is then in both
         films = [film.facts for film in list(self.sitting.films.values())]
         versions = [
             {
                 "edit": version.id,
+                "job": version.job,
                 "film": version.ask.film.id,
                 "prompt": version.ask.prompt,
-                "settings": {
-                    **{name: getattr(version.settings, name) for name in SHOWN_SETTINGS},
-                    "preset": version.ask.preset,
-                },
+                "settings": shown_settings(version.settings, version.ask.preset),
             }
             for version in list(self.sitting.versions.values())
         ]
-        return JSONResponse({"films": films, "edits": versions, "jobs": self.queue.state()})
+        return JSONResponse({"films": films, "edits": versions, "jobs": jobs})
 
     async def get_events(self, request: Request) -> Response:
         return StreamingResponse(self.events.stream(self.queue.state), media_type="text/event-stream")

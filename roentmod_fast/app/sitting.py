@@ -20,7 +20,6 @@ import numpy as np
 
 from roentmod_fast.app.files import MAX_UPLOAD, TooLargeError, find_films, renamed, shown_name, thumbnail
 from roentmod_fast.app.folder import PrivateFolder
-from roentmod_fast.editor import Editor
 from roentmod_fast.errors import OutputError, RefusedError, SettingError, SourceError
 from roentmod_fast.findings import prompt_slug
 from roentmod_fast.pipeline import FILES_LOCK
@@ -38,6 +37,8 @@ from roentmod_fast.study.page.content import PageContent, edit_of, encode_source
 
 MAX_FILMS = 200
 """Films that are open at once."""
+
+SHOWN_SETTINGS = ("strength", "guidance", "steps", "seed", "compose")
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +78,13 @@ class Ask:
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """An edit that was made: how, and its files. ``decoded``: the engine's image; ``shown``: what the page fetches."""
+    """An edit that was made: how, and its files. ``decoded``: the engine's image; ``shown``: what the page fetches.
+
+    ``job``: the one of the queue that made it.
+    """
 
     id: str
+    job: str
     ask: Ask
     settings: EditSettings
     provenance: Provenance
@@ -230,7 +235,7 @@ class Sitting:
         data = json.dumps(PageContent(source, film.source.name).data(), allow_nan=False).encode()
         return b"".join((len(data).to_bytes(4, "little"), data, source.values.astype("<u2").tobytes()))
 
-    def add(self, ask: Ask, editor: Editor, decoded: Decoded, result: EditResult) -> Version:
+    def add(self, job: str, ask: Ask, decoded: Decoded, result: EditResult) -> Version:
         """Take an edit over into files. Raises UnknownError where its film was closed, OutputError for a full disk."""
         name = f"{prompt_slug(ask.prompt)}, seed {result.settings.seed}"
         source = source_of(result.radiograph, "source")
@@ -242,6 +247,7 @@ class Sitting:
         reference = decoded.prepared.reference
         version = Version(
             secrets.token_hex(8),
+            job,
             ask,
             result.settings,
             result.provenance,
@@ -310,6 +316,11 @@ class Sitting:
         for path in (version.decoded, version.shown, version.ask.mask):
             if path is not None:
                 path.unlink(missing_ok=True)
+
+
+def shown_settings(settings: EditSettings, preset: str) -> dict[str, Any]:
+    """Return the settings of an edit as pages take them."""
+    return {**{name: getattr(settings, name) for name in SHOWN_SETTINGS}, "preset": preset}
 
 
 def plain(message: str, film: Film) -> str:

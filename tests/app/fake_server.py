@@ -55,6 +55,11 @@ DATA = {
 }
 
 
+def settings_of(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an edit as the server sends them, with the steps that the page does not choose."""
+    return {name: job[name] for name in ("strength", "guidance", "seed", "preset", "compose")} | {"steps": 50}
+
+
 @dataclass
 class Film:
     """A film that is open; ``refused``: what the page gets of a refusal."""
@@ -93,7 +98,8 @@ class Sitting:
 
     def publish(self, event: dict[str, Any]) -> None:
         if event:
-            event = {**event, "prompt": self.jobs[event["job"]]["prompt"]}
+            job = self.jobs[event["job"]]
+            event = {**event, "prompt": job["prompt"], "settings": settings_of(job)}
         if event.get("type") in ("done", "failed", "stopped"):
             self.waiting.pop(event["job"], None)
         elif event:
@@ -158,7 +164,10 @@ class Sitting:
         name = f"e{len(self.edits)}"
         path = self.folder / f"{name}.dcm"
         result.save(path)
-        self.edits[name] = {"edit": entry, "blob": edit.blob.text, "path": path, "film": job["film"]}
+        self.edits[name] = {"edit": entry, "blob": edit.blob.text, "path": path, "film": job["film"]} | {
+            "job": key,
+            "settings": settings_of(job),
+        }
         return name
 
 
@@ -203,7 +212,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.events()
         if name == "sitting":
             edits = [
-                {"edit": key, "film": e["film"], "prompt": e["edit"]["prompt"]} for key, e in sitting.edits.items()
+                {
+                    "edit": key,
+                    "film": e["film"],
+                    "prompt": e["edit"]["prompt"],
+                    "job": e["job"],
+                    "settings": e["settings"],
+                }
+                for key, e in sitting.edits.items()
             ]
             films = [film.facts(key) for key, film in sitting.films.items()]
             return self.answer({"films": films, "edits": edits, "jobs": list(sitting.waiting.values())})

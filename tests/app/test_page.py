@@ -154,11 +154,17 @@ def test_a_film_is_dropped_edited_looked_at_and_saved(
         "transfer_syntax": "explicit",
     }
     assert browser.downloaded(tmp_path, "e0.dcm").read_bytes() == original
-    click(browser, "#identities [value=none]")
-    click(browser, "[value=png]")
-    click(browser, "#save-go")
-    browser.wait("document.getElementById('save-message').textContent.startsWith('Saved as e0.png')")
-    assert server.sitting.posts[-1][1]["deidentify"] == "pseudonymize", "what is not shown is not in force"
+    for chosen, ending, sent in (
+        ("png", "png", "pseudonymize"),
+        ("html", "html", "pseudonymize"),
+        ("dicom", "dcm", "none"),
+    ):
+        click(browser, "[value=dicom]")
+        click(browser, "[value=none]")
+        click(browser, f"[value={chosen}]")
+        click(browser, "#save-go")
+        browser.wait(f"document.getElementById('save-message').textContent.includes('e0.{ending}')")
+        assert server.sitting.posts[-1][1]["deidentify"] == sent, "what is hidden is not in force"
     click(browser, "[value=command]")
     browser.wait("document.getElementById('line').value.startsWith('roentmod-fast edit')")
     browser.key("Escape")
@@ -295,6 +301,7 @@ def test_a_box_and_a_brush_become_masks(browser: Browser, server: Server, films:
     whole = "return document.querySelector('#where [data-tool=\"\"]').getAttribute('aria-pressed')"
     assert browser.run(whole) == "false", "the next edit has the box too"
     browser.key("P")
+    assert browser.run(pressed) == ["brush"]
     assert browser.run("return app.current().area.empty"), "a brush begins anew"
     browser.drag((x - 60, y), (x + 60, y))
     browser.drag((x, y - 60), (x, y + 60))
@@ -394,9 +401,13 @@ def test_refusals_folders_archives_and_markup(browser: Browser, server: Server, 
 
 def test_a_lost_connection(browser: Browser, server: Server, films: Path) -> None:
     choose(browser, films / "film-2.dcm")
-    click(browser, "#findings [data-prompt=edema]")
     server.sitting.gate.clear()
-    browser.key("g")
+    for seed in (7, 8):
+        click(browser, "#findings [data-prompt=edema]")
+        browser.run("document.getElementById('seed').value = arguments[0]", seed)
+        browser.key("g")
+        browser.wait(f"app.jobs.size === {seed - 6}")
+    click(browser, "#edits li:last-child .status button")
     browser.wait("[...app.jobs.values()].some(e => e.state === 'started')")
     server.down = True
     for page in list(server.sitting.pages):
@@ -409,7 +420,15 @@ def test_a_lost_connection(browser: Browser, server: Server, films: Path) -> Non
     server.down = False
     browser.wait("document.getElementById('lost').hidden")
     shown(browser, "e0")
-    assert states(browser) == ["done"] and not browser.run("return document.getElementById('go').disabled")
+    seeds = "return [...app.jobs.values()].filter(e => e.state === 'done').map(e => e.settings.seed)"
+    assert sorted(states(browser)) == ["done", "failed"] and browser.run(seeds) == [8], (
+        "the one with seed 7 was stopped"
+    )
+    assert not browser.run("return document.getElementById('go').disabled")
+    browser.visit(address(server))
+    browser.wait("document.body.dataset.open && app.jobs.size === 1")
+    click(browser, "#edits .acts button:nth-child(2)")
+    assert browser.run("return document.getElementById('seed').value") == "8", "the same settings, after a reload too"
 
 
 def test_the_page_and_the_server_fit(browser: Browser, served: Served, films: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ function take(event) {
   if (!edit) {
     // The answer to our own request may come after the first events; else the edit is another tab's, and its film may be.
     if (!films.has(event.film)) return void resume();
-    adopt({job: event.job, film: films.get(event.film), prompt: event.prompt, begun: 0, state: "queued"});
+    adopt({job: event.job, film: films.get(event.film), prompt: event.prompt, settings: event.settings, begun: 0, state: "queued"});
     render();
     return take(event);
   }

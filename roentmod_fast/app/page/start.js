@@ -66,14 +66,8 @@ async function resume() {
   try { held = await server.json("sitting"); } catch (error) { if (error instanceof Refused) return; throw error; }
   const waiting = new Set((held.jobs || []).map(event => event.job));
   for (const facts of held.films || []) addFilm(facts);
-  for (const e of held.edits || []) {
-    const film = films.get(e.film), all = [...jobs.values()];
-    if (!film || all.some(j => j.edit === e.edit)) continue;
-    // An edit that ended while there was no connection, or one of before a reload.
-    const known = all.find(j => pending(j) && !waiting.has(j.job) && j.film === film && j.prompt === e.prompt);
-    const edit = known || adopt({job: e.edit, film, prompt: e.prompt, begun: 0, state: "queued"});
-    take({type: "done", job: edit.job, edit: e.edit});
-  }
+  // An edit that ended while there was no connection, or one of before a reload.
+  for (const e of held.edits || []) if (films.has(e.film)) take({...e, type: "done"});
   for (const e of jobs.values()) if (pending(e) && !waiting.has(e.job)) take({type: "failed", job: e.job, message: "it ended while there was no connection"});
   for (const event of held.jobs || []) if (films.has(event.film)) take(event);
   if (!current && films.size) chooseFilm(films.keys().next().value);
