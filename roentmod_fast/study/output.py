@@ -15,11 +15,21 @@ from roentmod_fast.study.statistics import Interval
 
 def csv_bytes(rows: Iterable[Sequence[object]], errors: str = "replace") -> bytes:
     """Return rows as CSV, UTF-8; a NaN is an empty cell. ``errors``: of what UTF-8 does not know."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    known = (["" if isinstance(each, float) and math.isnan(each) else each for each in row] for row in rows)
+    return csv_text(known).encode("utf-8", errors)
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV with a line feed after each; a cell that holds one, or a carriage return, is quoted."""
+    lines, buffer = list[str](), io.StringIO(newline="")
+    # The csv module quotes the characters of its own line end alone, but reads a carriage return as one too.
+    writer = csv.writer(buffer, lineterminator="\r\n")
     for row in rows:
-        writer.writerow(["" if isinstance(each, float) and math.isnan(each) else each for each in row])
-    return buffer.getvalue().encode("utf-8", errors)
+        buffer.seek(0)
+        buffer.truncate()
+        writer.writerow(row)
+        lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def json_bytes(facts: Any) -> bytes:

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from roentmod_fast.radiograph.dicom import header
 from roentmod_fast.radiograph.dicom.deidentify import NONE, Pseudonyms, patient_key
 from roentmod_fast.radiograph.dicom.path_names import identifying_words, reveals
 from roentmod_fast.radiograph.sources import Source, SourceList, stem_of
+from roentmod_fast.study.output import csv_text
 
 HASHES = ("content", "name")
 """What a source's key is made of: its bytes, or its data set and path."""
@@ -62,13 +63,14 @@ COLUMNS = tuple(item.name for item in fields(SourceRow) if item.name != "labels"
 
 def render_sources(rows: Iterable[SourceRow], labels: Sequence[str]) -> str:
     """Return the content of ``sources.csv``; ``labels`` are the findings of the label columns."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"y_{name}" for name in labels)])
-    for row in rows:
-        values = (row.key, row.sha256, row.path, row.member, row.name, row.patient, row.dataset)
-        writer.writerow([*values, row.view, row.age, row.sex, row.split, *row.labels])
-    return buffer.getvalue()
+
+    def cells() -> Iterator[Sequence[str]]:
+        yield [*COLUMNS, *(f"y_{name}" for name in labels)]
+        for row in rows:
+            values = (row.key, row.sha256, row.path, row.member, row.name, row.patient, row.dataset)
+            yield [*values, row.view, row.age, row.sex, row.split, *row.labels]
+
+    return csv_text(cells())
 
 
 def read_sources(text: str) -> list[SourceRow]:

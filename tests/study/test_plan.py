@@ -131,6 +131,10 @@ def test_sources_csv_reads_back_whatever_stands_in_it() -> None:
     rows = [
         SourceRow("k1", "", 'a "b", c/ü\n.png', "m.png", "n", "p;1", "nih", "PA", "40", "F", "train", ("1", "")),
         SourceRow("k2", "s", "x", labels=("0", "1")),
+        *(
+            SourceRow(f"k3{end!r}", "s", f"a{end}b", name=end, labels=("0", "1"))
+            for end in ("\r", "\r\n", "\n", "\r\r\n")
+        ),
     ]
     assert read_sources(render_sources(rows, ("edema", "mass"))) == rows
 

@@ -6,9 +6,7 @@ marked as synthetic with its settings. ``cells.csv``, ``sheet.png`` and the page
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +22,7 @@ from roentmod_fast.errors import OutputError, SettingError
 from roentmod_fast.radiograph.metrics import change_statistics
 from roentmod_fast.radiograph.raster import png_bytes, write_png
 from roentmod_fast.radiograph.read import as_radiograph
+from roentmod_fast.study.output import csv_text
 from roentmod_fast.study.page.content import Grid, displayed, edit_of
 from roentmod_fast.study.page.edits import Page
 from roentmod_fast.study.sweep.plan import Cell, SweepPlan
@@ -143,13 +142,11 @@ class SweepStore:
         return written
 
     def _csv(self, numbers: dict[int, CellNumbers]) -> str:
-        buffer = io.StringIO()
-        rows = csv.writer(buffer, lineterminator="\n")
-        rows.writerow(COLUMNS)
+        rows: list[list[object]] = [list(COLUMNS)]
         for cell in self.plan.cells:
             settings, found = self.run.editor.settings(cell.config), numbers[cell.image_of]
             same = "" if cell.same_as is None else cell.same_as
-            rows.writerow(
+            rows.append(
                 [
                     *(cell.number, cell.row, cell.column, cell.prompt, settings.strength, settings.guidance),
                     *(settings.steps, settings.speed.solver, settings.seed, settings.compose),
@@ -158,7 +155,7 @@ class SweepStore:
                     *(_rounded(v) for v in (found.share_changed, found.psnr_db, found.ssim)),
                 ]
             )
-        return buffer.getvalue()
+        return csv_text(rows)
 
     def _page(self, images: dict[int, Array], numbers: dict[int, CellNumbers], title: str) -> bytes:
         source = displayed(self.run.source, "sweep")
