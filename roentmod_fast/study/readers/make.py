@@ -328,7 +328,9 @@ class StudyMaker:
         """Write the files of images, source by source in random order; return their hashes by name."""
         by_source = defaultdict(list)
         for number, material in enumerate(self.materials):
-            by_source[material.source.key].append(number)
+            # Another cohort may hold the same file, in another folder.
+            other = material.edit is None and self._controls_from is not None
+            by_source[material.source.key, other].append(number)
         files = defaultdict(list)
         for planned in self.plan:
             files[planned.material].append(planned)
@@ -372,7 +374,7 @@ class StudyMaker:
             images = {number: _without_padding(by_id[edit.id], found, size) for number, (edit, _) in made.items()}
         for number, material in materials.items():
             if material.edit is None:
-                images[number] = self._control(source)
+                images[number] = self._control(material.source)
         return [(number, images[number]) for number in self._shuffle.permutation(sorted(images)).tolist()]
 
     def _control(self, source: SourceRow) -> Array:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from roentmod_fast.errors import OutputError, SettingError, SourceError
 from roentmod_fast.study.labels import READ
-from roentmod_fast.study.plan import Cohort, Output
+from roentmod_fast.study.plan import Cohort, Output, write_plan
 from roentmod_fast.study.readers.key import CONTROL, read_key, study_id
 from roentmod_fast.study.readers.make import StudyMaker, StudySettings, make_study
 from roentmod_fast.study.readers.sheet import COLUMNS, read_sheet
@@ -113,6 +113,21 @@ def test_controls_of_another_cohort(cohort: Cohort, tmp_path: Path) -> None:
     assert made is not None
     assert {each.source for each in made.key.images if each.real} <= {each.key for each in others.sources()}
     assert made.key.cohort["controls_digest"] == others.digest.hex()
+
+
+def test_a_control_is_read_by_its_own_cohort_s_path(tmp_path: Path) -> None:
+    """The same content has another name and another folder in the cohort of the controls."""
+    cohort, others = drawn_cohort(tmp_path / "a", 5), drawn_cohort(tmp_path / "b", 5)
+    films = tmp_path / "b" / "films"
+    films.mkdir()
+    rows = []
+    for source in others.sources():
+        (tmp_path / "b" / "sources" / source.path).rename(films / f"film-{source.path}")
+        rows.append(replace(source, path=f"film-{source.path}", name=f"film-{source.path}"))
+    origin = replace(others.plan.origin, root=str(films))
+    renamed = write_plan(tmp_path / "b" / "renamed", replace(others.plan, origin=origin), rows, ("no_finding", "edema"))
+    made = StudyMaker(cohort, tmp_path / "study", replace(SETTINGS, controls=1 / 3), controls_from=renamed).make()
+    assert made is not None and made.controls == 5
 
 
 def test_images_hold_their_source_and_a_mark(study_of: MakeStudy) -> None:
