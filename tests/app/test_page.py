@@ -298,8 +298,10 @@ def test_a_box_and_a_brush_become_masks(browser: Browser, server: Server, films:
     browser.key("g")
     browser.wait("app.jobs.size === 1")
     assert server.sitting.posts[-1][1]["mask"] == {"box": box}
-    whole = "return document.querySelector('#where [data-tool=\"\"]').getAttribute('aria-pressed')"
-    assert browser.run(whole) == "false", "the next edit has the box too"
+    pressed = "return [...document.querySelectorAll('#where [aria-pressed=true]')].map(e => e.dataset.tool)"
+    assert browser.run(pressed) == [], "the next edit has the box too"
+    browser.key("Z")
+    assert browser.run(pressed) == [""]
     browser.key("P")
     assert browser.run(pressed) == ["brush"]
     assert browser.run("return app.current().area.empty"), "a brush begins anew"
@@ -321,7 +323,7 @@ def test_a_box_and_a_brush_become_masks(browser: Browser, server: Server, films:
     browser.key("Z")
     assert browser.run("return app.current().area.empty")
     browser.key("W")
-    assert browser.run(whole) == "true"
+    assert browser.run(pressed) == [""]
     browser.wait("[...app.jobs.values()].every(e => e.state === 'done')")
     assert browser.messages() == []
 
