@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod_fast.errors import SettingError, SourceError
+from roentmod_fast.errors import RefusedError, SettingError, SourceError
 from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.models.contract import Contract
@@ -71,6 +71,9 @@ def _read(sample: Sample, contract: Contract) -> Pixels:
         if sample.sha256 and hashlib.sha256(content).hexdigest() != sample.sha256:
             raise SettingError(f"{sample.file.name}: its content is not what the manifest says: see cohort verify")
         radiograph = read_radiograph(sample.file, force=sample.settled)
+    except RefusedError:
+        name = sample.file.name
+        raise SettingError(f"{name}: already synthetic: leave it out, it is no real radiograph") from None
     except SourceError as error:
         raise SettingError(f"{error}: training needs every image of its tables") from None
     image = squared(radiograph.image, radiograph.aspect)

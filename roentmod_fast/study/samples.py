@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from roentmod_fast.errors import SettingError
 from roentmod_fast.radiograph.dicom.deidentify import ANONYMIZE, PSEUDONYMIZE, Pseudonyms, pseudonym_key
-from roentmod_fast.radiograph.doubts import DOUBTS, Force
+from roentmod_fast.radiograph.doubts import DOUBTS, Force, forced_doubts
 from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.datasets import NO_FINDING
 from roentmod_fast.study.plan import Cohort, Plan
 from roentmod_fast.study.sources import SourceRow, identifier_and_issuer, issued_identifier, table_patient
 
 NOT_SYNTHETIC = frozenset(DOUBTS) - {"synthetic"}
-"""Doubts that a radiograph of a table may raise and still be one."""
+"""Doubts that a real radiograph may raise and still be one."""
 
 TRAIN, VALIDATE, TEST = SPLITS = ("train", "validate", "test")
 REAL, SYNTHETIC = "real", "synthetic"
@@ -39,7 +39,7 @@ class Sample:
 
     ``frame``: pixels of the square into which a real radiograph is letterboxed first, where the edits that it is beside
     are written so: it must not be known by its sharpness. ``settled``: the doubts that its plan or table has settled; a
-    table of real radiographs settles no mark of synthetic images.
+    mark of synthetic images is settled for edits, and for sources of a plan that forces it.
     """
 
     name: str
@@ -265,7 +265,8 @@ def _read_cohort(folder: Path, root: Path | None, found: _Found) -> None:
                 raise SettingError(f"{path}: row {number}: no source of this cohort: type cohort table again")
             file, sha256 = source.source(place), row["source_sha256"] or source.sha256
             sample = Sample(row["source_key"], REAL, split, _patient(source), row["source_key"], (), file, sha256)
-            sample = replace(sample, frame=cohort.plan.output.size)
+            settled = NOT_SYNTHETIC | forced_doubts(cohort.plan.force)
+            sample = replace(sample, frame=cohort.plan.output.size, settled=settled)
         else:
             if row["status"] != "done":
                 found.left_out[f"{row['status']} edits"] += 1

@@ -23,7 +23,7 @@ from roentmod_fast.study import planning
 from roentmod_fast.study.generated import LABELS, generated_rows
 from roentmod_fast.study.labels import Labels
 from roentmod_fast.study.make import key_fingerprint
-from roentmod_fast.study.plan import Cohort, Origin, Output, Plan, write_plan
+from roentmod_fast.study.plan import Cohort, Origin, Output, Plan, render_plan, write_plan
 from roentmod_fast.study.rows import DONE, Row, RowWriter
 from roentmod_fast.study.samples import REAL, SYNTHETIC, TRAIN, check_trainable, read_samples
 from roentmod_fast.study.table import write_tables
@@ -116,6 +116,16 @@ def test_a_patient_is_found_behind_the_pseudonym_of_another_cohort(
 
     with pytest.raises(SettingError, match="1 patients are in two splits"):
         read_samples([made("one", "p2", "train"), made("two", called, "test")])
+
+
+@pytest.mark.parametrize("force", [(), ("synthetic",)])
+def test_a_source_is_no_edit_unless_the_plan_forces_it(tmp_path: Path, force: tuple[str, ...]) -> None:
+    cohort = Cohort.open(sized_cohort(tmp_path / "c", None))
+    (cohort.folder / "plan.json").write_bytes(render_plan(replace(cohort.plan, force=force)))
+    write_tables(Cohort.open(cohort.folder), Labels("absent"))
+    data = read_samples([cohort.folder], [write_table(tmp_path)])
+    settled = {each.source: each.settled for each in data.samples if each.kind == REAL}
+    assert ("synthetic" in settled[cohort.sources()[0].key]) == bool(force)  # type: ignore[operator]
 
 
 def test_patients_of_a_table_are_read_without_spaces(tmp_path: Path) -> None:
