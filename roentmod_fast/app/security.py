@@ -17,10 +17,12 @@ import hmac
 import ipaddress
 import json
 import secrets
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from roentmod_fast.app.peer import is_own
 from roentmod_fast.errors import SettingError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ HEADER = b"x-roentmod"
 """The header that repeats the token in requests that change something."""
 
 LOOPBACK = "127.0.0.1"
+
+TICKET_SECONDS = 60.0
+"""How long a browser may take to start."""
 
 PASSIVE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of all answers but the page, which shows itself by more."""
@@ -79,7 +84,8 @@ class Guard:
     """ASGI middleware that answers what may not be answered otherwise.
 
     ``token``: of this run. ``hosts``: values of ``Host``, see :func:`hosts_of`. ``ticket``: a path that leads to the
-    page once. It is what another program, the browser, is given on its command line, which all users of a machine see.
+    page once, within :data:`TICKET_SECONDS`. It is what another program, the browser, is given on its command line,
+    which all users of a machine see: a connection of another one of them does not redeem it, see :func:`is_own`.
     """
 
     def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], ticket: str = "") -> None:
@@ -88,6 +94,7 @@ class Guard:
         self._hosts = frozenset(host.encode() for host in hosts)
         self._origins = frozenset(b"http://" + host for host in self._hosts)
         self._ticket = ticket.encode()
+        self._ticket_ends = time.monotonic() + TICKET_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -120,7 +127,7 @@ class Guard:
         first, slash, rest = path.removeprefix(b"/").partition(b"/")
         if path == b"/":
             return HTTPStatus.OK, "roentmod-fast app runs here: open the address that it printed", {}
-        if self._ticket and same(first, self._ticket):
+        if self._ticket and same(first, self._ticket) and self._redeems(scope):
             self._ticket = b""
             return HTTPStatus.SEE_OTHER, "", {b"location": b"/" + self._token + b"/"}
         if not same(first, self._token):
@@ -134,6 +141,9 @@ class Guard:
         if method == "POST" and not same(_only(headers, HEADER) or b"", self._token):
             return _refuse(HTTPStatus.FORBIDDEN, "a change without the header X-Roentmod: refused")
         return None
+
+    def _redeems(self, scope: Scope) -> bool:
+        return time.monotonic() < self._ticket_ends and is_own(scope.get("client"), scope.get("server"))
 
 
 def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

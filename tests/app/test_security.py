@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import json
+import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roentmod_fast.app import security
+from roentmod_fast.app import peer, security
+from roentmod_fast.app.run import listen
 from roentmod_fast.errors import SettingError
 
-from .conftest import Served, eventually
+from .conftest import Served, eventually, serve
 
 READS = ("", "api/sitting", "api/film/ab", "api/result/ab", "api/command/ab", "api/events")
 CHANGES = ("open", "force", "demo", "edit", "stop", "save", "close", "quit")
@@ -164,13 +169,56 @@ def test_the_pages_policy_has_no_exception(served: Served) -> None:
     assert policy["style-src"] == source_hash(style) and policy["script-src"] == source_hash(script)
 
 
-def test_the_ticket_for_the_browsers_command_line_works_once(served: Served) -> None:
-    ticket = served.app.ticket
-    assert ticket and ticket != served.token
-    assert served.request("GET", f"/{ticket}/api/sitting", headers={"Host": "evil.example"}).status == 403
-    first = served.request("GET", f"/{ticket}")
-    assert first.status == 303 and first.headers["location"] == f"/{served.token}/"
-    assert served.request("GET", f"/{ticket}").status == 404
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_user_of_a_connection_is_known(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    if not Path(peer.TABLES[0]).exists():
+        pytest.skip("needs /proc/net/tcp")
+    try:
+        listening = listen(host)
+    except SettingError:
+        pytest.skip(f"needs {host}")
+    with contextlib.closing(listening), socket.create_connection(listening.getsockname()[:2], timeout=20) as client:
+        ends = client.getsockname(), client.getpeername()
+        assert peer.is_own(*ends)
+        assert not peer.is_own((host, 1), ends[1]) and not peer.is_own(None, None)
+        uid = os.getuid()
+        monkeypatch.setattr(peer.os, "getuid", lambda: uid + 1)
+        assert peer.is_own(*ends) is (uid == peer.ROOT)
+        monkeypatch.setattr(peer, "ROOT", -1)
+        assert not peer.is_own(*ends)
+
+
+def test_the_ticket_is_kept_for_its_user_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def redeemed(guard: security.Guard) -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/once", "headers": [(b"host", b"a")]}
+        await guard(scope, None, send)  # type: ignore[arg-type]
+        return int(sent[0]["status"])
+
+    def guard() -> security.Guard:
+        return security.Guard(None, "token", ["a"], "once")  # type: ignore[arg-type]
+
+    kept = guard()
+    monkeypatch.setattr(security, "is_own", lambda client, server: False)
+    assert asyncio.run(redeemed(kept)) == 404
+    monkeypatch.setattr(security, "is_own", lambda client, server: True)
+    assert [asyncio.run(redeemed(kept)) for _ in range(2)] == [303, 404], "another user's try does not use it up"
+    monkeypatch.setattr(security, "TICKET_SECONDS", 0.0)
+    assert asyncio.run(redeemed(guard())) == 404
+
+
+def test_the_ticket_for_the_browsers_command_line_works_once(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:  # one that has just started
+        ticket = served.app.ticket
+        assert ticket and ticket != served.token
+        assert served.request("GET", f"/{ticket}/api/sitting", headers={"Host": "evil.example"}).status == 403
+        first = served.request("GET", f"/{ticket}")
+        assert first.status == 303 and first.headers["location"] == f"/{served.token}/"
+        assert served.request("GET", f"/{ticket}").status == 404
 
 
 def test_the_address_without_its_last_slash_leads_to_the_page(served: Served) -> None:
