@@ -71,6 +71,7 @@ def run(
     """
     chosen = Engine(engine, device, preset)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ending_signals())
         listening = stack.enter_context(contextlib.closing(listen(address, port)))
         name, number = listening.getsockname()[:2]
         hosts = hosts_of(name, number)
@@ -91,7 +92,7 @@ def run(
             daemon=True,
         )
         watch.start()
-        with _noted_signals() as noted:
+        with _noted_signals(server) as noted:
             server.run(sockets=[listening])
         return 128 + noted[-1] if noted else 0
 
@@ -121,18 +122,46 @@ def server_of(app: App) -> Server:
 
 
 @contextlib.contextmanager
-def _noted_signals() -> Iterator[list[int]]:
+def _ending_signals() -> Iterator[None]:
+    """Let SIGTERM end the process by SystemExit, which removes what was written, and a closed terminal do the same."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would end the removal
+        raise SystemExit(128 + number)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_handled(end, signal.SIGTERM))
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as nohup has it
+            stack.enter_context(_handled(lambda number, frame: signal.raise_signal(signal.SIGTERM), hang_up))
+        yield
+
+
+@contextlib.contextmanager
+def _noted_signals(server: uvicorn.Server) -> Iterator[list[int]]:
     """Yield the numbers of signals that ended the server: it raises them once more when it has ended."""
     noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        server.should_exit = True  # where it has not taken the signals over yet
+
+    with _handled(note, signal.SIGINT, signal.SIGTERM):
+        yield noted
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """Handle signals; in the main thread alone, as others cannot."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda given, frame: noted.append(given))
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
     try:
-        yield noted
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _when_started(server: uvicorn.Server, act: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ import pytest
 from roentmod_fast.app import run
 from roentmod_fast.app.folder import MARK, OWNER, PrivateFolder, remove_leftovers
 from roentmod_fast.app.run import listen
-from roentmod_fast.errors import OutputError, SettingError
+from roentmod_fast.app.sitting import Sitting
+from roentmod_fast.errors import OutputError, SettingError, SourceError
 from tests.cli.conftest import Ran
 
 from .conftest import TINY, eventually
@@ -103,6 +105,54 @@ def test_a_signal_leaves_nothing_though_a_page_is_connected(tmp_path: Path) -> N
         assert process.wait(30) == 128 + signal.SIGTERM
     assert list((tmp_path / "TMPDIR").iterdir()) == []
     assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+HANG_UP = getattr(signal, "SIGHUP", signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def harmless(*numbers: int) -> Iterator[None]:
+    """Let signals that the app leaves alone do nothing to the tests."""
+    before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, HANG_UP])
+def test_a_signal_leaves_nothing_while_files_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def open_given(sitting: Sitting, path: Path) -> None:
+        sitting.folder.new().write_bytes(b"a film")
+        signal.raise_signal(number)
+        raise SourceError("not ended")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Sitting, "open_given", open_given)
+    with harmless(signal.SIGTERM, HANG_UP):
+        with pytest.raises(SystemExit) as ended:
+            run.run([Path("chest.dcm")], engine=str(TINY), device="cpu", browser=False)
+        assert ended.value.code == 128 + signal.SIGTERM and list(tmp_path.iterdir()) == []
+        signal.signal(HANG_UP, signal.SIG_IGN)
+        if number == HANG_UP != signal.SIGTERM:  # as nohup starts it
+            with pytest.raises(SourceError):
+                run.run([Path("chest.dcm")], engine=str(TINY), device="cpu", browser=False)
+
+
+def test_a_closed_terminal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready(address: str) -> None:
+        os.kill(os.getpid(), HANG_UP)
+        time.sleep(0.3)
+        with contextlib.suppress(OSError):  # it has ended
+            post(address, "api/quit", b"{}")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with harmless(signal.SIGTERM, HANG_UP):
+        status = run.run(engine=str(TINY), device="cpu", browser=False, ready=ready)
+    assert status == 128 + signal.SIGTERM and list(tmp_path.iterdir()) == []
 
 
 # --- the private folder -----------------------------------------------------------------------------------------------
