@@ -215,16 +215,17 @@ def save(
     path = folder.new(f".{PAGE}" if saving.kind == PAGE else SUFFIXES[file_format])
     name = ""
     try:
-        pairs = [(source, prompt) for prompt in dict.fromkeys(prompts)]
+        # Prompts that differ in what a name leaves out, such as edema and Edema, have one name.
+        pairs = list({prompt_slug(prompt): (source, prompt) for prompt in prompts}.values())
         with FILES_LOCK:
             jobs = plan_jobs(pairs, file_format=file_format, deidentify=saving.deidentify).jobs
-        planned = {job.prompt: job for job in jobs}
+        planned = {prompt_slug(job.prompt): job for job in jobs}
         name = _page_name(jobs) if saving.kind == PAGE else jobs[0].path.name
         if saving.kind == PAGE:
             pages = RunPages(path, several=False, deidentify=saving.deidentify, labelled=saving.label)
             for result in results:  # making one takes the lock too
                 with FILES_LOCK:
-                    pages.add(Edited(planned[result.prompt], result, None))
+                    pages.add(Edited(planned[prompt_slug(result.prompt)], result, None))
             pages.close()
         else:
             [result] = results

@@ -203,6 +203,10 @@ def test_the_self_contained_page_holds_one_edit_or_several(served: Served, chest
     page = json.loads(answer.body[start : answer.body.index(b"</script>", start)])
     assert [entry["prompt"] for entry in page["edits"]] == ["edema", "hernia", "edema"] and page["title"] == "chest"
     assert served.post("api/save", {"edits": edits, "as": "dicom"}).status == 422
+    alike = [edits[0], *(served.edit(film, prompt) for prompt in ("Edema", "edema."))]
+    answer = served.post("api/save", {"edits": alike, "as": "html"})
+    assert answer.headers["content-disposition"] == 'attachment; filename="chest.edema.html"'
+    assert all(f'"prompt":"{prompt}"'.encode() in answer.body.replace(b'": "', b'":"') for prompt in ("edema", "Edema"))
 
 
 def test_a_name_that_tells_the_patient_is_in_no_file(served: Served, tmp_path: Path) -> None:
