@@ -288,7 +288,10 @@ def test_a_folder_and_files_of_the_command_are_opened_as_copies(served: Served, 
     for name in ("b.dcm", "a.dcm"):
         (study / name).write_bytes(chest.read_bytes())
     (study / "notes.txt").write_text("no image")
-    films, _ = served.app.sitting.open_given(study)
+    with zipfile.ZipFile(study / "more.zip", "w") as archive:
+        archive.write(chest, "chest.dcm")
+    films, left_out = served.app.sitting.open_given(study)
+    assert sum(line.startswith("skipped 1 file: ") for line in left_out) == 2
     assert [film.source.name for film in films] == ["a.dcm", "b.dcm"]
     assert [film.typed for film in films] == [str(study / "a.dcm"), str(study / "b.dcm")]
     (study / "a.dcm").unlink()
