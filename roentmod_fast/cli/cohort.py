@@ -52,7 +52,7 @@ command.add_command(page)
     help="Processes on this machine: parts of the CPU's cores, or one a GPU.",
 )
 @click.option("--dask", metavar="ADDRESS", help="Run on the cluster of this Dask scheduler, such as tcp://host:8786.")
-@click.option("--retry-failed", is_flag=True, help="Try edits again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Make again what failed, or whose file is missing or altered.")
 @root_option
 @verbosity
 def run(folder: Path, shard: str | None, workers: int, dask: str | None, retry_failed: bool, root: Path | None) -> None:

@@ -41,7 +41,7 @@ from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.result import Decoded, EditResult, Placed, Prepared, Stopwatch
 from roentmod_fast.study.generated import image_contents, make_images
 from roentmod_fast.study.plan import Cohort, Edit, Unit
-from roentmod_fast.study.rows import DONE, FAILED, REFUSED, Row, RowWriter, read_rows
+from roentmod_fast.study.rows import DONE, FAILED, REFUSED, Row, RowWriter, intact, read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,8 @@ class Maker:
         if not there:
             return unit
         rows = read_rows(self._cohort.folder).by_id
-        made = {key for key in there if key in rows and rows[key].state == DONE}
+        done = [rows[key] for key in there if key in rows and rows[key].state == DONE]
+        made = {row.id for row in done if intact(self._cohort.folder, row)}
         return replace(unit, pending=unit.pending - made)
 
     def _paths(self, edit_id: str) -> Sequence[str]:

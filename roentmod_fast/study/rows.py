@@ -7,6 +7,7 @@ leaves a torn one, which counts as absent: the edit is made again. Nobody append
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -82,7 +83,7 @@ class RowWriter:
 
 @dataclass
 class Rows:
-    """All rows of a cohort by id: the one with files where an edit was made, else the last one.
+    """All rows of a cohort by id: the last one with files where an edit was made, else the last one.
 
     ``torn``: lines that were cut off, by file. ``repeated``: ids with several rows of files. ``differing``: those of
     them whose files differ.
@@ -108,8 +109,28 @@ class Rows:
             self.repeated.add(row.id)
             if before.files != row.files:
                 self.differing.add(row.id)
-        if before is None or (before.state != DONE and (row.state == DONE or row.finished >= before.finished)):
+        # Of two with files the later one: an edit whose file was lost is made again.
+        if before is None or (row.state == DONE, row.finished) >= (before.state == DONE, before.finished):
             self.by_id[row.id] = row
+
+
+def difference(path: Path, digest: str, size: int, *, quick: bool = False) -> str | None:
+    """Return how a file differs from what its row says, None where it does not. ``quick``: by its size alone."""
+    try:
+        if path.stat().st_size != size:
+            return f"has {path.stat().st_size} bytes and not {size}"
+        if not quick and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return "its content is not what was written"
+    except FileNotFoundError:
+        return "the file is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def intact(folder: Path, row: Row) -> bool:
+    """Return whether all files of a row are there with their hashes. ``folder``: of the cohort."""
+    return all(difference(folder / path, digest, size) is None for path, digest, size in row.files.values())
 
 
 def read_rows(folder: Path) -> Rows:

@@ -19,7 +19,7 @@ from roentmod_fast.errors import SettingError
 from roentmod_fast.study.locks import hold
 from roentmod_fast.study.make import ListFeed, Maker, Outcome, check_key, load_editor
 from roentmod_fast.study.plan import Cohort, Unit
-from roentmod_fast.study.rows import read_rows
+from roentmod_fast.study.rows import intact, read_rows
 from roentmod_fast.study.workers import run_workers
 
 logger = logging.getLogger(__name__)
@@ -40,12 +40,20 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def pending_units(cohort: Cohort, shard: tuple[int, int] = WHOLE, *, retry_failed: bool = False) -> list[Unit]:
-    """Return the sources that have edits to make, of one shard, in the order of the plan."""
-    settled = read_rows(cohort.folder).settled(retry_failed=retry_failed)
+    """Return the sources that have edits to make, of one shard, in the order of the plan.
+
+    ``retry_failed``: edits that failed, or whose file is missing or altered, are to be made too.
+    """
+    rows = read_rows(cohort.folder)
+    settled = rows.settled(retry_failed=retry_failed)
     index, count = shard
     units = []
     for number, unit in enumerate(cohort.units()):
-        pending = unit.pending - settled if number % count == index - 1 else frozenset[str]()
+        if number % count != index - 1:
+            continue
+        pending = unit.pending - settled
+        if retry_failed:
+            pending |= {key for key in unit.pending & settled if not intact(cohort.folder, rows.by_id[key])}
         if pending:
             units.append(replace(unit, pending=pending))
     return units

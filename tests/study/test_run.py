@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,31 @@ def test_a_run_goes_on_with_the_same_bytes_after_any_loss(cohort_of: MakeCohort)
     check = verify(cohort)
     assert check.clean and any("torn" in note for note in check.notes)
     assert run(cohort) == [], "nothing is left to make"
+
+
+@pytest.mark.parametrize("kind", ["missing", "altered", "cut", "one of two"])
+def test_an_edit_whose_file_is_damaged_is_made_again(cohort_of: MakeCohort, kind: str) -> None:
+    cohort = cohort_of(output=Output("both"))
+    run(cohort)
+    expected = files_of(cohort)
+    row = sorted(read_rows(cohort.folder).by_id.values(), key=lambda row: row.id)[2]
+    first, second = (cohort.folder / path for path, _, _ in row.files.values())
+    whole = first.read_bytes()
+    if kind == "altered":
+        first.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    elif kind == "cut":
+        first.write_bytes(whole[:50])
+    else:
+        first.unlink()
+    if kind == "missing":
+        second.unlink()
+    found = verify(cohort)
+    assert len(found.problems) == (2 if kind == "missing" else 1)
+    assert any("run again with --retry-failed" in note for note in found.notes)
+    assert run(cohort) == [], "not by itself"
+    assert [outcome.states for outcome in run(cohort, retry_failed=True)] == [(DONE,)]
+    assert files_of(cohort) == expected and verify(cohort).clean
+    assert run(cohort, retry_failed=True) == []
 
 
 def read_rows_of(line: bytes) -> dict[str, tuple[str, str, int]]:
@@ -311,6 +337,10 @@ def test_rows_count_once_and_files_win(tmp_path: Path) -> None:
     assert rows.repeated == {"a"} and not rows.differing
     writer.append(rows_module.Row("a", DONE, files={"png": ("edits/a.png", "11", 2)}))
     assert read_rows(tmp_path).differing == {"a"}
+    assert read_rows(tmp_path).by_id["a"] == done
+    again = replace(done, files={"png": ("edits/a.png", "22", 2)}, finished="2026-01-03T00:00:00+00:00")
+    writer.append(again)
+    assert read_rows(tmp_path).by_id["a"] == again, "a file that was lost is made again"
     assert len(list((tmp_path / "rows").iterdir())) == 2, "a file that was closed is not opened again"
     writer.close()
 
