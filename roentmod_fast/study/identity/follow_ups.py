@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from roentmod_fast.errors import SettingError
@@ -50,7 +51,7 @@ def read_follow_ups(path: Path, cohort: Cohort, root: Path) -> list[FollowUp]:
     for name in COLUMNS[:2]:
         if names.count(name) != 1:
             raise SettingError(f"{path}: column {name} is missing: expected source,follow_up and perhaps prompt")
-    known = _Known(cohort.sources())
+    known = _Known(cohort.sources(), root)
     found = list(_pairs(reader, path, cohort, known, root))
     if not found:
         raise SettingError(f"{path}: no row: expected pairs of a source and a follow-up")
@@ -74,12 +75,16 @@ def _pairs(reader: csv.DictReader[str], path: Path, cohort: Cohort, known: _Know
             raise SettingError(
                 f"{path}: line {line}: its prompt is none of the plan's: {', '.join(cohort.plan.prompts)}"
             )
-        other = known.find(later)
+        other, file = known.find(later), None
+        if other is None:
+            file = _file(later, path.parent, root, f"follow-up of line {line}")
+            other = None if file is None else known.at(file)
+        if other is not None:
+            file = other.source(root)
         if other is not None and other.key == source.key:
             raise SettingError(f"{path}: line {line}: the follow-up is the source itself: expected a later radiograph")
         if other is not None and "" not in (other.patient, source.patient) and other.patient != source.patient:
             raise SettingError(f"{path}: line {line}: the follow-up is of another patient than the source")
-        file = other.source(root) if other is not None else _file(later, path.parent, root, f"follow-up of line {line}")
         if file is None or not file.path.is_file():
             raise SettingError(
                 f"{path}: line {line}: the follow-up is not found: expected a source of the cohort, or a file below"
@@ -105,9 +110,10 @@ def _file(text: str, *places: str | Path) -> Source | None:
 
 
 class _Known:
-    """Finds a source of a cohort by its path, its name or its key."""
+    """Finds a source of a cohort by its path, its name or its key. ``root``: where the sources lie."""
 
-    def __init__(self, sources: Sequence[SourceRow]) -> None:
+    def __init__(self, sources: Sequence[SourceRow], root: Path) -> None:
+        self._sources, self._root = sources, root
         self._by: dict[str, SourceRow | None] = {}
         for source in sources:
             place = f"{source.path}:{source.member}" if source.member else source.path
@@ -117,3 +123,11 @@ class _Known:
 
     def find(self, name: str) -> SourceRow | None:
         return self._by.get(name) or self._by.get(PurePosixPath(name.replace("\\", "/")).as_posix())
+
+    def at(self, file: Source) -> SourceRow | None:
+        """Return the source that a file is, however its path is spelled."""
+        return self._places.get((file.path.resolve(), file.member or ""))
+
+    @cached_property
+    def _places(self) -> dict[tuple[Path, str], SourceRow]:
+        return {((self._root / source.path).resolve(), source.member): source for source in self._sources}

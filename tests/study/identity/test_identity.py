@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,30 @@ def test_rows_of_follow_ups_that_are_none(
         run(cohort, out, "--follow-ups", pairs)
     assert words in str(raised.value) and "\n" not in str(raised.value)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("spelled", ["from the table", "absolute", "upwards", "a link", "a linked folder"])
+def test_a_source_is_known_however_its_path_is_spelled(cohort: Cohort, out: Path, tmp_path: Path, spelled: str) -> None:
+    root = Path(cohort.plan.origin.root)
+
+    def path_of(name: str) -> str:
+        if spelled == "from the table":
+            return os.path.relpath(root / name, tmp_path)
+        if spelled == "absolute":
+            return str(root / name)
+        if spelled == "upwards":
+            return f"../{root.name}/./{name}"
+        if spelled == "a link":
+            (tmp_path / f"link-{name}").symlink_to(root / name)
+            return f"link-{name}"
+        if not (tmp_path / "films").exists():
+            (tmp_path / "films").symlink_to(root, target_is_directory=True)
+        return f"films/{name}"
+
+    for name, words in (("0000.png", "the follow-up is the source itself"), ("0001.png", "of another patient")):
+        pairs = write_table(tmp_path / "pairs.csv", [f"0000.png,{path_of(name)}"])
+        with pytest.raises(SettingError, match=f"line 2: .*{words}"):
+            run(cohort, out, "--follow-ups", pairs)
 
 
 def test_tables_of_follow_ups_that_are_none(cohort: Cohort, out: Path, tmp_path: Path) -> None:
