@@ -31,7 +31,8 @@ How to read
 
    Please fill in every finding of an image that you read: an empty cell counts as not read, and never as absent.
 3. realism: 1 if you take the image for a real radiograph, 0 if for a synthetic one, 2 if you are unsure.
-4. extra: another finding that you see and that has no column, in a few words.
+4. extra: another finding that you see and that has no column, in a few words. Leave it empty where there is none: any
+   text counts as another finding.
 5. confidence: how sure you are of your answers, from 1 (a guess) to 5 (certain).
 6. notes: whatever else is worth noting.
 7. seconds and read_at: leave them empty if you do not measure them.

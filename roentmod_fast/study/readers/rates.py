@@ -156,7 +156,7 @@ def values_of(read: Read, findings: Sequence[str], unsure: float) -> list[float]
     # A prompt that asks for what the sheet has no column of cannot be found to be followed.
     asked = [seen.get(name, float("nan")) for name in read.image.asked] or [float("nan")]
     followed = float("nan") if np.isnan(asked).any() else min(asked)
-    return [*seen.values(), followed, value(read.row.realism), float(bool(read.extra))]
+    return [*seen.values(), followed, value(read.row.realism), float(read.names_extra)]
 
 
 def by_image(own: Sequence[Read], values: Floats) -> tuple[Floats, NDArray[np.str_], NDArray[np.int64]]:

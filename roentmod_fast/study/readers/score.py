@@ -7,6 +7,7 @@ sheets, an image file that was altered. What is merely not there, such as the re
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from roentmod_fast.errors import SettingError
 from roentmod_fast.study.readers.formula import unguarded
 from roentmod_fast.study.readers.key import IMAGES, BlindedImage, Key, read_key, reader_folder
 from roentmod_fast.study.readers.sheet import Sheet, SheetRow, read_sheet
+
+_DENIED = re.compile(r"(none|no|nil|nothing|n/?a|0|[-\u2013\u2014]+)( other| further)?( findings?)?[ .]*")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class Read:
     def extra(self) -> str:
         """Return the other finding that the reader named."""
         return unguarded(self.row.extra)
+
+    @property
+    def names_extra(self) -> bool:
+        """Whether the reader named another finding; a text such as "none" names none."""
+        return bool(self.extra.strip()) and not self.denies_extra
+
+    @property
+    def denies_extra(self) -> bool:
+        """Whether the reader wrote that there is no other finding."""
+        return _DENIED.fullmatch(self.extra.strip().casefold()) is not None
 
     @property
     def notes(self) -> str:
@@ -149,3 +162,5 @@ def _note_what_is_missing(result: Reads) -> None:
     if result.missing:
         cells = ", ".join(f"{name} {number}" for name, number in result.missing.most_common())
         result.notes.append(f"cells without a value in images that were read, left out: {cells}")
+    if denied := sum(read.denies_extra for read in result.reads):
+        result.notes.append(f"{denied} cells of the column extra say that there is none: they name no other finding")

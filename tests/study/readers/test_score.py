@@ -202,6 +202,22 @@ def test_unsure_is_counted_three_ways(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        *((text, False) for text in ("none", "None.", " NO ", "nil", "-", "'-", "--", "0", "n/a", "no other findings")),
+        *((text, True) for text in ("nodule", "none of the above fits: a nodule", "- nodule", "10", "no lines")),
+        *(("", False), ("  ", False)),
+    ],
+)
+def test_a_text_that_denies_another_finding_names_none(tmp_path: Path, text: str, names: bool) -> None:
+    reads = scored(tmp_path, lambda row: replace(row, extra=text))
+    assert {rate.seen == rate.images for rate in rates_of(reads, count=100) if rate.measure == EXTRA} == {names}
+    noted = [note for note in reads.notes if "of the column extra" in note]
+    assert len(noted) == (not names and bool(text.strip()))
+    assert all(note.startswith(f"{len(reads.reads)} cells ") for note in noted)
+
+
 def test_adherence_needs_all_that_a_prompt_asks_for(tmp_path: Path) -> None:
     key = small()
     both = tuple(
