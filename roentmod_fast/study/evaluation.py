@@ -17,6 +17,7 @@ from roentmod_fast._version import __version__
 from roentmod_fast.atomic import make_folder, write_atomically
 from roentmod_fast.errors import RefusedError, SettingError, SourceError
 from roentmod_fast.machine import machine_facts
+from roentmod_fast.radiograph.letterbox import Letterbox
 from roentmod_fast.radiograph.read import read_radiograph
 from roentmod_fast.study.figure import interval_plot
 from roentmod_fast.study.output import csv_bytes, ends, finite, json_bytes
@@ -116,6 +117,8 @@ class Evaluation:
                     return None
                 radiograph = read_radiograph(sample.file, force=sample.settled)
                 image = squared(radiograph.image, radiograph.aspect)
+                if sample.frame is not None:  # as training shows it
+                    image = Letterbox.fit(image.shape, sample.frame).apply(image)
             except RefusedError:
                 self.left_out["marked as synthetic, not a real radiograph"] += 1
                 return None

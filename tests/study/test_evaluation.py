@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from roentmod_fast.cli import cli
+from roentmod_fast.radiograph.sources import Source
 from roentmod_fast.study.evaluation import Evaluation, write_evaluation
-from roentmod_fast.study.samples import read_samples
+from roentmod_fast.study.samples import REAL, Sample, SampleSet, read_samples
+from roentmod_fast.study.stress.scorers import FunctionScorer
 
 
 def write(path: Path, header: list[str], rows: list[list[object]]) -> Path:
@@ -120,3 +122,16 @@ def test_two_tables_of_one_name_are_refused(table: Path, tmp_path: Path) -> None
     model = predictions(tmp_path / "vendor.csv", table, ["edema"])
     status, text = evaluate(tmp_path / "out", model, "--table", table, "--table", other)
     assert status != 0 and "two are called nih" in text
+
+
+def test_radiographs_are_shown_in_the_size_in_which_training_shows_them(tmp_path: Path) -> None:
+    shapes = list[tuple[int, ...]]()
+    scorer = FunctionScorer(lambda image: [shapes.append(image.shape) or 0.5], ("edema",), "one")  # type: ignore[func-returns-value]
+    samples = []
+    for at, frame in enumerate((None, None, 32, 32)):
+        Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(60, 20)).save(tmp_path / f"{at}.png")
+        file = Source.of(tmp_path / f"{at}.png")
+        samples.append(Sample(f"{at}", REAL, "test", f"p{at}", f"{at}", (float(at % 2),), file, frame=frame))
+    evaluation = Evaluation([scorer], {"films": SampleSet(("edema",), tuple(samples))}, count=100)
+    assert list(evaluation.run()) == [1, 2, 3, 4] and not evaluation.left_out
+    assert shapes == [(60, 20), (60, 20), (32, 32), (32, 32)]
