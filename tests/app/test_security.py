@@ -170,7 +170,7 @@ def test_the_pages_policy_has_no_exception(served: Served) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_user_of_a_connection_is_known(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_the_user_of_a_connection_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str) -> None:
     if not Path(peer.TABLES[0]).exists():
         pytest.skip("needs /proc/net/tcp")
     try:
@@ -186,6 +186,10 @@ def test_the_user_of_a_connection_is_known(monkeypatch: pytest.MonkeyPatch, host
         assert peer.is_own(*ends) is (uid == peer.ROOT)
         monkeypatch.setattr(peer, "ROOT", -1)
         assert not peer.is_own(*ends)
+        empty = tmp_path / "tcp"
+        empty.write_text("  sl  local_address rem_address   st\n")
+        monkeypatch.setattr(peer, "TABLES", (empty, empty))
+        assert peer.is_own(*ends), "a sandbox's table"
 
 
 def test_the_ticket_is_kept_for_its_user_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
