@@ -153,16 +153,17 @@ def squared(image: Array, aspect: float) -> Array:
     return resample(image, (max(1, round(rows * aspect)), columns), Image.Resampling.BICUBIC).clip(0, 1)
 
 
-def in_size(source: Radiograph, shape: tuple[int, int], name: str) -> Array:
+def in_size(source: Radiograph, shape: tuple[int, int], name: str, aspect: float = 1.0) -> Array:
     """Return what is shown of a source in an edit's size: scaled, or in a square with black around it.
 
-    Raises SettingError for a shape that is neither of its proportions nor a square.
+    ``aspect``: of the edit's pixels, height over width. Raises SettingError for a shape that is neither of the source's
+    proportions nor a square.
     """
     rows, columns = source.shape[0] * source.aspect, source.shape[1]
-    if shape == source.shape:
+    if shape == source.shape and abs(aspect / source.aspect - 1) < 0.02:
         return source.image
-    if shape[0] == shape[1]:
+    if shape[0] == shape[1] and abs(aspect - 1) < 0.02:
         return Letterbox.fit(source.shape, shape[0], source.aspect).apply(source.image)
-    if abs(shape[0] / shape[1] / (rows / columns) - 1) < 0.02:
+    if abs(shape[0] * aspect / shape[1] / (rows / columns) - 1) < 0.02:
         return resample(source.image, shape, Image.Resampling.BICUBIC).clip(0, 1)
     raise SettingError(f"{name}: {shape[1]} x {shape[0]} pixels: expected the source's proportions or a square")

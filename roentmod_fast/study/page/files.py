@@ -53,7 +53,8 @@ def page_of_files(source: Radiograph, edits: Iterable[EditFile], title: str, nam
         edited = read_radiograph(edit.path, force=True)
         if page is None:
             native = _same_values(source, edited)
-            shown = source if native else displayed(in_size(source, edited.shape, edit.name), "source")
+            if not native:
+                shown = displayed(in_size(source, edited.shape, edit.name, edited.aspect), "source")
             page = Page(shown, title, name)
         if native and not _same_values(source, edited):
             raise SettingError(f"{edit.name}: other stored values than its source: give edits of one kind a page")
