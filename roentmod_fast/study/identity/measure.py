@@ -25,7 +25,8 @@ class Query:
     """An image that is compared with sources: an edit, or a follow-up.
 
     ``source``: index of the own one. ``edit_id``: empty of a follow-up, whose ``line`` in the table is given then.
-    ``prompt``: of a follow-up where it belongs to one. ``change``: from the own source, in the edit's size.
+    ``prompt``: of a follow-up where it belongs to one. ``change``: from the own source, in the edit's size. ``sha256``:
+    of a follow-up's file.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Query:
     repeat: int = 0
     edit_id: str = ""
     line: int = 0
+    sha256: str = ""
 
 
 @dataclass
@@ -127,7 +129,7 @@ def _follow_up(
         left_out["follow-up has other proportions than the source's edits"] += 1
         return None
     keys = tuple(model.add(image, digest) for model in models)
-    return Query(REAL, number, keys, change_statistics(source.image, image), pair.prompt, line=pair.line)
+    return Query(REAL, number, keys, change_statistics(source.image, image), pair.prompt, line=pair.line, sha256=digest)
 
 
 def patient_of(source: SourceRow) -> tuple[str, str]:

@@ -203,10 +203,10 @@ class Comparison:
         def fits(query: Query) -> bool:
             return query.kind == kind and prompt in (ALL, query.prompt)
 
-        chosen, seen = list[int](), set[tuple[int, tuple[str, ...]]]()
+        chosen, seen = list[int](), set[tuple[int, str]]()
         for number, query in enumerate(self.measured.queries):
             # A follow-up of several prompts is one image: over all prompts it counts once.
-            image = query.source, query.keys or (str(query.line),)
+            image = query.source, query.sha256
             if fits(query) and not (query.kind == REAL and prompt == ALL and image in seen):
                 seen.add(image)
                 chosen.append(number)

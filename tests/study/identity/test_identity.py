@@ -181,6 +181,19 @@ def test_follow_ups_are_the_real_score(cohort: Cohort, out: Path, tmp_path: Path
     assert "later-" not in (out / "pairs.csv").read_text(encoding="utf-8")  # names of files may tell who it is
 
 
+@pytest.mark.parametrize("embeds", [True, False])
+def test_a_follow_up_of_two_prompts_is_one_image(cohort: Cohort, out: Path, tmp_path: Path, embeds: bool) -> None:
+    names = [later(tmp_path, patient).name for patient in range(2)]
+    rows = [f"{at:04d}.png,{name},{prompt}" for at, name in enumerate(names) for prompt in ("edema", "hernia")]
+    (tmp_path / "copy.png").write_bytes((tmp_path / names[0]).read_bytes())
+    pairs = write_table(tmp_path / "pairs.csv", [*rows, "0000.png,copy.png,"], "source,follow_up,prompt")
+    arguments = ("--embed", write_embedder(tmp_path / "tiny.onnx")) if embeds else ()
+    assert run(cohort, out, "--follow-ups", pairs, *arguments).exit_code == 0
+    for measure in ("ssim", *["tiny"] * embeds):
+        counts = [row_of(out, measure, prompt, "real")["pairs"] for prompt in ("edema", "hernia", "all")]
+        assert counts == ["2", "2", "2"], measure
+
+
 @pytest.mark.parametrize("style", ["semicolons", "bom", "absolute", "key", "spaces", "windows"])
 def test_how_a_table_of_follow_ups_may_be_written(cohort: Cohort, out: Path, tmp_path: Path, style: str) -> None:
     file, source = later(tmp_path, 1), cohort.sources()[1]
