@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from roentmod_fast.atomic import write_atomically
 from roentmod_fast.errors import SettingError
 
@@ -96,7 +98,8 @@ def render_sheet(rows: Iterable[SheetRow], findings: Sequence[str]) -> bytes:
     for row in rows:
         cells = {**row.findings, **{name: getattr(row, name) for name in FIXED}}
         values = (cells.get(name) for name in COLUMNS(findings))
-        writer.writerow(f"{value:g}" if isinstance(value, float) else value for value in values)
+        # Without an exponent, which is no number to whoever reads the sheet.
+        writer.writerow(np.format_float_positional(v, trim="-") if isinstance(v, float) else v for v in values)
     return buffer.getvalue().encode("utf-8-sig")
 
 

@@ -150,3 +150,10 @@ def test_a_number_has_no_digits_that_it_does_not_need() -> None:
     text = render_sheet([SheetRow(STUDY, "x", seconds=3.0)], FINDINGS).decode("utf-8-sig")
     assert text.splitlines()[1] == f"{STUDY},x,,,,,,,,3,,"
     assert tuple(text.splitlines()[0].split(",")) == COLUMNS(FINDINGS)
+
+
+@pytest.mark.parametrize("seconds", [1234567.0, 1e16, 0.00001, 0.0, 12.25, 123456.75])
+def test_a_time_comes_back_as_it_was(tmp_path: Path, seconds: float) -> None:
+    write_sheet(tmp_path / "sheet.csv", [SheetRow(STUDY, "x", seconds=seconds)], FINDINGS)
+    [row] = read_sheet(tmp_path / "sheet.csv").rows
+    assert row.seconds == seconds
