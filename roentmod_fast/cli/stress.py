@@ -95,7 +95,7 @@ def command(
     """
     from roentmod_fast.cli.count_progress import CountProgress
     from roentmod_fast.errors import SettingError
-    from roentmod_fast.radiograph.sources import find_sources
+    from roentmod_fast.radiograph.sources import SourceList, find_sources
     from roentmod_fast.study.labels import read_rates
     from roentmod_fast.study.plan import Cohort
     from roentmod_fast.study.stress.report import write_results
@@ -112,6 +112,11 @@ def command(
         raise SettingError(
             f"--reference: {len(kept)} files for {len(models)} models: give one for each, in their order"
         )
+    found = find_sources(places) if places else SourceList(())
+    for reason, count in found.skipped.items():
+        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for name, reason in found.unreadable.items():
+        logger.error(f"{name}: {reason}")
     scorers = [open_scorer(text, device) for text in models]
     output = folder / "stress" if target is None else target
     test = StressTest(
@@ -122,7 +127,7 @@ def command(
         findings=None if findings is None else [name.strip() for name in findings.split(",") if name.strip()],
         root=root,
         round_trip=round_trip,
-        radiographs=find_sources(places).sources if places else (),
+        radiographs=found.sources,
         kept=kept,
         overwrite=overwrite,
     )

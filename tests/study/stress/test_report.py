@@ -7,6 +7,7 @@ import io
 import json
 import math
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from roentmod_fast.cli import cli
 from roentmod_fast.findings import NORMAL_PROMPT
+from roentmod_fast.radiograph.sources import find_sources
 from roentmod_fast.study.plan import Cohort
 from roentmod_fast.study.stress.report import COLUMNS
 from tests.study.drawn_cohort import drawn_cohort
@@ -60,6 +62,26 @@ def folder(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     status, out, errors = stress(cohort, "-o", str(target), "--cooccurrence", str(rates))
     assert (status, out.strip()) == (0, str(target / "index.html")), errors
     return target
+
+
+def test_files_of_a_reference_that_are_left_out_are_named(cohort: Cohort, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for path in sorted(Path(cohort.plan.origin.root).iterdir())[:5]:
+        (more / path.name).write_bytes(path.read_bytes())
+    (more / "notes.txt").write_text("no radiograph")
+    films = tmp_path / "films.zip"
+    with zipfile.ZipFile(films, "w") as archive:
+        archive.writestr("film.png", b"of the archive")
+    films.write_bytes(films.read_bytes().replace(b"of the archive", b"of the ARCHIVE"))
+    found = find_sources([more, films])
+    assert found.skipped and found.unreadable and len(found.sources) == 5
+    status, _, errors = stress(cohort, "-o", str(tmp_path / "out"), "--reference", str(more), "--reference", str(films))
+    for name, reason in found.unreadable.items():
+        assert f"{name}: {reason}" in errors
+    for reason in found.skipped:
+        assert f"skipped 1 file: {reason}" in errors
+    assert status == 0
 
 
 def test_the_long_table_has_a_row_for_each_cell(folder: Path) -> None:
