@@ -64,8 +64,9 @@ def read_table(path: Path) -> list[Pair]:
     """Read a table of sources and prompts: CSV in UTF-8 with the columns ``source`` and ``prompt``.
 
     A source is a file's path, seen from the table's folder. Rows of one source are put together, as they share work.
-    Raises SettingError naming the column or row that is missing or empty, and for a source that is no single file;
-    SourceError for one that is not there.
+    Raises SettingError naming the column or row that is missing or empty, for a row with more cells than columns, as of
+    a prompt with a comma and without quotes, and for a source that is no single file; SourceError for one that is not
+    there.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -81,7 +82,8 @@ def read_table(path: Path) -> list[Pair]:
         raise SettingError(f"{path}: no rows with the column {' and '.join(missing)}: expected source,prompt")
     prompts: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
-        if None in row:
+        beyond = [*(row.get(None) or ()), row.get("") or ""]
+        if any(cell.strip() for cell in beyond):
             raise SettingError(
                 f"{path}: row {number} has more cells than the header: put a prompt with commas in quotes"
             )

@@ -345,12 +345,14 @@ def test_a_table_of_sources_and_prompts(roentmod: Run, tmp_path: Path) -> None:
     ran = edit(roentmod, "--table", table, "-o", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert [Path(line).name for line in ran.out.splitlines()] == ["a.edema.dcm", "a.mass.dcm", "b.hernia.dcm"]
-    table.write_text("source;prompt\nin/a.dcm;edema, mild\n")
+    table.write_text("source;prompt\nin/a.dcm;edema, mild;\n")
     assert edit(roentmod, "--table", table, "-o", tmp_path / "two").code == 0
     for text, says in (
         ("file,prompt\nin/a.dcm,edema\n", "column source"),
         ("source,prompt\n", "no rows"),
         ("source,prompt\nin/a.dcm,left upper lobe mass, large\n", "row 2 has more cells than the header"),
+        ("source;prompt\nin/b.dcm;edema\nin/a.dcm;mass; large;\n", "row 3 has more cells than the header"),
+        ("source,prompt,\nin/a.dcm,mass, large\n", "row 2 has more cells than the header"),
         ("source,prompt\nin/a.dcm,\n", "row 2 has no prompt"),
         ("source,prompt\nin/absent.dcm,edema\n", "no such file"),
         ("source,prompt\nin/a.dcm,edema\nin,edema\n", "in is a folder or an archive"),
