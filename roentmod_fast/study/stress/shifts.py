@@ -94,7 +94,7 @@ class Pairs:
 class Options:
     """How shifts are computed.
 
-    ``count`` of resamples and sign patterns (five times as many); ``seed`` of both; ``margin`` in percentile points
+    ``count`` of resamples, and ``flips`` of sign patterns; ``seed`` of both; ``margin`` in percentile points
     within which there is no shift; ``null``: the control that the excess is over, None for the first of ``normal`` and
     ``autoencoder`` that there is; ``rates``: co-occurrence.
     """
@@ -104,6 +104,11 @@ class Options:
     margin: float = 5.0
     null: str | None = None
     rates: Rates = field(default_factory=dict)
+
+    @property
+    def flips(self) -> int:
+        """Five times as many as resamples, and never too few for Holm's correction."""
+        return max(FLIPS, 5 * self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +217,7 @@ def _cells(pairs: ModelPairs, prompt: str, own: Pairs, options: Options, rng: np
     if patients < 2:
         raise SettingError(f"{prompt}: pairs of {patients} patient: intervals by patient need at least 2")
     intervals = median_interval(own.points, own.patients, rng=rng, count=options.count)
-    p = sign_flip(own.points, own.patients, rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
+    p = sign_flip(own.points, own.patients, rng=rng, count=options.flips, score="sign")
     before, after = np.median(own.before, axis=0), np.median(own.after, axis=0)
     return [
         Cell(
@@ -246,7 +251,7 @@ def _excess(
     excess = median_contrast(mine, own.patients[shared], control, null.patients[theirs], rng=rng, count=options.count)
     of_source = _means(null.keys[theirs], control)
     paired = mine - np.stack([of_source[key] for key in own.keys[shared].tolist()])
-    p = sign_flip(paired, own.patients[shared], rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
+    p = sign_flip(paired, own.patients[shared], rng=rng, count=options.flips, score="sign")
     return excess, p, np.median(control, axis=0)
 
 
@@ -328,7 +333,7 @@ def compare(first: ModelPairs, second: ModelPairs, options: Options) -> list[Dif
         if len(set(patients.tolist())) < 2:
             continue
         found = median_contrast(points[0], patients, points[1], patients, rng=rng, count=options.count)
-        p = sign_flip(points[0] - points[1], patients, rng=rng, count=max(FLIPS, 5 * options.count), score="sign")
+        p = sign_flip(points[0] - points[1], patients, rng=rng, count=options.flips, score="sign")
         asked = asked_findings(prompt, findings)
         result += [
             Difference(
