@@ -25,7 +25,7 @@ from roentmod_fast.radiograph.dicom.read import MAX_BYTES
 from roentmod_fast.radiograph.letterbox import resample
 from roentmod_fast.radiograph.model import Radiograph
 from roentmod_fast.radiograph.region import read_mask
-from roentmod_fast.radiograph.sources import Source, SourceList, find_sources, safe_name, stem_of
+from roentmod_fast.radiograph.sources import Source, find_sources, safe_name, stem_of
 from roentmod_fast.radiograph.write import SUFFIXES
 from roentmod_fast.result import EditResult
 from roentmod_fast.study.page.edits import RunPages
@@ -100,15 +100,10 @@ def find_films(path: Path, name: str) -> tuple[list[Source], list[str]]:
         except SourceError as error:
             raise SourceError(renamed(str(error), path, name)) from error
     sources = [replace(source, name=_member_name(name, source.member or ""), named=True) for source in found.sources]
-    left_out = skipped_lines(found)
+    left_out = found.skipped_lines()
     for member, reason in found.unreadable.items():
         left_out.append(f"{_member_name(name, member.removeprefix(f'{path}:'))}: {reason}")
     return sources, left_out
-
-
-def skipped_lines(found: SourceList) -> list[str]:
-    """Return lines on the files of a folder or an archive that are no radiographs, as ``edit`` logs them."""
-    return [f"skipped {count} file{'s' if count > 1 else ''}: {reason}" for reason, count in found.skipped.items()]
 
 
 def _member_name(name: str, member: str) -> str:

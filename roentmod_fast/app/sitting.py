@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from roentmod_fast.app.files import MAX_UPLOAD, TooLargeError, find_films, renamed, shown_name, skipped_lines, thumbnail
+from roentmod_fast.app.files import MAX_UPLOAD, TooLargeError, find_films, renamed, shown_name, thumbnail
 from roentmod_fast.app.folder import PrivateFolder
 from roentmod_fast.errors import OutputError, RefusedError, SettingError, SourceError
 from roentmod_fast.findings import prompt_slug
@@ -157,7 +157,7 @@ class Sitting:
         if given.is_dir():
             found = find_sources([given], force="synthetic")
             paths = [source.path for source in found.sources]
-            left_out = skipped_lines(found) + [f"{name}: {reason}" for name, reason in found.unreadable.items()]
+            left_out = found.skipped_lines() + [f"{name}: {reason}" for name, reason in found.unreadable.items()]
         opened: list[Film] = []
         for path in paths:
             if not path.is_file():

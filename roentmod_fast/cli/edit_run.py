@@ -84,8 +84,8 @@ def find_pairs(
         pairs_of((), prompts)  # an empty prompt is known before folders are searched
         found = find_sources(sources, force=force)
         pairs = pairs_of(found.sources, prompts)
-    for reason, count in found.skipped.items():
-        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for line in found.skipped_lines():
+        logger.warning(line)
     for name, reason in found.unreadable.items():
         logger.error(f"{name}: {reason}")
     log_prompt_hints(prompt for _, prompt in pairs)

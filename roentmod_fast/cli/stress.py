@@ -113,8 +113,8 @@ def command(
             f"--reference: {len(kept)} files for {len(models)} models: give one for each, in their order"
         )
     found = find_sources(places) if places else SourceList(())
-    for reason, count in found.skipped.items():
-        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for line in found.skipped_lines():
+        logger.warning(line)
     for name, reason in found.unreadable.items():
         logger.error(f"{name}: {reason}")
     scorers = [open_scorer(text, device) for text in models]

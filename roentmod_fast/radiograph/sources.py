@@ -118,6 +118,10 @@ class SourceList:
     skipped: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
+    def skipped_lines(self) -> list[str]:
+        """Return a line for each reason why files were skipped."""
+        return [f"skipped {count} file{'s' if count > 1 else ''}: {reason}" for reason, count in self.skipped.items()]
+
 
 def stem_of(name: str) -> str:
     """Return a file's name without an ending that names its kind: DICOM files are often called like their UID."""

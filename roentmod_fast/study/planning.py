@@ -182,8 +182,8 @@ def file_rows(
 ) -> tuple[list[SourceRow], Path]:
     """Return a row for each radiograph that ``paths`` name, and the folder that their paths start from."""
     found = find_sources(paths, force=force)
-    for reason, count in found.skipped.items():
-        logger.warning(f"skipped {count} file{'s' if count > 1 else ''}: {reason}")
+    for line in found.skipped_lines():
+        logger.warning(line)
     for name, reason in found.unreadable.items():
         logger.error(f"{name}: {reason}")
     root = Path(os.path.commonpath([source.path.absolute().parent for source in found.sources]))
